@@ -1,0 +1,16 @@
+"""Configuration files: what they may say, and reading them."""
+
+from f2pnet.config.base import ConfigPath, StrictModel, load_yaml, parse_config
+from f2pnet.config.line import CameraConfig, EngineConfig, LineConfig, PublishConfig, load_line
+
+__all__ = [
+    "CameraConfig",
+    "ConfigPath",
+    "EngineConfig",
+    "LineConfig",
+    "PublishConfig",
+    "StrictModel",
+    "load_line",
+    "load_yaml",
+    "parse_config",
+]

@@ -1,0 +1,151 @@
+"""A line: its cameras, its engine, and where verdicts go (contract, "Line configuration")."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
+from f2pnet.config.sources import SourceConfig
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
+
+OverloadPolicy = Literal["drop_oldest", "drop_newest", "block"]
+
+
+class CameraConfig(StrictModel):
+    """One camera and how its frames are held until their verdict is durable."""
+
+    id: Name
+    source: SourceConfig
+    ring_slots: int = Field(16, ge=2, le=4096, description="frames held at most, from capture to durable verdict")
+    max_frame_mb: int = Field(
+        64, ge=1, le=4096, description="largest frame the ring takes; memory is used only for what frames really need"
+    )
+    on_overload: OverloadPolicy = Field(
+        "drop_oldest", description="what gives way when the ring is full; block pauses the source"
+    )
+    deadline_ms: float | None = Field(
+        None, gt=0, description="from capture to durable verdict; later is NOT_INSPECTED; null: none"
+    )
+
+
+class EngineConfig(StrictModel):
+    """Which engine inspects, and how many workers run it."""
+
+    bundle: ConfigPath
+    backend: Literal["auto", "onnxruntime", "null"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="an asked-for device that is absent is an error")
+    workers: int = Field(1, ge=1, le=64)
+    threads: int | None = Field(None, ge=1, description="CPU threads of one worker; null: the cores shared evenly")
+    max_batch: int = Field(4, ge=1, le=256, description="frames in one run of the engine, across cameras")
+    max_wait_ms: float = Field(5.0, ge=0, description="how long an incomplete batch waits for company")
+
+
+class TcpTransport(StrictModel):
+    """Workers on several hosts: endpoints over TCP, pixels travel inline."""
+
+    kind: Literal["tcp"]
+    host: str = Field("127.0.0.1", description="address that ingest and publish workers bind; loopback only so far")
+    ports: dict[str, int] = Field(
+        description="a port for each camera id, for 'publish' and for 'alerts'", default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _loopback_only(self) -> Self:
+        if self.host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError(
+                f"host is {self.host}, and endpoints beyond loopback need CURVE keys, which this version cannot set; "
+                "use 127.0.0.1 and a tunnel"
+            )
+        return self
+
+
+class IpcTransport(StrictModel):
+    """All workers on one host: Unix sockets, pixels stay in shared memory."""
+
+    kind: Literal["ipc"] = "ipc"
+    alerts_port: int | None = Field(
+        None, ge=1, le=65535, description="also publish live alerts on this loopback TCP port; null: ipc only"
+    )
+
+
+TransportConfig = Annotated[IpcTransport | TcpTransport, Field(discriminator="kind")]
+
+
+class SpoolConfig(StrictModel):
+    """Disk that holds verdicts while the store is away."""
+
+    dir: ConfigPath
+    max_mb: int = Field(256, ge=1)
+
+
+class EvidenceConfig(StrictModel):
+    """Pictures behind verdicts."""
+
+    dir: ConfigPath
+    keep: Literal["none", "ng", "all"] = Field("ng", description="ng: NG and NOT_INSPECTED frames; all: every frame")
+    max_mb: int = Field(1024, ge=1)
+
+
+class PublishConfig(StrictModel):
+    """Where verdicts and alerts go."""
+
+    redis: str = Field("embedded", description="embedded, or redis://[user:password@]host:port[/db] or rediss://...")
+    spool: SpoolConfig
+    evidence: EvidenceConfig | None = None
+    results_kept: int = Field(1_000_000, ge=1, description="length to which the results stream is trimmed (about)")
+    alerts_kept: int = Field(1_000_000, ge=1, description="length to which the alerts stream is trimmed (about)")
+
+    @model_validator(mode="after")
+    def _known_redis(self) -> Self:
+        if self.redis != "embedded" and not self.redis.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("redis: wanted 'embedded' or an address that starts with redis://, rediss:// or unix://")
+        return self
+
+    @property
+    def embedded_redis_dir(self) -> Path:
+        """Data folder of the embedded Redis server: beside the spool, since both must outlive the line."""
+        return self.spool.dir / "embedded-redis"
+
+
+class TimeoutsConfig(StrictModel):
+    """How long the line waits for its own parts. None of them is unlimited."""
+
+    lease_ms: int = Field(
+        10_000, ge=100, description="after this a leased frame is given to another worker; grows with the engine's time"
+    )
+    stall_s: float = Field(30.0, gt=0, description="a worker that makes no progress for this long is replaced")
+    drain_s: float = Field(15.0, gt=0, description="how long a stopping line waits for verdicts under way")
+
+
+class LineConfig(StrictModel):
+    """Everything `f2p run` needs to know."""
+
+    line: Name
+    recipe: ConfigPath | None = Field(None, description="null: the engine's own thresholds")
+    engine: EngineConfig
+    cameras: list[CameraConfig] = Field(min_length=1)
+    transport: TransportConfig = Field(default_factory=IpcTransport)
+    publish: PublishConfig
+    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ids = [camera.id for camera in self.cameras]
+        double = {name for name in ids if ids.count(name) > 1}
+        if double:
+            raise ValueError(f"camera ids must differ; used twice: {', '.join(sorted(double))}")
+        if isinstance(self.transport, TcpTransport):
+            missing = {*ids, "publish", "alerts"} - set(self.transport.ports)
+            if missing:
+                raise ValueError(f"transport.ports lacks a port for: {', '.join(sorted(missing))}")
+        return self
+
+
+def load_line(path: Path) -> LineConfig:
+    """Read a line file. Raises MissingResource (no file) or ConfigError (all problems at once)."""
+    return load_yaml(path, LineConfig)

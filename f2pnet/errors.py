@@ -1,0 +1,75 @@
+"""Every error that f2pnet raises on purpose, by who has to act on it.
+
+    F2pError
+    |-- ConfigError          who configures: a line, a recipe or a command is wrong        (exit 2)
+    |-- MissingResource      who installs: a file, camera, server or device is not there   (exit 3)
+    |   `-- MissingExtra     ... an optional package is not installed
+    |-- BundleError          who ships engines: a bundle is damaged or is not one          (exit 1)
+    |-- BackendError         who operates: an engine failed while running                  (exit 1)
+    |-- StoreAway            who operates: the store does not answer (the line goes on)    (exit 3)
+    `-- SpoolError           who operates: the disk behind the spool refuses               (exit 1)
+
+A message names the thing, the value seen, the value wanted and the cure.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `f2p` tells the shell."""
+
+    OK = 0
+    CHECK_FAILED = 1  # a check or gate said no
+    USAGE = 2  # the command line or a configuration is wrong
+    MISSING = 3  # an extra, a device or a server is not here; the message holds the cure
+    INTERRUPTED = 130  # Ctrl-C, as shells count it
+
+
+class F2pError(Exception):
+    """Root of all errors raised on purpose. `exit_code` is what a command that ends with it returns."""
+
+    exit_code = ExitCode.CHECK_FAILED
+
+
+class ConfigError(F2pError):
+    """A configuration or an argument is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+class MissingResource(F2pError):
+    """A file, camera, server or device that was asked for is not there."""
+
+    exit_code = ExitCode.MISSING
+
+
+class MissingExtra(MissingResource):
+    """An optional package is not installed.
+
+    >>> print(MissingExtra("RTSP cameras", "camera"))
+    RTSP cameras need the extra 'camera': pip install 'f2pnet[camera]'
+    """
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} need the extra '{extra}': pip install 'f2pnet[{extra}]'")
+        self.extra = extra
+
+
+class BundleError(F2pError):
+    """An engine bundle is damaged, was tampered with, or is not a bundle."""
+
+
+class BackendError(F2pError):
+    """An inference backend failed while it ran."""
+
+
+class StoreAway(F2pError):
+    """The store does not answer; the message never holds its password."""
+
+    exit_code = ExitCode.MISSING
+
+
+class SpoolError(F2pError):
+    """The disk behind the spool refuses (full, read-only, damaged)."""

@@ -1,0 +1,1 @@
+"""The line: camera-ingest, inference and publishing workers, and the supervisor that keeps them."""
