@@ -1,0 +1,169 @@
+"""Where frames come from: one option model for each kind of source, told apart by the key ``kind``.
+
+Every option is declared here once, with its type, unit, default and meaning; the command line, the YAML file and
+`docs/sources.md` follow it. Opening a source is the pipeline's work (`pipeline.sources`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+
+from f2pnet.config.base import ConfigPath, StrictModel
+from f2pnet.errors import ConfigError
+
+TextureName = Literal["brushed_steel", "woven", "cast", "dagm"]
+DefectName = Literal["scratch", "pit", "crack", "stain", "inclusion", "missing_texture"]
+
+TEXTURES: tuple[TextureName, ...] = ("brushed_steel", "woven", "cast", "dagm")
+DEFECTS: tuple[DefectName, ...] = ("scratch", "pit", "crack", "stain", "inclusion", "missing_texture")
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts", ".m4v", ".mpg", ".mpeg"})
+
+Fps = Annotated[float, Field(gt=0, le=10_000)]
+FrameSize = Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")]
+
+
+class FolderSource(StrictModel):
+    """Image files of one folder in natural order (`part2.png` before `part10.png`)."""
+
+    kind: Literal["folder"] = "folder"
+    path: ConfigPath = Field(description="folder of images; links are followed, subfolders are not")
+    fps: Fps | None = Field(default=None, description="frames per second; null: as fast as they are asked for")
+    loop: bool = Field(default=False, description="start again after the last image, for ever")
+
+
+class VideoSource(StrictModel):
+    """Frames of one video file."""
+
+    kind: Literal["video"] = "video"
+    path: ConfigPath = Field(description="video file, any container and codec that FFmpeg reads")
+    fps: Fps | None = Field(default=None, description="frames per second; null: the file's own rate")
+    loop: bool = Field(default=False, description="start again after the last frame, for ever")
+
+
+class RtspSource(StrictModel):
+    """A network camera over RTSP."""
+
+    kind: Literal["rtsp"] = "rtsp"
+    url: SecretStr = Field(description="rtsp://[user:password@]host[:port]/path; never logged with its password")
+    transport: Literal["tcp", "udp"] = Field(default="tcp", description="udp saves some latency and loses packets")
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=600, description="silence after which the camera counts as lost, in s"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _scheme(cls, url: SecretStr) -> SecretStr:
+        return _with_scheme(url, "rtsp", "rtsps")
+
+
+class MjpegSource(StrictModel):
+    """A network camera that sends JPEG pictures over HTTP (multipart/x-mixed-replace)."""
+
+    kind: Literal["mjpeg"] = "mjpeg"
+    url: SecretStr = Field(description="http[s]://[user:password@]host[:port]/path; never logged with its password")
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=600, description="silence after which the camera counts as lost, in s"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _scheme(cls, url: SecretStr) -> SecretStr:
+        return _with_scheme(url, "http", "https")
+
+
+class SyntheticSource(StrictModel):
+    """A simulated conveyor: a moving textured surface with drawn defects whose truth is known."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    texture: TextureName = Field(default="brushed_steel", description="what the surface is made of")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="names the belt: same seed, same pixels")
+    size: FrameSize = Field(default="512x512", description="width x height of a frame in px, 96 to 8192 each")
+    fps: Fps | None = Field(default=30.0, description="frames per second; null: as fast as they are asked for")
+    frames: int | None = Field(default=None, ge=1, description="length of the belt in frames; null: endless")
+    defect_rate: float = Field(default=0.2, ge=0, le=1, description="share of frames with at least one defect")
+    defects: tuple[DefectName, ...] = Field(default=DEFECTS, min_length=1, description="which kinds of defect occur")
+    light_drift: float = Field(default=0.06, ge=0, le=0.3, description="slow change of the light, share of its mean")
+    noise_grey: float = Field(
+        default=2.0, ge=0, le=20, description="standard deviation of the camera's noise in grey levels"
+    )
+
+    @field_validator("size")
+    @classmethod
+    def _sides(cls, size: str) -> str:
+        if not all(96 <= int(side) <= 8192 for side in size.split("x")):
+            raise ValueError("each side must be 96 to 8192 px")
+        return size
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """(width, height) of a frame."""
+        width, height = self.size.split("x")
+        return int(width), int(height)
+
+
+SourceConfig = Annotated[
+    FolderSource | VideoSource | RtspSource | MjpegSource | SyntheticSource, Field(discriminator="kind")
+]
+"""Any source; an unknown ``kind`` is refused with the list of the known ones."""
+
+_ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
+
+
+def source_from_uri(uri: str) -> SourceConfig:
+    """The source that one word on a command line means.
+
+    `rtsp://...`, `http://...`, a folder, a video file, or `synthetic:TEXTURE?seed=7&size=640x480&fps=60`
+    (all options of `SyntheticSource`). Raises ConfigError, which names what was found and what is known.
+    """
+    scheme = urlsplit(uri).scheme.lower()
+    if scheme in ("rtsp", "rtsps"):
+        return _checked({"kind": "rtsp", "url": uri}, uri)
+    if scheme in ("http", "https"):
+        return _checked({"kind": "mjpeg", "url": uri}, uri)
+    if uri == "synthetic" or scheme == "synthetic":
+        return _checked({"kind": "synthetic", **_synthetic_options(uri)}, uri)
+    path = Path(uri.removeprefix("file://")).expanduser()
+    if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
+        return VideoSource(path=path)
+    if path.is_dir():
+        return FolderSource(path=path)
+    raise ConfigError(
+        f"source {redact_url(uri)}: no such folder, and not a video file ({', '.join(sorted(VIDEO_SUFFIXES))}); "
+        "wanted a folder, a video file, rtsp://..., http://... or synthetic:TEXTURE"
+    )
+
+
+def redact_url(url: str) -> str:
+    """`url` fit for logs: user and password, and the values of its query, are replaced by ``***``."""
+    parts = urlsplit(url)
+    if not parts.netloc:
+        return url
+    netloc = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
+    query = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    return parts._replace(netloc=netloc, query=query, fragment="").geturl()
+
+
+def _with_scheme(url: SecretStr, *wanted: str) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme.lower() not in wanted or not parts.hostname:
+        raise ValueError(f"wanted an address like {wanted[0]}://host/path")
+    return url
+
+
+def _synthetic_options(uri: str) -> dict[str, str]:
+    parts = urlsplit(uri)
+    options = dict(parse_qsl(parts.query))
+    return {"texture": parts.path, **options} if parts.scheme and parts.path else options
+
+
+def _checked(content: dict[str, str], uri: str) -> SourceConfig:
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
+        raise ConfigError(f"source {redact_url(uri)}: {problems}") from error
