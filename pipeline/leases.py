@@ -1,0 +1,155 @@
+"""Who has which frame of one camera: leasing, taking back and shedding, without I/O.
+
+A frame waits, is leased to a worker that has room, and is settled when its verdict is durable. A lease that takes too
+long, or whose worker left or came back as another incarnation, is void: the frame waits again, first in line. A frame
+whose leases ended `MAX_ATTEMPTS` times without a verdict is given up, so that one bad picture cannot kill every worker
+in turn. Times are monotonic nanoseconds that the caller hands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pipeline.ledger import NotInspectedReason
+from pipeline.messages import Ready
+from pipeline.ring import HeldFrame
+
+MAX_ATTEMPTS = 3
+WORKER_SILENCE_NS = 5_000_000_000  # a worker that is silent this long, beyond its engine's time, gets no new frames
+ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as this many runs of the worker's engine
+
+
+@dataclass
+class _Entry:
+    frame: HeldFrame
+    deadline_ns: int | None
+    attempts: int = 0
+    holder: str | None = None  # incarnation of the worker
+    number: int = 0  # of the lease
+    due_ns: int = 0  # when the lease ends
+    decided: NotInspectedReason | None = None  # the frame waits for the acknowledgement of this only
+
+
+@dataclass
+class _Worker:
+    ready: Ready
+    heard_ns: int
+    leased: int = 0  # number of the last lease given to this incarnation
+    in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
+
+    @property
+    def room(self) -> int:
+        return self.ready.capacity - self.ready.held - len(self.in_transit)
+
+
+class LeaseBook:
+    """Frames and workers of one camera. `epoch` names this book: counts of workers that refer to another are old."""
+
+    def __init__(self, epoch: str, lease_ms: int, deadline_ms: float | None) -> None:
+        self.epoch = epoch
+        self._lease_ns = lease_ms * 1_000_000
+        self._deadline_ns = None if deadline_ms is None else int(deadline_ms * 1e6)
+        self._entries: dict[int, _Entry] = {}  # by seq, in the order of capture
+        self._workers: dict[str, _Worker] = {}  # by incarnation, the one whose turn it is first
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, frame: HeldFrame) -> None:
+        """A frame was captured (or found again after a restart)."""
+        deadline = None if self._deadline_ns is None else frame.captured_mono_ns + self._deadline_ns
+        self._entries[frame.seq] = _Entry(frame, deadline, decided=frame.reason)
+
+    def settle(self, seq: int) -> tuple[HeldFrame, NotInspectedReason | None] | None:
+        """The frame's verdict is durable: the frame and what was decided for it; None when that was known already."""
+        entry = self._entries.pop(seq, None)
+        return None if entry is None else (entry.frame, entry.decided)
+
+    def deadline_of(self, seq: int) -> int | None:
+        return self._entries[seq].deadline_ns
+
+    def oldest_waiting(self) -> HeldFrame | None:
+        """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
+        return next((e.frame for e in self._entries.values() if e.holder is None and not e.decided), None)
+
+    def worker_ready(self, ready: Ready, now_ns: int) -> None:
+        """A worker says what it has room for. An older incarnation of it is dead, and its leases void."""
+        known = self._workers.get(ready.incarnation)
+        if known is None:
+            for incarnation in [i for i, w in self._workers.items() if w.ready.worker == ready.worker]:
+                self.worker_gone(incarnation)
+            self._workers[ready.incarnation] = _Worker(ready, now_ns)
+        else:
+            known.ready, known.heard_ns = ready, now_ns
+            if ready.epoch == self.epoch:
+                known.in_transit = {number for number in known.in_transit if number > ready.received}
+
+    def worker_gone(self, incarnation: str) -> None:
+        """A worker left: what it held waits again."""
+        self._workers.pop(incarnation, None)
+        for entry in self._entries.values():
+            if entry.holder == incarnation:
+                entry.holder = None
+
+    def next_leases(self, now_ns: int) -> Iterator[tuple[Ready, int, HeldFrame]]:
+        """Lease waiting frames, oldest first, to workers with room, which take turns: (worker, lease number, frame)."""
+        for entry in list(self._entries.values()):
+            if entry.holder is not None or entry.decided or entry.attempts >= MAX_ATTEMPTS:
+                continue
+            worker = self._next_worker(now_ns)
+            if worker is None:
+                return
+            entry.holder, entry.attempts = worker.ready.incarnation, entry.attempts + 1
+            entry.due_ns = now_ns + self._lease_of(worker)
+            worker.leased += 1
+            worker.in_transit.add(worker.leased)
+            entry.number = worker.leased
+            yield worker.ready, worker.leased, entry.frame
+
+    def take_back(self, now_ns: int) -> int:
+        """Void leases that took too long; returns how many. Their frames wait again."""
+        late = [e for e in self._entries.values() if e.holder is not None and not e.decided and now_ns >= e.due_ns]
+        for entry in late:
+            if worker := self._workers.get(entry.holder or ""):
+                worker.in_transit.discard(entry.number)  # it may never have arrived, and must not block room for ever
+            entry.holder = None
+        return len(late)
+
+    def past_deadline(self, now_ns: int) -> list[HeldFrame]:
+        """Undecided frames that can't have a durable verdict in time any more."""
+        return [e.frame for e in self._undecided() if e.deadline_ns is not None and now_ns >= e.deadline_ns]
+
+    def given_up(self) -> list[HeldFrame]:
+        """Undecided frames that were tried as often as a frame is tried."""
+        return [e.frame for e in self._undecided() if e.holder is None and e.attempts >= MAX_ATTEMPTS]
+
+    def undecided(self) -> list[HeldFrame]:
+        return [entry.frame for entry in self._undecided()]
+
+    def decide(self, seq: int, reason: NotInspectedReason) -> None:
+        """NOT_INSPECTED was decided: the frame is not leased again, and waits for its acknowledgement only."""
+        self._entries[seq].decided = reason
+
+    def decided(self) -> list[tuple[HeldFrame, NotInspectedReason]]:
+        return [(entry.frame, entry.decided) for entry in self._entries.values() if entry.decided]
+
+    def next_due_ns(self) -> int | None:
+        """When the next lease or deadline ends, None when none is running."""
+        times = [e.due_ns for e in self._undecided() if e.holder is not None]
+        times += [e.deadline_ns for e in self._undecided() if e.deadline_ns is not None]
+        return min(times, default=None)
+
+    def _undecided(self) -> Iterator[_Entry]:
+        return (entry for entry in self._entries.values() if not entry.decided)
+
+    def _lease_of(self, worker: _Worker) -> int:
+        return max(self._lease_ns, int(ENGINE_TIMES_PER_LEASE * worker.ready.batch_ms * 1e6))
+
+    def _next_worker(self, now_ns: int) -> _Worker | None:
+        for incarnation, worker in self._workers.items():
+            silent_ns = now_ns - worker.heard_ns
+            if worker.room > 0 and silent_ns < WORKER_SILENCE_NS + self._lease_of(worker):
+                self._workers[incarnation] = self._workers.pop(incarnation)  # to the end: the others come first now
+                return worker
+        return None

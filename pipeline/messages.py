@@ -1,0 +1,153 @@
+"""What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
+
+    inference -> ingest   Ready, Bye
+    ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
+    inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
+    ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
+    publish -> ingest     Acks
+
+All of them may arrive twice or not at all: they state how things are, not what changed since the last one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from f2pnet.errors import F2pError
+from f2pnet.result import InspectionResult, Verdict
+from pipeline.ledger import Ledger
+
+WIRE_VERSION = 1
+
+
+class BadMessage(F2pError):
+    """Bytes that are no message of this version; `data` holds them."""
+
+    def __init__(self, reason: str, data: bytes) -> None:
+        super().__init__(f"not a message of version {WIRE_VERSION} ({len(data)} bytes): {reason}")
+        self.data = data
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An inference worker asks a camera for work; sent when it has room, and as a sign of life."""
+
+    worker: str
+    incarnation: str  # differs for every start of the worker: leases of an older one are void
+    epoch: str  # of the ingest worker that `received` refers to; "" before the first lease
+    received: int  # highest lease number that arrived
+    held: int  # leases it holds now
+    capacity: int  # leases it will hold at once
+    inline: bool  # shares no memory with the camera: wants pixels in the message
+    batch_ms: float  # how long one run of its engine takes
+
+
+class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An inference worker leaves; what it still held goes to others."""
+
+    worker: str
+    incarnation: str
+
+
+class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One frame, lent to one worker. Times ending in `mono_ns` are the monotonic clock of the camera's host."""
+
+    epoch: str
+    number: int  # counts the leases to one worker, from 1
+    camera_id: str
+    frame_id: str
+    seq: int
+    part_id: str | None
+    ring: str
+    slot: int
+    generation: int
+    shape: list[int]  # (H, W) or (H, W, 3)
+    captured_at_ns: int
+    captured_mono_ns: int
+    deadline_mono_ns: int | None
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A result on its way to the store, with the stamps that its waterfall still needs."""
+
+    result: InspectionResult
+    captured_mono_ns: int
+    judged_mono_ns: int
+    has_picture: bool = False
+
+
+class Verdicts(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Results to be made durable. One part follows for each result with `has_picture`, in their order."""
+
+    items: list[Judged]
+
+
+class Acks(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Verdicts that are durable: what stands in the store for each of these frames of one run."""
+
+    run_id: str
+    stored: list[tuple[int, Verdict, str | None]]  # (seq, verdict, reason)
+
+
+class LedgerReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A camera's counters; a lower `version` never replaces a higher one of the same run."""
+
+    camera_id: str
+    run_id: str
+    version: int
+    ledger: Ledger
+    reconnects: int
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Something an operator must know that is not the verdict of a frame."""
+
+    event_id: str
+    at_ns: int
+    source: str  # worker that says so
+    camera_id: str | None
+    kind: str  # "camera", "engine", "overload", "source"
+    text: str
+
+
+class LatencyCounts(msgspec.Struct, frozen=True):
+    """A latency histogram on the wire: (bucket, count) pairs and the exact maximum."""
+
+    buckets: list[tuple[int, int]]
+    max_ms: float
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """State of one worker; what the store's workers hash and the supervisor's table show."""
+
+    name: str
+    role: str  # "ingest", "infer", "publish"
+    pid: int
+    state: str  # "starting", "running", "draining", "waiting" (camera or store away)
+    at_ns: int
+    progress: int  # grows while the worker does its work
+    device: str | None = None
+    restarts: int = 0
+    detail: str | None = None
+    counters: dict[str, int] = msgspec.field(default_factory=dict)
+    latency: dict[str, LatencyCounts] = msgspec.field(default_factory=dict)
+    engine: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+Message = Ready | Bye | Lease | Verdicts | Acks | LedgerReport | Fault | Heartbeat
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """One message as bytes."""
+    return bytes((WIRE_VERSION,)) + _ENCODER.encode(message)
+
+
+def decode(data: bytes) -> Message:
+    """The message in `data`. Raises BadMessage for anything else, whatever it is."""
+    if not data or data[0] != WIRE_VERSION:
+        raise BadMessage(f"version byte {data[:1].hex() or 'missing'}", data)
+    try:
+        return _DECODER.decode(memoryview(data)[1:])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadMessage(str(error), data) from error

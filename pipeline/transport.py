@@ -1,0 +1,165 @@
+"""The one file that speaks ZeroMQ: sockets that send and receive messages, with limits, and never block.
+
+A `Hub` is bound and talks to many peers by name; a `Link` connects to one hub and re-connects by itself for ever;
+a `Broadcaster` publishes to whoever listens. Every queue has a limit; what does not fit is refused to the sender, who
+decides (`send` returns False). ZeroMQ's errors become ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+import structlog
+import zmq
+
+from f2pnet.errors import ConfigError, F2pError
+from pipeline.messages import BadMessage, Message, decode, encode
+
+LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent
+MAX_MESSAGE_BYTES = 512 * 2**20  # a peer that sends more is cut off
+MAX_PARTS = 1_024
+_log = structlog.get_logger(__name__)
+
+
+class TransportError(F2pError):
+    """A socket failed in a way that retrying does not cure."""
+
+
+class Waitable(Protocol):
+    """Something a `Poller` can wait for: one of our sockets, or anything with a file descriptor."""
+
+    def fileno(self) -> int: ...
+
+
+class _Socket:
+    """A ZeroMQ socket with our limits."""
+
+    def __init__(self, kind: int, queue_limit: int) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+        self._socket.set_hwm(queue_limit)
+        self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
+
+    def bind(self, address: str) -> None:
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self.close()
+            if error.errno == errno.EADDRINUSE:
+                raise ConfigError(f"{address} is in use by another program: choose another port or stop it") from error
+            raise ConfigError(f"cannot listen on {address}: {error.strerror}; check the line's transport") from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def fileno(self) -> int:
+        """ZeroMQ's notification descriptor. Poll it through `Poller`, which knows how."""
+        return int(self._socket.FD)
+
+    @property
+    def raw(self) -> zmq.Socket[bytes]:
+        return self._socket
+
+    def _send(self, parts: list[bytes]) -> bool:
+        try:
+            self._socket.send_multipart(parts, zmq.DONTWAIT)
+        except zmq.Again:
+            return False  # the queue is full
+        except zmq.ZMQError as error:
+            if error.errno == errno.EHOSTUNREACH:
+                return False  # the hub knows no such peer (any more)
+            raise TransportError(f"sending failed: {error.strerror}") from error
+        return True
+
+    def _receive(self) -> list[bytes] | None:
+        try:
+            return self._socket.recv_multipart(zmq.DONTWAIT)
+        except zmq.Again:
+            return None
+        except zmq.ZMQError as error:
+            raise TransportError(f"receiving failed: {error.strerror}") from error
+
+
+def _decoded(parts: list[bytes]) -> tuple[Message, list[bytes]] | None:
+    """Message and extra parts, or None (and a log entry) for what is none: a bad peer must not stop the line."""
+    try:
+        if not 1 <= len(parts) <= MAX_PARTS:
+            raise BadMessage(f"{len(parts)} parts", b"")
+        return decode(parts[0]), parts[1:]
+    except BadMessage as error:
+        _log.warning("bad message refused", reason=str(error), start=error.data[:32].hex())
+        return None
+
+
+class Hub(_Socket):
+    """Bound socket that many peers connect to. `queue_limit` messages wait for each peer at most."""
+
+    def __init__(self, address: str, queue_limit: int) -> None:
+        super().__init__(zmq.ROUTER, queue_limit)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # an unknown peer is an answer, not silence
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a restarted peer takes its name over
+        self.bind(address)
+
+    def send(self, peer: bytes, message: Message, extra: Iterable[bytes] = ()) -> bool:
+        """False when the peer is unknown or its queue full."""
+        return self._send([peer, encode(message), *extra])
+
+    def receive(self, at_most: int) -> Iterator[tuple[bytes, Message, list[bytes]]]:
+        """What has arrived: (peer, message, extra parts)."""
+        for _ in range(at_most):
+            parts = self._receive()
+            if parts is None:
+                return
+            if decoded := _decoded(parts[1:]):
+                yield parts[0], *decoded
+
+
+class Link(_Socket):
+    """Connection to one hub, under a name that the hub answers to."""
+
+    def __init__(self, address: str, name: str, queue_limit: int) -> None:
+        super().__init__(zmq.DEALER, queue_limit)
+        self._socket.setsockopt(zmq.IDENTITY, name.encode())
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        self._socket.connect(address)
+
+    def send(self, message: Message, extra: Iterable[bytes] = ()) -> bool:
+        """False when the queue is full (the hub is away, or slow)."""
+        return self._send([encode(message), *extra])
+
+    def receive(self, at_most: int) -> Iterator[tuple[Message, list[bytes]]]:
+        """What has arrived: (message, extra parts)."""
+        for _ in range(at_most):
+            parts = self._receive()
+            if parts is None:
+                return
+            if decoded := _decoded(parts):
+                yield decoded
+
+
+class Broadcaster(_Socket):
+    """Live alerts to any number of listeners, none of whom can hold it up."""
+
+    def __init__(self, addresses: Iterable[str], queue_limit: int) -> None:
+        super().__init__(zmq.PUB, queue_limit)
+        for address in addresses:
+            self.bind(address)
+
+    def send(self, topic: str, payload: bytes) -> None:
+        self._send([topic.encode(), payload])
+
+
+class Poller:
+    """Waits until one of several sockets or file descriptors has something, or the time is over."""
+
+    def __init__(self, *waitables: Waitable) -> None:
+        self._poller = zmq.Poller()
+        for waitable in waitables:
+            self._poller.register(waitable.raw if isinstance(waitable, _Socket) else waitable.fileno(), zmq.POLLIN)
+
+    def wait(self, timeout_ms: float) -> None:
+        self._poller.poll(max(0, math.ceil(timeout_ms)))
