@@ -1,0 +1,152 @@
+"""All numbers of the architecture, on one page.
+
+A `NetworkConfig` describes a network completely: `build_network(config)` needs nothing else, and a
+checkpoint carries it as JSON. `network_config(sam_type)` looks a size up in `SIZES`.
+The sizes `vit_b`, `vit_l` and `vit_h` have SAM's dimensions, so that official checkpoints fit; `nano` and
+`tiny` are ours, for the edge, made of the same modules.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+Mode = Literal["paper", "reference"]
+CnnKind = Literal["resnet18", "resnet34", "resnet50"]
+CnnNorm = Literal["batch", "group"]
+
+CNN_STRIDES = (4, 8, 16, 32)
+MASK_TOKENS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """One F2P-Net. Lengths are pixels of the network input unless the name says otherwise."""
+
+    sam_type: str
+    mode: Mode = "paper"
+    """`paper`: the mask comes from the fused features. `reference`: as the published code computes it."""
+    image_size: int = 1024
+    num_classes: int = 0
+    """Defect classes of the class map; 0: no class map (the paper's binary network)."""
+
+    # ViT: SAM's image encoder
+    patch_size: int = 16
+    width: int
+    depth: int
+    heads: int
+    global_blocks: tuple[int, ...]
+    """Blocks with attention over the whole grid; CNN stage j joins before the j-th of them."""
+    window_size: int = 14
+    """Side, in tokens, of the attention windows of all other blocks."""
+    mlp_ratio: int = 4
+
+    # EVPT: the prompt generator
+    prompt_width: int
+    hf_hidden: int = 32
+    highpass_rate: float = 0.25
+    """Share of the spectrum's area that the high-pass removes; 0.25 cuts at half the Nyquist frequency."""
+    native_size: int | None = None
+    """Side of the images before they were enlarged; the high-pass cut then refers to it (None: `image_size`)."""
+
+    # ViCNet: the auxiliary CNN
+    cnn: CnnKind = "resnet18"
+    cnn_width: int = 64
+    cnn_norm: CnnNorm = "batch"
+
+    # AFDec: prompt encoder and mask decoder
+    decoder_width: int = 256
+    decoder_depth: int = 2
+    decoder_heads: int = 8
+    decoder_mlp: int = 2048
+    feature_width: int = 32
+    """Channels of the upscaled features whose product with a token gives a mask."""
+    detail_stages: tuple[int, ...] = ()
+    """CNN stages (0: stride 4) that also join the fused features directly; for sizes without SAM's weights."""
+    score_sees_map: bool = False
+    """The image head also reads the strongest response of each fused feature."""
+    sam_heads: bool = True
+    """Carry SAM's own mask and quality heads; unused by the masks of `paper` mode, kept so that SAM can be run."""
+    freeze_sam: bool = True
+    """SAM's weights take no gradient."""
+    skip_norm_1024: bool = False
+    """Repeat a defect of the published code: images that arrive as 1024 x 1024 are not normalised."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise ValueError(f"mode is {self.mode!r}; it must be one of {', '.join(get_args(Mode))}")
+        if self.cnn not in get_args(CnnKind):
+            raise ValueError(f"cnn is {self.cnn!r}; it must be one of {', '.join(get_args(CnnKind))}")
+        if self.cnn_norm not in get_args(CnnNorm):
+            raise ValueError(f"cnn_norm is {self.cnn_norm!r}; it must be one of {', '.join(get_args(CnnNorm))}")
+        if self.image_size <= 0 or self.image_size % CNN_STRIDES[-1] or self.image_size % self.patch_size:
+            raise ValueError(
+                f"image_size is {self.image_size}; it must be a positive multiple of {CNN_STRIDES[-1]} "
+                f"and of the patch size {self.patch_size}"
+            )
+        if self.width % self.heads or self.decoder_width % (2 * self.decoder_heads):
+            raise ValueError(
+                f"width {self.width} must be a multiple of heads {self.heads}, and decoder_width "
+                f"{self.decoder_width} of twice decoder_heads {self.decoder_heads}"
+            )
+        if len(self.global_blocks) != len(CNN_STRIDES) or not all(0 <= i < self.depth for i in self.global_blocks):
+            raise ValueError(
+                f"global_blocks is {self.global_blocks}; it must name {len(CNN_STRIDES)} blocks below {self.depth}"
+            )
+        if self.num_classes < 0 or self.num_classes == 1:
+            raise ValueError(f"num_classes is {self.num_classes}; it must be 0 (no class map) or at least 2")
+        if self.mode == "reference" and (self.num_classes or self.detail_stages or self.score_sees_map):
+            raise ValueError("mode reference has no class map, no detail stages and no score from the map: unset them")
+
+    @property
+    def grid(self) -> int:
+        """Side of the token grid."""
+        return self.image_size // self.patch_size
+
+    @property
+    def map_size(self) -> int:
+        """Side of the masks, pixel maps and mask prompts: four times the token grid."""
+        return 4 * self.grid
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "NetworkConfig":
+        """Inverse of `to_dict`, also after a way through JSON. Raises ValueError on unknown or missing keys."""
+        known = {field.name for field in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"network configuration has unknown keys {sorted(unknown)}; known are {sorted(known)}")
+        as_tuples: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        try:
+            return cls(**as_tuples)
+        except TypeError as error:
+            raise ValueError(f"network configuration is incomplete: {error}") from error
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "nano": {
+        "image_size": 256, "width": 128, "depth": 4, "heads": 4, "global_blocks": (0, 1, 2, 3), "window_size": 8,
+        "prompt_width": 8, "hf_hidden": 8, "highpass_rate": 1 / 64, "cnn_width": 24,
+        "decoder_width": 128, "decoder_heads": 4, "decoder_mlp": 256, "feature_width": 24,
+        "detail_stages": (0, 1), "score_sees_map": True, "sam_heads": False, "freeze_sam": False,
+    },
+    "tiny": {
+        "image_size": 512, "width": 192, "depth": 12, "heads": 6, "global_blocks": (2, 5, 8, 11), "window_size": 8,
+        "prompt_width": 12, "hf_hidden": 16, "highpass_rate": 1 / 64, "cnn_width": 32,
+        "decoder_width": 128, "decoder_heads": 4, "decoder_mlp": 512, "feature_width": 32,
+        "detail_stages": (0, 1), "score_sees_map": True, "sam_heads": False, "freeze_sam": False,
+    },
+    "vit_b": {"width": 768, "depth": 12, "heads": 12, "global_blocks": (2, 5, 8, 11), "prompt_width": 24},
+    "vit_l": {"width": 1024, "depth": 24, "heads": 16, "global_blocks": (5, 11, 17, 23), "prompt_width": 32},
+    "vit_h": {"width": 1280, "depth": 32, "heads": 16, "global_blocks": (7, 15, 23, 31), "prompt_width": 40},
+}  # fmt: skip
+
+
+def network_config(sam_type: str, image_size: int | None = None, **changes: Any) -> NetworkConfig:
+    """The configuration of a named size, with any field changed by keyword."""
+    if sam_type not in SIZES:
+        raise ValueError(f"sam_type is {sam_type!r}; it must be one of {', '.join(SIZES)}")
+    config = NetworkConfig(sam_type=sam_type, **(SIZES[sam_type] | changes))
+    return config if image_size is None else replace(config, image_size=image_size)

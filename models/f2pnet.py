@@ -1,0 +1,153 @@
+"""F2P-Net: few-shot defect segmentation on SAM, after the paper's figure, read from left to right.
+
+    image --> ViCNet (ViT + CNN, prompted by EVPT) --> AFDec (with prompts, or none) --> mask, pixel map, score
+
+`encode` is the long part and sees no prompt; `decode` is short and may be repeated on what `encode` gave.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.afdec import AFDec, Encoded, Predictions
+from models.configuration import NetworkConfig
+from models.evpt import EVPT
+from models.highpass import HighPass, cut_frequency
+from models.prompt_encoder import PromptEncoder
+from models.prompts import ABSENT, Prompts
+from models.resnet import ResNet, stage_widths
+from models.sam_decoder import SamDecoder, sam_quality_head
+from models.transformer import TwoWayTransformer
+from models.vicnet import ViCNet
+from models.vit import ImageEncoderViT
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+"""ImageNet's, in RGB on 0..255; SAM was trained with them."""
+
+
+class F2PNet(nn.Module):
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: NetworkConfig, vicnet: ViCNet, prompt_encoder: PromptEncoder, decoder: AFDec) -> None:
+        super().__init__()
+        self.config = config
+        self.vicnet = vicnet
+        self.prompt_encoder = prompt_encoder
+        self.decoder = decoder
+        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).reshape(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, prompts: Prompts | None = None) -> Predictions:
+        """(B, 3, S, S) float RGB in 0..255, S the configured image size. Without prompts: one mask of all defects."""
+        return self.decode(self.encode(images), prompts)
+
+    def encode(self, images: Tensor, *, normalise: bool = True) -> Encoded:
+        """Everything that no prompt changes. `normalise=False` repeats a defect of the published code (see
+        `models.preprocessing`)."""
+        side = self.config.image_size
+        if images.dim() != 4 or images.shape[1:] != (3, side, side):
+            raise ValueError(f"images are {tuple(images.shape)}; this network takes (B, 3, {side}, {side})")
+        if normalise:
+            images = (images - self.pixel_mean) / self.pixel_std
+        return self.decoder.prepare(self.vicnet(images, self.decoder.hf_token.weight))
+
+    def decode(self, encoded: Encoded, prompts: Prompts | None = None) -> Predictions:
+        """The masks of these prompts, N for each image; without prompts one mask of all defects."""
+        image_code, dense = self.prompt_encoder.dense_positions(), self.prompt_encoder.dense(prompts)
+        if prompts is None:
+            return self.decoder(encoded, image_code, dense)  # type: ignore[no-any-return]
+        sparse, present = self.prompt_encoder.tokens(prompts), prompts.labels != ABSENT
+        return self.decoder(encoded, image_code, dense, sparse, present)  # type: ignore[no-any-return]
+
+    def sam_parameters(self) -> list[nn.Parameter]:
+        """The parameters that come from SAM; frozen where the configuration says so."""
+        parts: list[nn.Module] = [self.vicnet.vit, self.prompt_encoder, self.decoder.sam]
+        own = {id(parameter) for parameter in self._retrained_sam_parameters()}
+        return [p for part in parts for p in part.parameters() if id(p) not in own]
+
+    def _retrained_sam_parameters(self) -> list[nn.Parameter]:
+        """The published code replaces SAM's mask tokens and quality head by fresh ones and trains them."""
+        if self.config.mode == "paper":
+            return []
+        sam = self.decoder.sam
+        return [*sam.mask_tokens.parameters(), *(sam.iou_prediction_head or nn.Identity()).parameters()]
+
+
+def build_network(config: NetworkConfig) -> F2PNet:
+    """A network of this configuration with fresh weights."""
+    evpt = EVPT(
+        highpass=build_highpass(config),
+        grid=config.grid,
+        patch_size=config.patch_size,
+        width=config.width,
+        depth=config.depth,
+        prompt_width=config.prompt_width,
+        token_width=config.decoder_width,
+        hf_hidden=config.hf_hidden,
+    )
+    cnn = ResNet(config.cnn, config.cnn_width, config.cnn_norm)
+    widths = stage_widths(config.cnn, config.cnn_width)
+    decoder = AFDec(
+        build_sam_decoder(config),
+        mode=config.mode,
+        vit_width=config.width,
+        width=config.decoder_width,
+        feature_width=config.feature_width,
+        detail_widths={stage: widths[stage] for stage in config.detail_stages},
+        score_sees_map=config.score_sees_map,
+        num_classes=config.num_classes,
+    )
+    network = F2PNet(
+        config,
+        ViCNet(build_vit(config), cnn, evpt, widths, config.width),
+        PromptEncoder(config.image_size, config.grid, config.decoder_width),
+        decoder,
+    )
+    if config.freeze_sam:
+        for parameter in network.sam_parameters():
+            parameter.requires_grad_(False)
+    else:
+        network.vicnet.vit.apply(_initialise_for_training_from_scratch)
+    return network
+
+
+def build_highpass(config: NetworkConfig) -> HighPass:
+    """The cut refers to the images' native size where that is known and smaller: above it there is no detail."""
+    reference_side = min(config.native_size or config.image_size, config.image_size)
+    return HighPass(config.image_size, cut_frequency(reference_side, reference_side, config.highpass_rate))
+
+
+def build_vit(config: NetworkConfig) -> ImageEncoderViT:
+    return ImageEncoderViT(
+        grid=config.grid,
+        patch_size=config.patch_size,
+        width=config.width,
+        depth=config.depth,
+        heads=config.heads,
+        mlp_ratio=config.mlp_ratio,
+        global_blocks=config.global_blocks,
+        window_size=config.window_size,
+        output_width=config.decoder_width,
+    )
+
+
+def build_sam_decoder(config: NetworkConfig) -> SamDecoder:
+    width = config.decoder_width
+    transformer = TwoWayTransformer(config.decoder_depth, width, config.decoder_heads, config.decoder_mlp)
+    quality_head: nn.Module | None = None
+    if config.mode == "reference":
+        quality_head = nn.Linear(width, 3)
+    elif config.sam_heads:
+        quality_head = sam_quality_head(width)
+    mask_heads = 4 if config.sam_heads else 0
+    return SamDecoder(transformer, width, config.feature_width, mask_heads, quality_head)
+
+
+def _initialise_for_training_from_scratch(module: nn.Module) -> Any:
+    """The usual start of a ViT: small weights, so that every block begins close to the identity."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)

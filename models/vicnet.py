@@ -1,0 +1,62 @@
+"""ViCNet: the ViT with a CNN beside it, joined at the ViT's global-attention blocks.
+
+The CNN keeps the fine detail that 16 x 16 patches blur. Its stage j (stride 4, 8, 16, 32) is projected to the
+ViT's width, brought to the token grid, and added to the input of the j-th global block, after that block's prompt.
+Paper: "ViCNet"; reference: image_encoder with Auxiliary_encoder and fpn.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from models.evpt import EVPT
+from models.layers import resize_map
+from models.resnet import ResNet
+from models.vit import ImageEncoderViT
+
+
+class ViCNetFeatures(NamedTuple):
+    """What the decoder needs of an image."""
+
+    embedding: Tensor
+    """(B, decoder width, H, W)"""
+    early: Tensor
+    """(B, H, W, C), output of the first global block."""
+    stages: list[Tensor]
+    """CNN maps of stride 4, 8, 16, 32."""
+
+
+class ViCNet(nn.Module):
+    def __init__(self, vit: ImageEncoderViT, cnn: ResNet, evpt: EVPT, stage_widths: list[int], width: int) -> None:
+        super().__init__()
+        self.vit = vit
+        self.cnn = cnn
+        self.evpt = evpt
+        self.fpn = nn.ModuleList(nn.Conv2d(stage_width, width, 1) for stage_width in stage_widths)
+
+    def forward(self, images: Tensor, hf_token: Tensor) -> ViCNetFeatures:
+        """(B, 3, S, S) normalised images and the (1, decoder width) high-frequency token."""
+        joint = self.evpt.joint(images, self.vit.patch_embed.proj, hf_token)
+        stages = self.cnn(images)
+
+        def before_block(block: int) -> Tensor:
+            prompt = self.evpt.prompt(block, joint)
+            if block not in self.vit.global_blocks:
+                return prompt
+            return prompt + self.fuse(self.vit.global_blocks.index(block), stages)
+
+        embedding, global_outputs = self.vit(images, before_block)
+        return ViCNetFeatures(embedding, global_outputs[0], stages)
+
+    def fuse(self, stage: int, stages: list[Tensor]) -> Tensor:
+        """Stage j as (B, H, W, C) tokens, by way of whichever order touches fewer pixels.
+
+        Resampling weights sum to one and act on each channel alone, so they commute with the 1 x 1 projection.
+        """
+        grid = (self.evpt.grid, self.evpt.grid)
+        features, project = stages[stage], self.fpn[stage]
+        if features.shape[-1] > grid[1]:
+            tokens = project(resize_map(features, grid))
+        else:
+            tokens = resize_map(project(features), grid)
+        return tokens.permute(0, 2, 3, 1)  # type: ignore[no-any-return]
