@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, MissingResource
 
 TextureName = Literal["brushed_steel", "woven", "cast", "dagm"]
 DefectName = Literal["scratch", "pit", "crack", "stain", "inclusion", "missing_texture"]
@@ -27,7 +27,25 @@ Fps = Annotated[float, Field(gt=0, le=10_000)]
 FrameSize = Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")]
 
 
-class FolderSource(StrictModel):
+class _File(StrictModel):
+    """Pictures on disk."""
+
+    @property
+    def live(self) -> bool:
+        """False: the source may be paused."""
+        return False
+
+
+class _Camera(StrictModel):
+    """Pictures of a world that does not wait."""
+
+    @property
+    def live(self) -> bool:
+        """True: the source can't be paused."""
+        return True
+
+
+class FolderSource(_File):
     """Image files of one folder in natural order (`part2.png` before `part10.png`)."""
 
     kind: Literal["folder"] = "folder"
@@ -36,7 +54,7 @@ class FolderSource(StrictModel):
     loop: bool = Field(default=False, description="start again after the last image, for ever")
 
 
-class VideoSource(StrictModel):
+class VideoSource(_File):
     """Frames of one video file."""
 
     kind: Literal["video"] = "video"
@@ -45,7 +63,7 @@ class VideoSource(StrictModel):
     loop: bool = Field(default=False, description="start again after the last frame, for ever")
 
 
-class RtspSource(StrictModel):
+class RtspSource(_Camera):
     """A network camera over RTSP."""
 
     kind: Literal["rtsp"] = "rtsp"
@@ -61,7 +79,7 @@ class RtspSource(StrictModel):
         return _with_scheme(url, "rtsp", "rtsps")
 
 
-class MjpegSource(StrictModel):
+class MjpegSource(_Camera):
     """A network camera that sends JPEG pictures over HTTP (multipart/x-mixed-replace)."""
 
     kind: Literal["mjpeg"] = "mjpeg"
@@ -100,6 +118,11 @@ class SyntheticSource(StrictModel):
         return size
 
     @property
+    def live(self) -> bool:
+        """With a rate the belt moves as in the world; without one it waits to be looked at."""
+        return self.fps is not None
+
+    @property
     def size_px(self) -> tuple[int, int]:
         """(width, height) of a frame."""
         width, height = self.size.split("x")
@@ -118,7 +141,7 @@ def source_from_uri(uri: str) -> SourceConfig:
     """The source that one word on a command line means.
 
     `rtsp://...`, `http://...`, a folder, a video file, or `synthetic:TEXTURE?seed=7&size=640x480&fps=60`
-    (all options of `SyntheticSource`). Raises ConfigError, which names what was found and what is known.
+    (all options of `SyntheticSource`). Raises ConfigError (no source can be meant) or MissingResource (no such file).
     """
     scheme = urlsplit(uri).scheme.lower()
     if scheme in ("rtsp", "rtsps"):
@@ -132,10 +155,10 @@ def source_from_uri(uri: str) -> SourceConfig:
         return VideoSource(path=path)
     if path.is_dir():
         return FolderSource(path=path)
-    raise ConfigError(
-        f"source {redact_url(uri)}: no such folder, and not a video file ({', '.join(sorted(VIDEO_SUFFIXES))}); "
-        "wanted a folder, a video file, rtsp://..., http://... or synthetic:TEXTURE"
-    )
+    wanted = "wanted a folder, a video file, rtsp://..., http://... or synthetic:TEXTURE"
+    if path.exists():
+        raise ConfigError(f"source {uri}: not a video file ({', '.join(sorted(VIDEO_SUFFIXES))}); {wanted}")
+    raise MissingResource(f"source {redact_url(uri)} is not there; {wanted}")
 
 
 def redact_url(url: str) -> str:

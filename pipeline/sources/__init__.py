@@ -1,0 +1,39 @@
+"""Camera sources: a table of kinds, of which only the chosen one is imported."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from f2pnet.config.sources import SourceConfig
+from f2pnet.errors import MissingExtra
+from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
+
+__all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault", "open_source"]
+
+SOURCES = {
+    "folder": "pipeline.sources.folder:FolderReader",
+    "video": "pipeline.sources.video:VideoReader",
+    "rtsp": "pipeline.sources.rtsp:RtspReader",
+    "mjpeg": "pipeline.sources.mjpeg:MjpegReader",
+    "synthetic": "pipeline.sources.synthetic:SyntheticReader",
+}
+EXTRAS = {"av": "camera"}  # which extra brings a package that a source needs
+
+
+def open_source(config: SourceConfig, *, start_index: int = 0) -> Source:
+    """Open a camera or file; its first picture has the index `start_index`.
+
+    Finite sources skip that many pictures, cameras only number on from there. Raises MissingResource (no such file or
+    folder), MissingExtra (a package is not installed), SourceFault (the camera does not answer within its time-out).
+    """
+    module_name, reader_name = SOURCES[config.kind].split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        raise MissingExtra(f"sources of kind {config.kind}", EXTRAS[error.name]) from error
+    reader = cast(Callable[[SourceConfig, int], Source], getattr(module, reader_name))
+    return reader(config, start_index)

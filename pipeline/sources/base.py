@@ -1,0 +1,89 @@
+"""What every camera source offers to the ingest worker.
+
+    open_source(config, start_index=n)  ->  Source
+    source.read(timeout_s)              ->  Frame | BadFrame | None (nothing yet)
+                                            SourceEnded (a finite source is through) | SourceFault (the camera is lost)
+
+A source never tries again by itself: after SourceFault it is closed, and opened anew by whoever owns it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from f2pnet.errors import ExitCode, F2pError
+
+BadFrameReason = Literal["unreadable", "overrun"]
+
+
+class SourceEnded(F2pError):
+    """A finite source has given its last frame."""
+
+    exit_code = ExitCode.OK
+
+
+class SourceFault(F2pError):
+    """The camera or file is lost; the message names it without its password."""
+
+    exit_code = ExitCode.MISSING
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture.
+
+    `image`: uint8, (H, W) grey or (H, W, 3) BGR, C-contiguous. `captured_at_ns`: UTC, ns since the epoch.
+    `index`: position in the source, from 0. `part_id`: the part it shows, if known. `name`: of its file.
+    """
+
+    image: npt.NDArray[np.uint8]
+    captured_at_ns: int
+    index: int
+    part_id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A picture that was due and can't be had; its part is NOT_INSPECTED.
+
+    `reason`: "unreadable", or "overrun" when it came and nobody read in time. `detail` is for people.
+    """
+
+    index: int
+    reason: BadFrameReason
+    detail: str
+    captured_at_ns: int
+    name: str | None = None
+
+
+class Source(ABC):
+    """An open camera or file. A context manager; `close` may be called twice."""
+
+    live: bool
+    """True: the world does not wait, as with a camera. False: a file, which may be paused."""
+
+    @abstractmethod
+    def read(self, timeout_s: float) -> Frame | BadFrame | None:
+        """The next picture, in order; None when none came within `timeout_s` seconds.
+
+        Raises SourceEnded after the last picture of a finite source, SourceFault when the camera is lost.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of camera and files."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

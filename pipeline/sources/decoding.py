@@ -1,0 +1,18 @@
+"""What all sources that decode with PyAV share."""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+
+def pixels_of(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    """uint8, C-contiguous: (H, W) of a grey video, else (H, W, 3) BGR."""
+    wanted = "gray" if frame.format.name.startswith("gray") else "bgr24"
+    return np.ascontiguousarray(frame.to_ndarray(format=wanted), np.uint8)
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, without the address, which may hold a password."""
+    return (isinstance(error, OSError) and error.strerror) or type(error).__name__

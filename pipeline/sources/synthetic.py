@@ -1,0 +1,35 @@
+"""A camera above the synthetic conveyor."""
+
+from __future__ import annotations
+
+import time
+
+from f2pnet.config.sources import SyntheticSource
+from pipeline.sources.base import Frame, Source, SourceEnded
+from pipeline.sources.conveyor import Conveyor
+from pipeline.sources.pacing import Pacer
+
+
+class SyntheticReader(Source):
+    """Each frame is a part of its own; frame `index` is `Conveyor(config).frame(index)`."""
+
+    def __init__(self, config: SyntheticSource, start_index: int) -> None:
+        self.live = config.live
+        self._config = config
+        self._belt = Conveyor(config)
+        self._index = start_index
+        self._pacer = Pacer(config.fps)
+
+    def read(self, timeout_s: float) -> Frame | None:
+        if self._config.frames is not None and self._index >= self._config.frames:
+            raise SourceEnded(f"the belt of {self._config.frames} frames is through")
+        late_s = self._pacer.wait(timeout_s)
+        if late_s is None:
+            return None
+        captured_at_ns = time.time_ns() - round(late_s * 1e9)  # a camera exposes when the part is there
+        index, self._index = self._index, self._index + 1
+        image = self._belt.frame(index).image
+        return Frame(image, captured_at_ns, index, part_id=f"part-{index:06d}")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
