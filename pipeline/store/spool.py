@@ -1,0 +1,323 @@
+"""Verdicts on disk while the store is away: append at the end, replay from the front, bounded, safe against power cuts.
+
+A folder of numbered segment files and a cursor. A batch is on the disk when `append` returns. Files that were replayed
+are deleted. What a power cut or a bad disk did to a file is found by checksum, skipped, logged and told by
+`take_damages`. A lost cursor costs only a replay of records that the store knows already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from f2pnet.errors import SpoolError
+from pipeline.store.records import Record
+from pipeline.store.spool_format import Extent, decode, encode, extents
+
+_log = structlog.get_logger(__name__)
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENTS_AT_LEAST = 8  # of a small spool, so that space comes free while it is replayed
+DAMAGES_KEPT = 64
+_CURSOR = struct.Struct("<QQI")  # segment, offset, CRC-32 of both
+
+
+class SpoolFull(SpoolError):
+    """The batch does not fit into the bound; nothing of it was written."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A stretch of a spool file that holds no readable record.
+
+    `unfinished`: the file ends there, which is what an interrupted `append` leaves, and nothing in it was ever
+    acknowledged. Otherwise acknowledged records were lost.
+    """
+
+    file: Path
+    offset: int
+    length: int
+    unfinished: bool
+
+
+@dataclass
+class _Segment:
+    number: int
+    path: Path
+    size: int = 0  # bytes that hold records; anything behind is from a failed write
+    pending: int = 0
+
+
+@dataclass
+class _Reading:
+    """Where replay stands in the oldest segment."""
+
+    segment: _Segment
+    entries: deque[Extent] = field(default_factory=deque)
+    peeked: list[int] = field(default_factory=list)  # where each record of the last peek ends
+
+
+class Spool:
+    """First in, first out, on disk. One process at a time, which a lock in the folder holds to. For one thread."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        """Open or create the spool in `folder`. Raises SpoolError when the folder cannot be used."""
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS_AT_LEAST)
+        self._segments: deque[_Segment] = deque()
+        self._damages: deque[Damage] = deque(maxlen=DAMAGES_KEPT)
+        self._reading: _Reading | None = None
+        self._tail = -1  # descriptor of the segment that grows; -1: the next append begins a new one
+        with self._disk("open"):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(folder)
+            self._cursor = self._read_cursor()
+            self._recover()
+
+    def __len__(self) -> int:
+        """Records that wait for replay."""
+        return sum(segment.pending for segment in self._segments)
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes on disk, at most `max_bytes`."""
+        return sum(segment.size for segment in self._segments)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Put the records behind all others, durably: they are on the disk when this returns.
+
+        Raises SpoolFull (the bound) or SpoolError (the disk refuses); then none of them is in the spool.
+        """
+        encoded = [encode(record) for record in records]
+        length = sum(map(len, encoded))
+        if self.bytes_used + length > self.max_bytes:
+            raise SpoolFull(
+                f"spool {self.folder} holds {self.bytes_used} bytes and {length} more would pass its bound of "
+                f"{self.max_bytes}: bring the store back, or raise publish.spool.max_mb"
+            )
+        with self._disk("append to"):
+            segment = self._growing_segment()
+            self._write(segment, b"".join(encoded))
+        start = segment.size
+        for record in encoded:
+            if self._reading is not None and self._reading.segment is segment:
+                self._reading.entries.append(Extent(start, start + len(record), whole=True))
+            start += len(record)
+        segment.size = start
+        segment.pending += len(encoded)
+
+    def peek(self, limit: int) -> list[Record]:
+        """The oldest records, at most `limit`; they stay until `commit`. Fewer at the end of a file."""
+        while self._segments:
+            with self._disk("read"):
+                records = self._peek_oldest_segment(limit)
+            if records or not self._drop_if_done():
+                return records
+        return []
+
+    def commit(self, count: int) -> None:
+        """Take the first `count` records of the last `peek` out of the spool, durably. Raises SpoolError."""
+        if count == 0:
+            return
+        if self._reading is None or count > len(self._reading.peeked):
+            raise ValueError(f"commit of {count} records, but the last peek did not show as many")
+        reading = self._reading
+        end = reading.peeked[count - 1]
+        del reading.peeked[:count]
+        while reading.entries and reading.entries[0].end <= end:
+            reading.entries.popleft()
+        reading.segment.pending = len(reading.entries)
+        with self._disk("move the cursor of"):
+            if not self._drop_if_done():
+                self._write_cursor(reading.segment.number, end)
+
+    def pending(self) -> Iterator[Record]:
+        """Every record that waits, oldest first; reads the files, changes nothing."""
+        for segment in self._segments:
+            with self._disk("read"):
+                data = _content(segment)
+            for extent in extents(data, self._start_of(segment)):
+                record = _decoded(data, extent)
+                if record is not None:
+                    yield record
+
+    def take_damages(self) -> list[Damage]:
+        """Damages found since the last call (the latest 64): each is worth an alert."""
+        damages = list(self._damages)
+        self._damages.clear()
+        return damages
+
+    def close(self) -> None:
+        """Let go of the files. What waits is there again when the spool is opened next."""
+        self._close_tail()
+        os.close(self._lock)
+
+    def _recover(self) -> None:
+        """Find the segments that a former process left, and what is whole in them."""
+        for path in sorted(self.folder.glob("*.spool")):
+            segment = _Segment(int(path.stem), path, size=path.stat().st_size)
+            if segment.number < self._cursor[0]:
+                path.unlink()  # replayed already, but its deletion did not reach the disk
+                continue
+            for extent in extents(path.read_bytes(), self._start_of(segment)):
+                segment.pending += extent.whole
+                if not extent.whole:
+                    self._report(segment, extent)
+            self._segments.append(segment)
+        while self._segments and self._drop_if_done():
+            pass
+
+    def _start_of(self, segment: _Segment) -> int:
+        """Where the records begin that were not replayed yet."""
+        number, offset = self._cursor
+        return offset if segment.number == number else 0
+
+    def _peek_oldest_segment(self, limit: int) -> list[Record]:
+        segment = self._segments[0]
+        if self._reading is None or self._reading.segment is not segment:
+            found = extents(_content(segment), self._start_of(segment))
+            self._reading = _Reading(segment, deque(extent for extent in found if extent.whole))
+        reading = self._reading
+        reading.peeked.clear()
+        chosen = list(islice(reading.entries, limit))
+        data = _content(segment, upto=chosen[-1].end, start=chosen[0].start) if chosen else b""
+        records: list[Record] = []
+        for extent in chosen:
+            record = _decoded(data, extent, base=chosen[0].start)
+            if record is None:  # whole by its checksum, but no Record: another version wrote it
+                reading.entries.remove(extent)
+                self._report(segment, extent)
+                continue
+            records.append(record)
+            reading.peeked.append(extent.end)
+        segment.pending = len(reading.entries)
+        return records
+
+    def _drop_if_done(self) -> bool:
+        """Delete the oldest segment if nothing in it waits any more."""
+        segment = self._segments[0]
+        if segment.pending:
+            return False
+        if len(self._segments) == 1:
+            self._close_tail()
+        self._write_cursor(segment.number + 1, 0)
+        segment.path.unlink(missing_ok=True)
+        self._segments.popleft()
+        self._reading = None
+        return True
+
+    def _growing_segment(self) -> _Segment:
+        if self._tail >= 0 and self._segments[-1].size < self._segment_bytes:
+            return self._segments[-1]
+        self._close_tail()
+        number = self._segments[-1].number + 1 if self._segments else max(self._cursor[0], 1)
+        path = self.folder / f"{number:010d}.spool"
+        self._tail = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._segments.append(_Segment(number, path))
+        _sync_folder(self.folder)
+        return self._segments[-1]
+
+    def _write(self, segment: _Segment, data: bytes) -> None:
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._tail, data[written:])
+            os.fdatasync(self._tail)
+        except OSError:
+            # After a failed write or sync nobody knows what is on the disk: cut it off, and never append behind it.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._tail, segment.size)
+            self._close_tail()
+            raise
+
+    def _close_tail(self) -> None:
+        if self._tail >= 0:
+            os.close(self._tail)
+            self._tail = -1
+
+    def _read_cursor(self) -> tuple[int, int]:
+        path = self.folder / "cursor"
+        try:
+            segment, offset, crc = _CURSOR.unpack(path.read_bytes())
+        except FileNotFoundError:
+            return 0, 0
+        except struct.error:
+            segment, offset, crc = 0, 0, -1
+        if crc != zlib.crc32(_CURSOR.pack(segment, offset, 0)):
+            _log.warning("spool cursor unreadable: replaying from the oldest record", file=str(path))
+            return 0, 0
+        return int(segment), int(offset)
+
+    def _write_cursor(self, segment: int, offset: int) -> None:
+        temporary = self.folder / "cursor.new"
+        with temporary.open("wb") as file:
+            file.write(_CURSOR.pack(segment, offset, zlib.crc32(_CURSOR.pack(segment, offset, 0))))
+            file.flush()
+            os.fdatasync(file.fileno())
+        temporary.replace(self.folder / "cursor")
+        self._cursor = (segment, offset)
+
+    def _report(self, segment: _Segment, extent: Extent) -> None:
+        unfinished = extent.end == segment.size and not extent.whole
+        damage = Damage(segment.path, extent.start, extent.end - extent.start, unfinished)
+        log = _log.warning if unfinished else _log.error
+        log("spool damaged", file=str(damage.file), offset=damage.offset, bytes=damage.length, unfinished=unfinished)
+        self._damages.append(damage)
+
+    @contextlib.contextmanager
+    def _disk(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SpoolError(
+                f"cannot {verb} spool {self.folder}: {error.strerror or error}; check the disk's space and rights"
+            ) from error
+
+
+def _content(segment: _Segment, upto: int | None = None, start: int = 0) -> bytes:
+    with segment.path.open("rb") as file:
+        file.seek(start)
+        return file.read((segment.size if upto is None else upto) - start)
+
+
+def _decoded(data: bytes, extent: Extent, base: int = 0) -> Record | None:
+    """The record at `extent` of a file, whose bytes from `base` on are in `data`; None when there is none."""
+    if not extent.whole:
+        return None
+    try:
+        return decode(data[extent.start - base : extent.end - base])
+    except msgspec.DecodeError:
+        return None
+
+
+def _lock(folder: Path) -> int:
+    descriptor = os.open(folder / "spool.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise SpoolError(
+            f"another publish worker uses spool {folder}: stop it, or set another publish.spool.dir"
+        ) from None
+    return descriptor
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name as durable as its content."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
