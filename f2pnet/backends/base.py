@@ -1,0 +1,92 @@
+"""What every backend promises, and the checks that hold for all of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from f2pnet.bundle import OutputSpec
+from f2pnet.errors import BackendError, ConfigError
+
+Device = Literal["auto", "cpu", "cuda"]
+Batch = NDArray[np.uint8]
+Outputs = dict[str, NDArray[np.float32]]
+
+ROUNDING = 1e-3
+"""How far beyond 0..1 a probability may lie: half precision rounds 1 to at most 1.0005."""
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """What runs, and where."""
+
+    name: str
+    device: str  # "cpu" or "cuda:0"
+    max_batch: int
+    image_size: int  # side of the square input, px
+    reads_pixels: bool = True  # False: any batch of the right size gives the same answer
+
+
+class Backend(ABC):
+    """An engine that is ready to run. Use as a context manager, or call `close`."""
+
+    def __init__(self, facts: BackendFacts, outputs: list[OutputSpec]) -> None:
+        self.facts = facts
+        self._outputs = outputs
+
+    def run(self, batch: Batch) -> Outputs:
+        """Run (N, S, S, 3) uint8 RGB images, 1 <= N <= max_batch; returns every output of the manifest by name.
+
+        All outputs are float32 probabilities with N in front of the manifest's shape. Raises ConfigError for a batch
+        that does not fit, BackendError when the run fails or the answer can't be one.
+        """
+        self._check_batch(batch)
+        outputs = self._run(batch)
+        for spec in self._outputs:
+            self._check_output(spec, outputs, len(batch))
+        return outputs
+
+    @abstractmethod
+    def _run(self, batch: Batch) -> Outputs:
+        """Run a batch that was checked. Raises nothing but F2pError."""
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing but memory
+        """Free what the engine holds; it can't run any more."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_batch(self, batch: Batch) -> None:
+        size, most = self.facts.image_size, self.facts.max_batch
+        fits = batch.dtype == np.uint8 and batch.shape[1:] == (size, size, 3) and 1 <= len(batch) <= most
+        if not fits:
+            raise ConfigError(
+                f"backend {self.facts.name} got a batch {batch.shape} {batch.dtype}; "
+                f"wanted (1..{most}, {size}, {size}, 3) uint8"
+            )
+
+    def _check_output(self, spec: OutputSpec, outputs: Outputs, count: int) -> None:
+        """An engine that answers NaN must not look like an engine that sees no defect."""
+        values = outputs.get(spec.name)
+        if values is None or values.shape != (count, *spec.shape):
+            seen = "missing" if values is None else f"{values.shape}"
+            raise BackendError(
+                f"engine output {spec.name} is {seen}; the manifest says {(count, *spec.shape)}: "
+                "export the engine again"
+            )
+        low, high = float(values.min()), float(values.max())
+        if not (low >= -ROUNDING and high <= 1.0 + ROUNDING):  # written so that NaN fails
+            raise BackendError(
+                f"engine output {spec.name} lies in {low}..{high}, wanted probabilities 0..1: "
+                "the engine is damaged or overflows on this device"
+            )

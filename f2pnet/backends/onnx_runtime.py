@@ -1,0 +1,112 @@
+"""ONNX Runtime, on the CPU or on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
+from f2pnet.bundle import Bundle
+from f2pnet.errors import BackendError, MissingExtra, MissingResource
+
+log = logging.getLogger(__name__)
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+ERRORS_ONLY = 3  # the runtime's own log level; its warnings are about graph details nobody can act on
+
+
+class OnnxRuntimeBackend(Backend):
+    """Runs the bundle's ONNX file.
+
+    On a GPU, nodes that the CUDA provider lacks still run on the CPU; that CUDA itself did not start is never hidden:
+    asked for by name it is an error, with "auto" it is logged.
+    """
+
+    def __init__(self, bundle: Bundle, *, device: Device = "auto", threads: int | None = None) -> None:
+        runtime = _import_runtime()
+        artifact = bundle.artifact("onnx")
+        self._session = _open_session(runtime, bundle.path(artifact), device, threads)
+        used = "cuda:0" if CUDA in self._session.get_providers() else "cpu"
+        manifest = bundle.manifest
+        _check_graph(self._session, manifest.input.name, {spec.name for spec in manifest.outputs})
+        self._input = manifest.input.name
+        self._names = [spec.name for spec in manifest.outputs]
+        super().__init__(
+            BackendFacts("onnxruntime", used, artifact.max_batch, manifest.network.image_size), manifest.outputs
+        )
+
+    def _run(self, batch: Batch) -> Outputs:
+        try:
+            values = self._session.run(self._names, {self._input: np.ascontiguousarray(batch)})
+        except Exception as error:  # the runtime's exceptions share no base class
+            raise BackendError(f"ONNX Runtime failed on a batch {batch.shape}: {error}") from error
+        return {name: np.asarray(value, np.float32) for name, value in zip(self._names, values, strict=True)}
+
+
+def _import_runtime() -> ModuleType:
+    refuse_two_runtimes(_installed)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra("ONNX Runtime engines", "cpu") from error
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+def refuse_two_runtimes(installed: Callable[[str], bool]) -> None:
+    """Both packages own the same folder: whichever came last wins, and a GPU may vanish without a word."""
+    if installed("onnxruntime") and installed("onnxruntime-gpu"):
+        raise MissingResource(
+            "onnxruntime and onnxruntime-gpu are both installed and break each other: run "
+            "`pip uninstall -y onnxruntime onnxruntime-gpu`, then pip install 'f2pnet[gpu]' or 'f2pnet[cpu]'"
+        )
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _open_session(runtime: ModuleType, path: Path, device: Device, threads: int | None) -> Any:
+    has_cuda = CUDA in runtime.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise MissingResource("device cuda: this ONNX Runtime has no CUDA: pip install 'f2pnet[gpu]' in place of [cpu]")
+    use_cuda = has_cuda and device != "cpu"
+    if use_cuda and hasattr(runtime, "preload_dlls"):
+        runtime.preload_dlls()  # CUDA's libraries may lie in Python packages, where the loader does not look
+    options = runtime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=[CUDA, CPU] if use_cuda else [CPU])
+    except Exception as error:  # the runtime's exceptions share no base class
+        raise BackendError(f"ONNX Runtime refuses {path}: {error}") from error
+    if use_cuda and CUDA not in session.get_providers():
+        _report_lost_gpu(device)
+    return session
+
+
+def _report_lost_gpu(device: Device) -> None:
+    """The runtime falls back to the CPU by itself and only prints a line."""
+    text = "CUDA did not start in ONNX Runtime: check the driver with `nvidia-smi` and pip install 'f2pnet[gpu]'"
+    if device == "cuda":
+        raise MissingResource(f"device cuda: {text}")
+    log.warning("%s; the engine runs on the CPU", text)
+
+
+def _check_graph(session: Any, input_name: str, wanted: set[str]) -> None:
+    inputs = {node.name: node.type for node in session.get_inputs()}
+    if inputs != {input_name: "tensor(uint8)"}:
+        raise BackendError(f"engine inputs are {inputs}; the manifest says {{'{input_name}': 'tensor(uint8)'}}")
+    found = {node.name for node in session.get_outputs()}
+    if not wanted <= found:
+        raise BackendError(f"engine outputs are {sorted(found)}; the manifest says {sorted(wanted)}")
