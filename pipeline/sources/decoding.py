@@ -6,8 +6,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+Pixels = npt.NDArray[np.uint8]
 
-def pixels_of(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+
+def pixels_of(frame: av.VideoFrame) -> Pixels:
     """uint8, C-contiguous: (H, W) of a grey video, else (H, W, 3) BGR."""
     wanted = "gray" if frame.format.name.startswith("gray") else "bgr24"
     return np.ascontiguousarray(frame.to_ndarray(format=wanted), np.uint8)
@@ -15,4 +17,4 @@ def pixels_of(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
 
 def reason_of(error: Exception) -> str:
     """What went wrong, without the address, which may hold a password."""
-    return (isinstance(error, OSError) and error.strerror) or type(error).__name__
+    return getattr(error, "strerror", None) or type(error).__name__

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import av
+from av.video.stream import VideoStream
 
 from f2pnet.config.sources import RtspSource
-from pipeline.sources.stream import LOW_LATENCY, StreamReader
+from pipeline.sources.decoding import Pixels, pixels_of, reason_of
+from pipeline.sources.stream import StreamReader
 from pipeline.sources.stream_clock import StreamClock
+
+# Nothing is held back for smoothness, and little is read ahead to learn what the stream is: it says so itself.
+LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "200000", "analyzeduration": "500000"}
 
 
 class RtspReader(StreamReader):
@@ -21,5 +28,15 @@ class RtspReader(StreamReader):
             options={**LOW_LATENCY, "rtsp_transport": config.transport},
         )
 
-    def dated(self, frame: av.VideoFrame, arrival_ns: int) -> int:
+    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            yield reason_of(error), arrival_ns
+            return
+        for frame in frames:
+            captured_at_ns = self._dated(frame, arrival_ns)
+            yield "parts of the picture were lost on the way" if frame.is_corrupt else pixels_of(frame), captured_at_ns
+
+    def _dated(self, frame: av.VideoFrame, arrival_ns: int) -> int:
         return arrival_ns if frame.time is None else self._clock.captured_at_ns(frame.time, arrival_ns)
