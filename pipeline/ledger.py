@@ -21,6 +21,7 @@ class NotInspectedReason(StrEnum):
 
     DEADLINE = "deadline"  # no durable verdict within the camera's deadline_ms
     UNREADABLE = "unreadable"  # the source had a picture that could not be decoded
+    OVERRUN = "overrun"  # it came, and the worker did not read it in time
     FRAME_TOO_LARGE = "frame_too_large"  # larger than the ring's slots
     ENGINE_FAULT = "engine_fault"  # the engine failed on it, or its workers died, as often as it was tried
     SHUTDOWN = "shutdown"  # the line stopped before its turn came

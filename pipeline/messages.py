@@ -95,7 +95,6 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run_id: str
     version: int
     ledger: Ledger
-    reconnects: int
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,7 +104,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "overload", "source"
+    kind: str  # "camera", "engine", "overload", "source", "worker"
     text: str
 
 

@@ -27,6 +27,11 @@ def new_run_id() -> str:
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | low))
 
 
+def started_at_s(run_id: str) -> float:
+    """When the run began, in seconds since the epoch: the first 48 bits of its id."""
+    return (uuid.UUID(run_id).int >> 80) / 1000
+
+
 class RunDir:
     """Folder and addresses of one line on this host."""
 

@@ -153,6 +153,24 @@ class Broadcaster(_Socket):
         self._send([topic.encode(), payload])
 
 
+class Subscriber(_Socket):
+    """Listens to a `Broadcaster`; what comes faster than it is read beyond `queue_limit` is lost to it alone."""
+
+    def __init__(self, address: str, topic: str, queue_limit: int) -> None:
+        super().__init__(zmq.SUB, queue_limit)
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        self._socket.connect(address)
+
+    def receive(self, at_most: int) -> Iterator[tuple[str, bytes]]:
+        """What has arrived: (topic, payload)."""
+        for _ in range(at_most):
+            parts = self._receive()
+            if parts is None:
+                return
+            if len(parts) == 2:
+                yield parts[0].decode(errors="replace"), parts[1]
+
+
 class Poller:
     """Waits until one of several sockets or file descriptors has something, or the time is over."""
 
@@ -163,3 +181,8 @@ class Poller:
 
     def wait(self, timeout_ms: float) -> None:
         self._poller.poll(max(0, math.ceil(timeout_ms)))
+
+
+def end_transport() -> None:
+    """Close what is still open and wait, at most `LINGER_MS`, until everything that was sent has left the process."""
+    zmq.Context.instance().destroy(LINGER_MS)

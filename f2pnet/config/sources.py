@@ -103,6 +103,10 @@ class SyntheticSource(StrictModel):
     size: FrameSize = Field(default="512x512", description="width x height of a frame in px, 96 to 8192 each")
     fps: Fps | None = Field(default=30.0, description="frames per second; null: as fast as they are asked for")
     frames: int | None = Field(default=None, ge=1, description="length of the belt in frames; null: endless")
+    loop_frames: int | None = Field(
+        default=None, ge=1, le=1000, description="closed belt of so many frames, drawn once; null: no frame comes twice"
+    )
+    colour: bool = Field(default=False, description="three equal channels, as a colour camera gives, instead of one")
     defect_rate: float = Field(default=0.2, ge=0, le=1, description="share of frames with at least one defect")
     defects: tuple[DefectName, ...] = Field(default=DEFECTS, min_length=1, description="which kinds of defect occur")
     light_drift: float = Field(default=0.06, ge=0, le=0.3, description="slow change of the light, share of its mean")

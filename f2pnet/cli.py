@@ -1,0 +1,125 @@
+"""`f2p`: the one command. Its table names where each subcommand lives; only the chosen one is imported."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from f2pnet.errors import ExitCode, F2pError, MissingExtra
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A subcommand: "module:function" (or a Typer app), one line of help, and the extra it may need."""
+
+    target: str
+    help: str
+    extra: str | None = None
+
+
+COMMANDS = {
+    "demo": _Entry("pipeline.cli:demo", "Run a simulated line with known defects and score it against the truth."),
+    "run": _Entry("pipeline.cli:run", "Run all workers of a line on this host."),
+    "worker": _Entry("pipeline.cli:worker", "Run one worker in the foreground."),
+    "check": _Entry("pipeline.cli:check", "Validate a line configuration, and probe what it names."),
+    "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
+    "alerts": _Entry("f2pnet._alerts_cli:alerts", "Read alerts; prove that the streams have no gap and no double."),
+    "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
+    "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
+    "bench": _Entry("pipeline.cli:bench", "Measure rates and latencies."),
+    "train": _Entry("training.cli:train", "Train F2P-Net on a data set.", "train"),
+    "test": _Entry("training.cli:test", "Score a checkpoint or an engine.", "train"),
+    "export": _Entry("export.cli:export", "Make an engine bundle from a checkpoint.", "train"),
+}
+
+OWN_PACKAGES = ("f2pnet", "models", "training", "export", "pipeline")
+
+
+class _Table(TyperGroup):
+    """Looks subcommands up in `COMMANDS` and imports them when asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        if "--help" in sys.argv and cmd_name not in sys.argv:  # the overview needs no imports
+            return typer.main.get_command(_overview(cmd_name, entry))
+        try:
+            return _command(cmd_name, entry)
+        except F2pError as error:
+            _fail(error)
+
+
+def _overview(name: str, entry: _Entry) -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command(name, help=entry.help)(lambda: None)
+    return app
+
+
+def _command(name: str, entry: _Entry) -> Any:
+    module_name, _, attribute = entry.target.partition(":")
+    try:
+        target = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if entry.extra is None or (error.name or "").split(".")[0] in OWN_PACKAGES:
+            raise
+        raise MissingExtra(f"'f2p {name}' and its packages ({error.name})", entry.extra) from error
+    if not isinstance(target, typer.Typer):
+        function, target = target, typer.Typer(add_completion=False)
+        target.command(name)(function)
+    command = typer.main.get_command(target)
+    _guard(command)
+    return command
+
+
+def _guard(command: Any) -> None:
+    """Have every callback end with a clear line and the contract's exit code instead of a traceback."""
+    if command.callback is not None:
+        command.callback = _guarded(command.callback)
+    for inner in getattr(command, "commands", {}).values():
+        _guard(inner)
+
+
+def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(callback)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return callback(*args, **kwargs)
+        except F2pError as error:
+            _fail(error)
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+    return guarded
+
+
+def _fail(error: F2pError) -> None:
+    typer.echo(f"f2p: {error}", err=True)
+    raise typer.Exit(error.exit_code)
+
+
+app = typer.Typer(cls=_Table, add_completion=False, no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def _root() -> None:
+    """Production-line streaming inspection: from camera to alert."""
+
+
+def main() -> None:
+    """Entry point of the `f2p` script."""
+    app(prog_name="f2p")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Line configurations that no person wrote: for `f2p run --source`, the demo and benchmarks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import SecretStr
+
+import f2pnet
+from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
+from f2pnet.config.line import EvidenceConfig, SpoolConfig
+from f2pnet.config.sources import source_from_uri
+from f2pnet.errors import MissingResource
+
+SHIPPED_CONFIGS = Path(f2pnet.__file__).resolve().parents[1] / "configs"
+SHIPPED_ENGINE = "surface-nano"
+
+
+def shipped_config(*parts: str) -> Path:
+    """A file or folder of `configs/`. Raises MissingResource outside a source checkout."""
+    path = SHIPPED_CONFIGS.joinpath(*parts)
+    if not path.exists():
+        raise MissingResource(f"no {path}: run from a source checkout, or name an engine with --engine BUNDLE")
+    return path
+
+
+def line_of_sources(uris: Sequence[str], engine: Path | None, folder: Path) -> LineConfig:
+    """A line of one camera for each URI; pictures of NG frames go to `evidence/` in the current folder."""
+    return LineConfig(
+        line="adhoc",
+        engine=EngineConfig(bundle=(engine or shipped_config("engines", SHIPPED_ENGINE)).resolve()),
+        cameras=[CameraConfig(id=f"cam{n}", source=source_from_uri(uri)) for n, uri in enumerate(uris, start=1)],
+        publish=PublishConfig(
+            spool=SpoolConfig(dir=folder / "spool"), evidence=EvidenceConfig(dir=Path("evidence").resolve())
+        ),
+    )
+
+
+def write_line(line: LineConfig, folder: Path) -> Path:
+    """Write the line where its workers can read it; for the owner only, since source addresses may hold passwords."""
+    path = folder / "line.yaml"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        yaml.safe_dump(_plain(line.model_dump()), file, sort_keys=False)
+    return path
+
+
+def _plain(value: Any) -> Any:
+    """As YAML has it, with secrets spelt out."""
+    match value:
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case SecretStr():
+            return value.get_secret_value()
+        case Path():
+            return str(value)
+        case _:
+            return value

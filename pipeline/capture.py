@@ -1,0 +1,208 @@
+"""From a source into the ring: reads frames, makes room by the camera's policy, and comes back after faults."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import structlog
+
+from f2pnet.backoff import Backoff
+from f2pnet.config import CameraConfig
+from f2pnet.errors import MissingResource
+from pipeline.leases import LeaseBook
+from pipeline.ledger import NotInspectedReason
+from pipeline.ring import FrameRing, FrameTooLarge, HeldFrame, SharedMemoryFull
+from pipeline.sources import open_source
+from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
+
+READ_TIMEOUT_S = 0.2
+FIRST_BACKOFF_S = 0.2
+LONGEST_BACKOFF_S = 10.0
+OVERLOAD_INTERVAL_NS = 10_000_000_000  # an overload that goes on is told this often; the ledger counts every frame
+_log = structlog.get_logger(__name__)
+
+
+class Wakeup:
+    """Wakes a poller from another thread."""
+
+    def __init__(self) -> None:
+        self._file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._file
+
+    def set(self) -> None:
+        os.eventfd_write(self._file, 1)
+
+    def clear(self) -> None:
+        try:
+            os.eventfd_read(self._file)
+        except BlockingIOError:
+            return
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+@dataclass
+class CameraState:
+    """What the capturing thread and the worker's loop share. Whoever changes ring or book holds `lock`."""
+
+    ring: FrameRing
+    book: LeaseBook
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    wakeup: Wakeup = field(default_factory=Wakeup)
+    decided_early: deque[HeldFrame] = field(default_factory=deque)  # NOT_INSPECTED from the start, still to be reported
+    faults: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=1000))  # (kind, text), to be reported
+
+    def __post_init__(self) -> None:
+        self.slot_freed = threading.Condition(self.lock)
+
+
+class Capture:
+    """Thread that reads one camera. `ended` tells when a finite source is through."""
+
+    def __init__(self, camera: CameraConfig, state: CameraState) -> None:
+        self.ended = False
+        self.error: Exception | None = None
+        self.camera_away = False
+        self.reconnects = 0
+        self.last_activity_ns = time.monotonic_ns()
+        self._camera = camera
+        self._state = state
+        self._stopping = threading.Event()
+        self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
+        self._overload_told_ns = -OVERLOAD_INTERVAL_NS
+        self._thread = threading.Thread(target=self._run, name=f"capture-{camera.id}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; `join` waits for it."""
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Whether the thread has ended within the time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set() and not self.ended:
+                self._read_until_fault()
+        except Exception as error:  # a bug; the worker's own thread raises it again, where it is seen
+            self.error = error
+        self.ended = True
+        self._state.wakeup.set()
+
+    def _read_until_fault(self) -> None:
+        live = True
+        try:
+            with open_source(self._camera.source, start_index=self._state.ring.cursor) as source:
+                live = source.live
+                while not self._stopping.is_set():
+                    self._read(source)
+        except SourceEnded:
+            self.ended = True
+        except (SourceFault, MissingResource) as fault:
+            if live:
+                self._wait_for_camera(str(fault))
+            else:  # a damaged file does not mend itself
+                self._report("source", str(fault))
+                self.ended = True
+
+    def _wait_for_camera(self, fault: str) -> None:
+        if not self.camera_away:
+            self.camera_away = True
+            self._report("camera", fault)
+        self.reconnects += 1
+        self._stopping.wait(self._backoff.next_delay())
+
+    def _read(self, source: Source) -> None:
+        """One turn: room, then a frame."""
+        self.last_activity_ns = time.monotonic_ns()
+        if self._camera.on_overload == "block" and not self._wait_for_room():
+            return
+        item = source.read(READ_TIMEOUT_S)
+        if item is None:
+            return
+        self._backoff.reset()
+        if self.camera_away:
+            self.camera_away = False
+            self._report("camera", f"camera {self._camera.id} is back")
+        self._take(item)
+        self._state.wakeup.set()
+
+    def _take(self, item: Frame | BadFrame) -> None:
+        state, cursor = self._state, item.index + 1
+        now_ns, now_mono_ns = time.time_ns(), time.monotonic_ns()
+        captured_mono_ns = now_mono_ns - max(0, now_ns - item.captured_at_ns)
+        if not self._make_room():
+            with state.lock:
+                state.ring.dropped_on_arrival(cursor=cursor)
+            return
+        slot, shape, reason = self._write(item)
+        with state.lock:
+            frame = state.ring.captured(
+                slot,
+                shape,
+                cursor=cursor,
+                captured_at_ns=item.captured_at_ns,
+                captured_mono_ns=captured_mono_ns,
+                part_id=item.part_id if isinstance(item, Frame) else None,
+                reason=reason,
+            )
+            state.book.add(frame)
+            if reason is not None:
+                state.decided_early.append(frame)
+
+    def _write(self, item: Frame | BadFrame) -> tuple[int | None, tuple[int, ...], NotInspectedReason | None]:
+        """Slot, shape and, for a picture that can't be inspected, the reason."""
+        if isinstance(item, BadFrame):
+            self._report("source", f"{item.name or f'frame {item.index}'}: {item.detail}")
+            return None, (), NotInspectedReason(item.reason)
+        try:
+            return self._state.ring.write_pixels(item.image), item.image.shape, None
+        except FrameTooLarge as error:
+            self._report("source", str(error))
+            return None, (), NotInspectedReason.FRAME_TOO_LARGE
+        except SharedMemoryFull as error:
+            self._report("source", str(error))
+            return None, (), NotInspectedReason.NO_MEMORY
+
+    def _make_room(self) -> bool:
+        """Whether a slot is free now, after the policy has had its say."""
+        state = self._state
+        with state.lock:
+            if state.ring.has_free_slot:
+                return True
+            self._tell_overload()
+            if self._camera.on_overload == "drop_newest":
+                return False
+            oldest = state.book.oldest_waiting()
+            if oldest is None:
+                return False  # all held frames are being worked on: the new one gives way
+            state.book.settle(oldest.seq)
+            state.ring.dropped(oldest)
+            return True
+
+    def _tell_overload(self) -> None:
+        now_ns = time.monotonic_ns()
+        if now_ns - self._overload_told_ns >= OVERLOAD_INTERVAL_NS:
+            self._overload_told_ns = now_ns
+            slots = self._state.ring.geometry.slots
+            self._report("overload", f"all {slots} slots held: {self._camera.on_overload} sheds frames, see the ledger")
+
+    def _wait_for_room(self) -> bool:
+        with self._state.slot_freed:
+            return self._state.slot_freed.wait_for(lambda: self._state.ring.has_free_slot, READ_TIMEOUT_S)
+
+    def _report(self, kind: str, text: str) -> None:
+        _log.warning("capture", camera=self._camera.id, kind=kind, text=text)
+        self._state.faults.append((kind, text))
+        self._state.wakeup.set()

@@ -1,0 +1,215 @@
+"""The commands of the line: run, demo, worker, check, status, bench."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import structlog
+import typer
+from rich.console import Console
+
+from f2pnet.config import LineConfig, load_line
+from f2pnet.errors import ConfigError, ExitCode
+from pipeline.adhoc import line_of_sources, write_line
+from pipeline.line import run_line
+from pipeline.rundir import RunDir
+from pipeline.summary import LineStatus
+from pipeline.transport import Subscriber
+
+ALERTS_QUEUED = 1_000
+
+LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]
+Duration = Annotated[float | None, typer.Option(help="end after so many seconds; default: when the sources end")]
+SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE", help="write the summary here, as JSON")]
+NoConsole = Annotated[bool, typer.Option("--no-console", help="no live table; log lines instead")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def run(
+    line_file: Annotated[Path | None, typer.Argument(metavar="[LINE.yaml]", help="line configuration")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(metavar="URI", help="instead of LINE.yaml: rtsp://, http://, a folder, a video")
+    ] = None,
+    engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine for --source")] = None,
+    duration: Duration = None,
+    summary: SummaryFile = None,
+    no_console: NoConsole = False,
+) -> None:
+    """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
+    _log_to_stderr()
+    if (line_file is None) == (not source):
+        raise ConfigError("give either LINE.yaml or --source URI")
+    if line_file is not None:
+        status = _run_shown(load_line(line_file), line_file, duration, no_console=no_console)
+    else:
+        with tempfile.TemporaryDirectory(prefix="f2p-run-") as folder:
+            adhoc = line_of_sources(source or [], engine, Path(folder))
+            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_console=no_console)
+    _finish(status, summary)
+
+
+def demo(
+    duration: Annotated[float | None, typer.Option(help="end after so many seconds; default: on Ctrl-C")] = 60.0,
+    summary: SummaryFile = None,
+    no_console: NoConsole = False,
+) -> None:
+    """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
+    from pipeline.demo import demo_line, score
+
+    _log_to_stderr()
+    with tempfile.TemporaryDirectory(prefix="f2p-demo-") as folder:
+        line = demo_line(Path(folder))
+        truth: dict[str, Any] = {}
+        status = _run_shown(
+            line,
+            write_line(line, Path(folder)),
+            duration,
+            no_console=no_console,
+            before_store_stops=lambda status, url: truth.update(score(line, status.run_id, url)),
+        )
+    _finish(status, summary, truth)
+
+
+def worker(
+    role: Annotated[Literal["ingest", "infer", "publish"], typer.Argument(help="what it does")],
+    line_file: LineFile,
+    name: Annotated[str, typer.Option(help="name of the worker; of an ingest worker: the camera's id")],
+    run_id: Annotated[
+        str | None, typer.Option(help="go on in this run; default: the one the camera's ring holds")
+    ] = None,
+) -> None:
+    """Run one worker in the foreground (for systemd, containers, Kubernetes)."""
+    from pipeline.workers import run_worker_of
+
+    _log_to_stderr()
+    run_worker_of(load_line(line_file), line_file, role, name, run_id)
+
+
+def check(
+    line_file: LineFile,
+    probe: Annotated[bool, typer.Option("--probe", help="open each camera, the engine and the store")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Validate a line configuration."""
+    from pipeline.probe import Finding, probe_line
+
+    line = load_line(line_file)
+    findings = probe_line(line) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(f"{'ok    ' if finding.ok else 'FAILS '} {finding.what}: {finding.detail}")
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(ExitCode.MISSING)
+
+
+def status(
+    line_file: LineFile,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="again every second until Ctrl-C")] = False,
+) -> None:
+    """Workers, ledger, rates and latency percentiles of a running line, from its store."""
+    from pipeline.status import read_status
+    from pipeline.view import cameras_table, workers_table
+
+    line, console = load_line(line_file), Console()
+    while True:
+        now = read_status(line)
+        if as_json:
+            typer.echo(json.dumps(now.summary()))
+        else:
+            console.print(cameras_table(now), workers_table(now))
+        if not watch:
+            return
+        time.sleep(1.0)
+
+
+bench = typer.Typer(help="Measure rates and latencies, with the machine's facts.")
+
+
+@bench.callback()
+def _bench() -> None:
+    """Measure rates and latencies, with the machine's facts."""
+
+
+@bench.command("pipeline")
+def bench_pipeline(
+    cameras: Annotated[int, typer.Option(min=1, max=64)] = 2,
+    size: Annotated[str, typer.Option(metavar="WxH", help="frame size in pixels")] = "1920x1080",
+    engine: Annotated[str, typer.Option(metavar="BUNDLE|null", help="null answers at once")] = "null",
+    duration: Annotated[float, typer.Option(min=1, help="seconds of measuring")] = 10.0,
+    summary: SummaryFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Frames per second from capture to durable verdict, beside the single-memcpy rate of the same frames."""
+    from pipeline.bench import measure_pipeline
+
+    _log_to_stderr()
+    report = measure_pipeline(cameras, size, engine, duration)
+    if summary is not None:
+        summary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    ratio = report["baseline"]["ratio"]
+    total = report["latency_ms"]["total"]
+    typer.echo(
+        f"{report['throughput_fps']:.1f} frames/s of {size} from {cameras} cameras; "
+        f"single memcpy {report['baseline']['memcpy_fps']:.1f} frames/s; ratio {ratio:.2f}\n"
+        f"latency captured -> stored p50 {total['p50']} ms, p99 {total['p99']} ms; "
+        f"peak memory {report['peak_memory_mb']:.0f} MB over all processes"
+    )
+
+
+def _run_shown(
+    line: LineConfig, line_file: Path, duration: float | None, *, no_console: bool, **options: Any
+) -> LineStatus:
+    """Run the line behind the live table, whose workers then log to files, or without it."""
+    console = Console()
+    if no_console or not console.is_terminal:
+        return run_line(line, line_file, duration_s=duration, **options)
+    from pipeline.view import LiveView
+
+    with ExitStack() as stack:
+        log_dir = line.publish.spool.dir / "logs"
+        log_dir.mkdir(parents=True, exist_ok=True)
+        feed = Subscriber(RunDir(line, line_file).alert_addresses[0], "f2p.", ALERTS_QUEUED)
+        view = stack.enter_context(LiveView(console, feed))
+        return run_line(line, line_file, duration_s=duration, view=view, log_dir=log_dir, **options)
+
+
+def _finish(status: LineStatus, summary: Path | None, truth: dict[str, Any] | None = None) -> None:
+    """Print the closing table, write the summary; exit 1 when the ledger does not balance."""
+    from pipeline.view import cameras_table, workers_table
+
+    console = Console()
+    console.print(cameras_table(status), workers_table(status))
+    if truth:
+        console.print(
+            f"against the truth of {truth['frames']} frames: precision {truth['precision']:.3f}, "
+            f"recall {truth['recall']:.3f}"
+        )
+    if summary is not None:
+        summary.write_text(json.dumps(status.summary(truth or None), indent=2) + "\n", encoding="utf-8")
+    if not status.balanced or any(ledger.in_flight for ledger in status.cameras.values()):
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _log_to_stderr() -> None:
+    """One line for each event, on stderr: stdout is for answers."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )

@@ -1,0 +1,270 @@
+"""The ingest worker: one camera, its frame ring, and its leases.
+
+It alone decides about its frames: who works on them, when a lease is void, when a deadline has passed. It frees a slot
+only when the publish worker says that the frame's verdict is durable.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import msgspec
+import structlog
+
+from f2pnet.config import CameraConfig, LineConfig
+from f2pnet.result import InspectionResult, Verdict
+from pipeline.capture import CameraState, Capture
+from pipeline.leases import LeaseBook
+from pipeline.ledger import NotInspectedReason
+from pipeline.messages import Acks, Bye, Fault, Heartbeat, Judged, Lease, LedgerReport, Message, Ready, Verdicts
+from pipeline.ring import FrameRing, HeldFrame, RingGeometry
+from pipeline.rundir import RunDir, new_run_id
+from pipeline.transport import Hub, Link, Poller
+from pipeline.worker import Role, Worker
+
+LONGEST_WAIT_NS = 50_000_000
+REPORT_INTERVAL_NS = 100_000_000
+RESEND_INTERVAL_NS = 1_000_000_000  # a NOT_INSPECTED that nobody acknowledged is said again this often
+MESSAGES_PER_STEP = 256
+_log = structlog.get_logger(__name__)
+
+
+class IngestWorker(Worker):
+    """Reads one camera until its source ends, and sees every frame through to its durable verdict.
+
+    `run_id` None: the run that the ring holds goes on, or a new one begins.
+    """
+
+    role: Role = "ingest"
+
+    def __init__(
+        self, name: str, line: LineConfig, camera: CameraConfig, run_dir: RunDir, run_id: str | None, publish: Link
+    ) -> None:
+        super().__init__(name)
+        self._line = line
+        self._camera = camera
+        self._run_dir = run_dir
+        self._wanted_run_id = run_id
+        self._publish = publish
+        self._epoch = secrets.token_hex(4)
+        self._report_due_ns = 0
+        self._reported_version = -1
+        self._resend_due_ns = 0
+        self._shutdown_at_ns: int | None = None  # from then on, what is not inspected is NOT_INSPECTED
+        self._abandoned: list[Judged] = []  # of a run that ended without draining; told until acknowledged
+
+    def set_up(self) -> None:
+        self._hub = Hub(self._run_dir.camera_address(self._camera.id), 4 * self._camera.ring_slots + 64)
+        ring = self._open_ring()
+        book = LeaseBook(self._epoch, self._line.timeouts.lease_ms, self._camera.deadline_ms)
+        for frame in ring.held_frames():
+            book.add(frame)
+        self._state = CameraState(ring, book)
+        self._capture = Capture(self._camera, self._state)
+        self._poller = Poller(self._hub, self._publish, self._state.wakeup)
+        self._capture.start()
+
+    def step(self) -> bool:
+        self._turn()
+        if self._capture.camera_away:
+            self.state, self.detail = "waiting", "camera away"
+        elif self.state == "waiting":
+            self.state, self.detail = "running", None
+        return not self._is_through()
+
+    def drain(self) -> bool:
+        now_ns = time.monotonic_ns()
+        if self._shutdown_at_ns is None:
+            self._capture.stop()
+            self._shutdown_at_ns = now_ns + int(self._line.timeouts.drain_s * 0.6e9)  # the rest is for the answers
+        self._turn()
+        if now_ns >= self._shutdown_at_ns:
+            with self._state.lock:
+                late = self._state.book.undecided()
+            self._not_inspected(late, NotInspectedReason.SHUTDOWN)
+        return not self._is_through()
+
+    def tear_down(self) -> None:
+        self._capture.stop()
+        if not self._capture.join(timeout_s=2.0):
+            _log.warning("the source does not stop reading", camera=self._camera.id)
+        self._report_ledger()
+        self._hub.close()
+        self._state.ring.close()
+
+    def heartbeat(self) -> Heartbeat:
+        return msgspec.structs.replace(super().heartbeat(), counters={"reconnects": self._capture.reconnects})
+
+    def _open_ring(self) -> FrameRing:
+        """The ring of this run: taken over from an earlier process of this worker, or new."""
+        name = self._run_dir.ring_name(self._camera.id)
+        geometry = RingGeometry(self._camera.ring_slots, self._camera.max_frame_mb * 2**20)
+        old = FrameRing.attach(name)
+        if old is not None and self._wanted_run_id in (None, old.run_id) and old.geometry == geometry:
+            _log.info("ring taken over", ring=name, held=old.ledger.in_flight)
+            return old
+        if old is not None:
+            reason = NotInspectedReason.LINE_RESTARTED
+            self._abandoned = [self._judgement(frame, reason, old.run_id) for frame in old.held_frames()]
+            old.close()
+        return FrameRing.create(name, geometry, self._wanted_run_id or new_run_id())
+
+    def _turn(self) -> None:
+        """Wait for something to do, and do all that is due."""
+        self._poller.wait(self._wait_ns(time.monotonic_ns()) / 1e6)
+        self._state.wakeup.clear()
+        for _, message, _ in self._hub.receive(MESSAGES_PER_STEP):
+            self._hear(message)
+        for message, _ in self._publish.receive(MESSAGES_PER_STEP):
+            self._hear(message)
+        self._tell_faults()
+        self._shed()
+        self._lease()
+        if time.monotonic_ns() >= self._report_due_ns:
+            self._report_ledger()
+        if self._capture.error is not None:
+            raise self._capture.error
+
+    def _hear(self, message: Message) -> None:
+        match message:
+            case Ready():
+                self._state.book.worker_ready(message, time.monotonic_ns())
+            case Bye():
+                with self._state.lock:
+                    self._state.book.worker_gone(message.incarnation)
+            case Acks():
+                self._settle(message)
+            case _:
+                _log.warning("message for somebody else", message=type(message).__name__)
+
+    def _settle(self, acks: Acks) -> None:
+        if acks.run_id != self._state.ring.run_id:
+            known = {(acks.run_id, seq) for seq, _, _ in acks.stored}
+            self._abandoned = [j for j in self._abandoned if _run_and_seq(j.result) not in known]
+            return
+        with self._state.slot_freed:
+            for seq, verdict, reason in acks.stored:
+                settled = self._state.book.settle(seq)
+                if settled is None:
+                    continue  # acknowledged before
+                frame, decided = settled
+                self._state.ring.settled(frame, verdict, NotInspectedReason(reason) if reason else decided)
+                self.progress += 1
+            self._state.slot_freed.notify_all()
+
+    def _shed(self) -> None:
+        """Decide NOT_INSPECTED where no verdict can come in time, or at all; take late leases back."""
+        now_ns = time.monotonic_ns()
+        with self._state.lock:
+            book = self._state.book
+            taken_back = book.take_back(now_ns)
+            late, given_up = book.past_deadline(now_ns), book.given_up()
+            early = list(book.decided()) if now_ns >= self._resend_due_ns else []
+            if self._state.decided_early:
+                early = [*early, *((frame, frame.reason) for frame in self._state.decided_early if frame.reason)]
+                self._state.decided_early.clear()
+        if taken_back:
+            _log.warning("leases taken back", camera=self._camera.id, count=taken_back)
+        self._not_inspected(late, NotInspectedReason.DEADLINE)
+        self._not_inspected(given_up, NotInspectedReason.ENGINE_FAULT)
+        if now_ns >= self._resend_due_ns:
+            self._resend_due_ns = now_ns + RESEND_INTERVAL_NS
+            self._send_verdicts(self._abandoned)
+        self._send_verdicts([self._judgement(frame, reason) for frame, reason in early])
+
+    def _not_inspected(self, frames: list[HeldFrame], reason: NotInspectedReason) -> None:
+        with self._state.lock:
+            for frame in frames:
+                self._state.ring.decided(frame, reason)
+                self._state.book.decide(frame.seq, reason)
+        self._send_verdicts([self._judgement(frame, reason) for frame in frames])
+
+    def _judgement(self, frame: HeldFrame, reason: NotInspectedReason, run_id: str | None = None) -> Judged:
+        run_id = run_id or self._state.ring.run_id
+        return Judged(
+            result=InspectionResult(
+                frame_id=f"{self._camera.id}/{run_id}/{frame.seq:06d}",
+                line=self._line.line,
+                camera_id=self._camera.id,
+                seq=frame.seq,
+                part_id=frame.part_id,
+                captured_at_ns=frame.captured_at_ns,
+                verdict=Verdict.NOT_INSPECTED,
+                reason=reason.value,
+            ),
+            captured_mono_ns=frame.captured_mono_ns,
+            judged_mono_ns=time.monotonic_ns(),
+        )
+
+    def _send_verdicts(self, items: list[Judged]) -> None:
+        """What can't be sent now is said again: it stays undelivered until it is acknowledged."""
+        if items:
+            self._publish.send(Verdicts(items=items))
+
+    def _lease(self) -> None:
+        now_ns = time.monotonic_ns()
+        with self._state.lock:
+            leases = list(self._state.book.next_leases(now_ns))
+            deadlines = [self._state.book.deadline_of(frame.seq) for _, _, frame in leases]
+        for (worker, number, frame), deadline_ns in zip(leases, deadlines, strict=True):
+            pixels = [self._state.ring.pixels(frame).tobytes()] if worker.inline else []
+            peer = f"{worker.worker}/{worker.incarnation}".encode()
+            if not self._hub.send(peer, self._lease_message(number, frame, deadline_ns), pixels):
+                with self._state.lock:
+                    self._state.book.worker_gone(worker.incarnation)
+
+    def _lease_message(self, number: int, frame: HeldFrame, deadline_ns: int | None) -> Lease:
+        return Lease(
+            epoch=self._epoch,
+            number=number,
+            camera_id=self._camera.id,
+            frame_id=f"{self._camera.id}/{self._state.ring.run_id}/{frame.seq:06d}",
+            seq=frame.seq,
+            part_id=frame.part_id,
+            ring=self._state.ring.name,
+            slot=frame.slot,
+            generation=frame.generation,
+            shape=list(frame.shape),
+            captured_at_ns=frame.captured_at_ns,
+            captured_mono_ns=frame.captured_mono_ns,
+            deadline_mono_ns=deadline_ns,
+        )
+
+    def _tell_faults(self) -> None:
+        while self._state.faults:
+            kind, text = self._state.faults[0]
+            fault = Fault(
+                event_id=f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}",
+                at_ns=time.time_ns(),
+                source=self.name,
+                camera_id=self._camera.id,
+                kind=kind,
+                text=text,
+            )
+            if not self._publish.send(fault):
+                return
+            self._state.faults.popleft()
+
+    def _report_ledger(self) -> None:
+        ring = self._state.ring
+        with self._state.lock:
+            version, ledger = ring.version, ring.ledger
+        self._report_due_ns = time.monotonic_ns() + REPORT_INTERVAL_NS
+        if version != self._reported_version and self._publish.send(
+            LedgerReport(camera_id=self._camera.id, run_id=ring.run_id, version=version, ledger=ledger)
+        ):
+            self._reported_version = version
+
+    def _is_through(self) -> bool:
+        return self._capture.ended and not len(self._state.book) and not self._abandoned
+
+    def _wait_ns(self, now_ns: int) -> int:
+        with self._state.lock:
+            due_ns = self._state.book.next_due_ns()
+        return LONGEST_WAIT_NS if due_ns is None else max(0, min(LONGEST_WAIT_NS, due_ns - now_ns))
+
+
+def _run_and_seq(result: InspectionResult) -> tuple[str, int]:
+    _, run_id, seq = (result.frame_id or "//0").split("/")
+    return run_id, int(seq)

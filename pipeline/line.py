@@ -1,0 +1,210 @@
+"""A whole line on this host: Redis if it is ours to run, workers under supervision, an orderly end, the ledger."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from f2pnet.config import LineConfig
+from f2pnet.errors import StoreAway
+from pipeline.ledger import Ledger
+from pipeline.messages import Fault, Heartbeat
+from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
+from pipeline.ring import RingReader, StaleFrame, unlink_ring
+from pipeline.rundir import RunDir, new_run_id
+from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
+from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
+from pipeline.transport import Link
+from pipeline.worker import Stop
+
+TICK_S = 0.1
+ANSWER_S = 5.0  # beyond drain_s: for the last answers and for taking down
+REVIVE_INTERVAL_S = 0.5
+_log = structlog.get_logger(__name__)
+
+View = Callable[[LineStatus], None]
+
+
+def run_line(
+    line: LineConfig,
+    line_file: Path,
+    *,
+    duration_s: float | None = None,
+    view: View = lambda status: None,
+    view_interval_s: float = 0.5,
+    log_dir: Path | None = None,
+    before_store_stops: Callable[[LineStatus, str], None] = lambda status, redis_url: None,
+) -> LineStatus:
+    """Run the line until its sources end, the time is over, or a signal asks for the end; return its last state.
+
+    `before_store_stops` gets the last state and the address of the store while that still runs. Raises ConfigError,
+    MissingResource or StoreAway before anything is started; WorkerLost when a worker can't be kept running.
+    """
+    run_dir = RunDir(line, line_file)
+    with run_dir.lock():
+        for check in (check_engine, check_recipe, check_cameras, check_store):
+            check(line)
+        embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
+        if embedded is not None:
+            embedded.start()
+        try:
+            running = _RunningLine(line, line_file, run_dir, embedded, log_dir)
+            try:
+                running.keep(duration_s, view, view_interval_s)
+            finally:
+                status = running.end()
+            before_store_stops(status, embedded.url if embedded else line.publish.redis)
+            return status
+        finally:
+            if embedded is not None:
+                embedded.stop()
+
+
+def worker_specs(line: LineConfig, line_file: Path, run_id: str) -> list[WorkerSpec]:
+    """The workers of a line, in the order in which they are started."""
+    file = str(line_file)
+    return [
+        WorkerSpec("publish", "publish", [file, "--name", "publish"]),
+        *(WorkerSpec(f"infer-{n}", "infer", [file, "--name", f"infer-{n}"]) for n in range(line.engine.workers)),
+        *(
+            WorkerSpec(f"ingest-{camera.id}", "ingest", [file, "--name", f"ingest-{camera.id}", "--run-id", run_id])
+            for camera in line.cameras
+        ),
+    ]
+
+
+class _RunningLine:
+    """The line between start and end."""
+
+    def __init__(
+        self,
+        line: LineConfig,
+        line_file: Path,
+        run_dir: RunDir,
+        embedded: EmbeddedRedis | None,
+        log_dir: Path | None,
+    ) -> None:
+        self._line = line
+        self._run_dir = run_dir
+        self._embedded = embedded
+        self._run_id = new_run_id()
+        self._stop = Stop()
+        self._stop.listen()
+        self._publish = Link(run_dir.publish_address, "supervisor", 1024)
+        self._revive_due_s = 0.0
+        self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
+        self._first_verdict_s: float | None = None
+        self._last_verdict_s = 0.0
+        self._verdicts = 0
+        self._supervisor = Supervisor(
+            worker_specs(line, line_file, self._run_id),
+            run_dir.path / "notify.sock",
+            stall_s=line.timeouts.stall_s,
+            log_dir=log_dir,
+            on_restart=self._tell_restart,
+        )
+        self._started_s = time.monotonic()
+        self._supervisor.start()
+
+    def keep(self, duration_s: float | None, view: View, view_interval_s: float) -> None:
+        """Watch over the workers until it is time to end."""
+        next_view_s = 0.0
+        while not self._stop.requested and not self._supervisor.all_done("ingest"):
+            now_s = time.monotonic()
+            if duration_s is not None and now_s - self._started_s >= duration_s:
+                return
+            self._supervisor.watch(TICK_S)
+            self._revive_store(now_s)
+            self._read_ledgers()
+            if now_s >= next_view_s:
+                next_view_s = now_s + view_interval_s
+                view(self.status())
+
+    def end(self) -> LineStatus:
+        """First no new frames, then what is in hand, then the store's last words; then count."""
+        drain_s = self._line.timeouts.drain_s
+        try:
+            self._supervisor.stop("ingest", drain_s + ANSWER_S)
+            self._supervisor.stop("infer", drain_s)
+            self._supervisor.stop("publish", drain_s)
+        finally:
+            self._supervisor.close()
+            self._publish.close()
+        self._read_ledgers()
+        status = self.status()
+        for camera_id, ledger in status.cameras.items():
+            if not ledger.balanced:
+                _log.error(
+                    "ledger does not balance", camera=camera_id, captured=ledger.captured, found=ledger.accounted
+                )
+            if not ledger.in_flight:  # what is still held is told by the next run of this line
+                unlink_ring(self._run_dir.ring_name(camera_id))
+        return status
+
+    def status(self) -> LineStatus:
+        heartbeats = [*self._heartbeats()]
+        of_publish = [h for h in heartbeats if h.role == "publish"]
+        engines = [h.engine for h in heartbeats if h.engine]
+        busy_s = self._last_verdict_s - (self._first_verdict_s or 0.0)
+        return LineStatus(
+            line=self._line.line,
+            run_id=self._run_id,
+            elapsed_s=time.monotonic() - self._started_s,
+            throughput_fps=self._verdicts / busy_s if busy_s > 0 else 0.0,
+            cameras=dict(self._ledgers),
+            reconnects=reconnects_by_camera(heartbeats),
+            workers=[worker_row(worker) for worker in self._supervisor.workers],
+            latency_ms=total_latency(of_publish),
+            alerts=total_counters(of_publish),
+            engine=engines[-1] if engines else {},
+        )
+
+    def _heartbeats(self) -> list[Heartbeat]:
+        return [
+            heartbeat
+            for worker in self._supervisor.workers
+            for heartbeat in [*worker.past, worker.heartbeat]
+            if heartbeat is not None
+        ]
+
+    def _read_ledgers(self) -> None:
+        for camera in self._line.cameras:
+            try:
+                reader = RingReader(self._run_dir.ring_name(camera.id))
+            except StaleFrame:
+                continue  # its ingest worker is just starting
+            if reader.run_id == self._run_id:
+                self._ledgers[camera.id] = reader.ledger
+            reader.close()
+        verdicts = sum(ledger.inspected for ledger in self._ledgers.values())
+        if verdicts > self._verdicts:
+            self._last_verdict_s = time.monotonic()
+            if self._first_verdict_s is None:
+                self._first_verdict_s = self._last_verdict_s
+            self._verdicts = verdicts
+
+    def _revive_store(self, now_s: float) -> None:
+        if self._embedded is None or now_s < self._revive_due_s:
+            return
+        self._revive_due_s = now_s + REVIVE_INTERVAL_S
+        try:
+            if self._embedded.revive():
+                _log.warning("embedded Redis had ended and was started again")
+        except StoreAway as error:
+            _log.error("embedded Redis does not come back", reason=str(error))
+
+    def _tell_restart(self, worker: KeptWorker, why: str) -> None:
+        self._publish.send(
+            Fault(
+                event_id=f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}",
+                at_ns=time.time_ns(),
+                source="supervisor",
+                camera_id=worker.spec.name.removeprefix("ingest-") if worker.spec.role == "ingest" else None,
+                kind="worker",
+                text=f"{worker.spec.name} {why}; replaced",
+            )
+        )

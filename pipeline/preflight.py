@@ -1,0 +1,46 @@
+"""What must be there before a line starts; each finding names its cure."""
+
+from __future__ import annotations
+
+from f2pnet.bundle import open_bundle
+from f2pnet.config import LineConfig
+from f2pnet.config.sources import FolderSource, VideoSource
+from f2pnet.errors import MissingResource
+from f2pnet.recipe import load_recipe
+from pipeline.store.embedded_redis import server_program
+from pipeline.store.redis_store import RedisStore
+
+
+def check_engine(line: LineConfig) -> str:
+    """What the line's engine is. Raises MissingResource or BundleError."""
+    if line.engine.backend == "null":
+        return "null: answers at once"
+    bundle = open_bundle(line.engine.bundle)
+    return f"{bundle.manifest.name} {bundle.engine_id}"
+
+
+def check_recipe(line: LineConfig) -> str:
+    """What the line's recipe is. Raises MissingResource or ConfigError."""
+    return "the engine's own thresholds" if line.recipe is None else load_recipe(line.recipe).recipe_id
+
+
+def check_cameras(line: LineConfig) -> None:
+    """Raise MissingResource for a folder or file that is not there. Network cameras may come later: the line waits."""
+    for camera in line.cameras:
+        source = camera.source
+        if isinstance(source, FolderSource) and not source.path.is_dir():
+            raise MissingResource(f"camera {camera.id}: no folder {source.path}; check the path")
+        if isinstance(source, VideoSource) and not source.path.is_file():
+            raise MissingResource(f"camera {camera.id}: no video file {source.path}; check the path")
+
+
+def check_store(line: LineConfig) -> str:
+    """Where the line's verdicts go. Raises MissingResource or StoreAway."""
+    if line.publish.redis == "embedded":
+        return f"embedded, {server_program()}"
+    store = RedisStore(line.publish.redis, line.line)
+    try:
+        store.ping()
+    finally:
+        store.close()
+    return store.address

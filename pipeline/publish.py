@@ -1,0 +1,243 @@
+"""The publish worker: makes verdicts durable, then acknowledges them, then tells whoever listens.
+
+Only an acknowledged frame's slot is freed, so a verdict that is lost on the way, or with this process, is made again;
+the store keeps the first one of a frame, so that nothing is doubled by that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import defaultdict
+
+import msgspec
+import structlog
+
+from f2pnet.config import LineConfig
+from f2pnet.errors import SpoolError
+from f2pnet.result import InspectionResult, Verdict
+from pipeline.latency import LatencyHistogram
+from pipeline.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, Verdicts
+from pipeline.rundir import RunDir
+from pipeline.store.durable import DurableStore
+from pipeline.store.evidence import EvidenceStore
+from pipeline.store.records import Record, Stored
+from pipeline.transport import Broadcaster, Hub, Poller
+from pipeline.worker import Role, Worker
+
+WAIT_MS = 50
+MESSAGES_PER_STEP = 256
+HUB_QUEUE_LIMIT = 16_384
+ALERT_QUEUE_LIMIT = 1_000
+_log = structlog.get_logger(__name__)
+
+
+class PublishWorker(Worker):
+    """Writes one line's verdicts, faults, ledgers and heartbeats."""
+
+    role: Role = "publish"
+
+    def __init__(
+        self, name: str, line: LineConfig, run_dir: RunDir, store: DurableStore, evidence: EvidenceStore | None
+    ) -> None:
+        super().__init__(name)
+        self._line = line
+        self._run_dir = run_dir
+        self._store = store
+        self._evidence = evidence
+        self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
+        self._unsaid: dict[str, bytes] = {}  # heartbeats to be written, by worker
+        self._unsaid_ledgers: set[tuple[str, str]] = set()
+        self._refused = False
+        self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
+
+    def set_up(self) -> None:
+        self._hub = Hub(self._run_dir.publish_address, HUB_QUEUE_LIMIT)
+        self._live = Broadcaster(self._run_dir.alert_addresses, ALERT_QUEUE_LIMIT)
+        self._poller = Poller(self._hub)
+
+    def step(self) -> bool:
+        self._turn()
+        waiting = len(self._store.spool)
+        if self._store.away:
+            self.state, self.detail = "waiting", f"store away, {waiting} verdicts in the spool"
+        elif self.state == "waiting" and not self._refused:
+            self.state, self.detail = "running", None
+        return True
+
+    def drain(self) -> bool:
+        """Whatever has arrived; the supervisor stops this worker last, when nobody sends any more."""
+        took_in = self._turn()
+        return took_in or (len(self._store.spool) > 0 and not self._store.away)
+
+    def tear_down(self) -> None:
+        self._hub.close()
+        self._live.close()
+        self._store.close()
+
+    def heartbeat(self) -> Heartbeat:
+        beat = msgspec.structs.replace(
+            super().heartbeat(),
+            counters=dataclasses.asdict(self._store.alerts),
+            latency={stage: histogram.counts() for stage, histogram in self._latency.items()},
+        )
+        self._unsaid[self.name] = msgspec.json.encode(beat)
+        return beat
+
+    def _turn(self) -> bool:
+        """Wait for messages, handle them, bring the spool nearer to empty; False when nothing had arrived."""
+        self._poller.wait(0 if len(self._store.spool) and not self._store.away else WAIT_MS)
+        took_in = self._take_in()
+        try:
+            self._store.replay_some()
+        except SpoolError as error:
+            self._refuse_all(error)
+        self._write_states()
+        return took_in
+
+    def _take_in(self) -> bool:
+        """Handle what has arrived, verdicts as one batch; False when nothing had."""
+        verdicts: list[tuple[Judged, bytes | None]] = []
+        faults: list[Fault] = []
+        took_in = False
+        for _, message, parts in self._hub.receive(MESSAGES_PER_STEP):
+            took_in = True
+            match message:
+                case Verdicts():
+                    pictures = iter(parts)
+                    verdicts += [(item, next(pictures, None) if item.has_picture else None) for item in message.items]
+                case Fault():
+                    faults.append(message)
+                case LedgerReport():
+                    self._hear_ledger(message)
+                case Heartbeat():
+                    self._unsaid[message.name] = msgspec.json.encode(message)
+                case _:
+                    self._refuse(message)
+        if verdicts or faults:
+            self._publish(verdicts, faults)
+        return took_in
+
+    def _publish(self, verdicts: list[tuple[Judged, bytes | None]], faults: list[Fault]) -> None:
+        """Store, acknowledge, announce."""
+        items = [(self._completed(judged, picture), judged) for judged, picture in verdicts]
+        records = [self._fault_record(fault) for fault in faults] + [_record(result) for result, _ in items]
+        try:
+            stored = self._store.write(records)
+        except SpoolError as error:  # nothing is acknowledged: the frames stay held, and come again
+            self._refuse_all(error)
+            return
+        self._refused = False
+        self._acknowledge(records, stored)
+        now_ns = time.monotonic_ns()
+        for (result, judged), outcome in zip(items, stored[len(faults) :], strict=True):
+            if outcome.new:
+                self._measure(result, judged, now_ns)
+        self._announce(records, stored)
+        self.progress += len(records)
+
+    def _refuse_all(self, error: SpoolError) -> None:
+        self.state, self.detail, self._refused = "waiting", str(error), True
+        _log.error("verdicts can't be made durable", reason=str(error))
+
+    def _completed(self, judged: Judged, picture: bytes | None) -> InspectionResult:
+        """The result with its evidence and the last of its timings, up to the moment it is handed to the store."""
+        now_ns = time.monotonic_ns()
+        evidence = None
+        if picture is not None and self._evidence is not None:
+            evidence = self._evidence.save(judged.result, picture)
+        timings = msgspec.structs.replace(
+            judged.result.timings_ms,
+            stored=_ms(now_ns - judged.judged_mono_ns) if self._run_dir.shares_memory else None,
+            total=self._total_ms(judged, now_ns),
+        )
+        return msgspec.structs.replace(judged.result, timings_ms=timings, evidence=evidence)
+
+    def _total_ms(self, judged: Judged, now_mono_ns: int) -> float:
+        if self._run_dir.shares_memory:
+            return _ms(now_mono_ns - judged.captured_mono_ns)
+        return _ms(time.time_ns() - (judged.result.captured_at_ns or 0))  # other host: its clock is all we have
+
+    def _acknowledge(self, records: list[Record], stored: list[Stored]) -> None:
+        by_run: dict[tuple[str, str], list[tuple[int, Verdict, str | None]]] = defaultdict(list)
+        for record, outcome in zip(records, stored, strict=True):
+            if record.seq is not None:
+                by_run[record.camera_id, record.run_id].append((record.seq, outcome.verdict, outcome.reason))
+        for (camera_id, run_id), settled in by_run.items():
+            if not self._hub.send(f"ingest/{camera_id}".encode(), Acks(run_id=run_id, stored=settled)):
+                _log.warning("camera not reached; it will ask again", camera=camera_id, frames=len(settled))
+
+    def _measure(self, result: InspectionResult, judged: Judged, durable_ns: int) -> None:
+        self._latency["total"].record(self._total_ms(judged, durable_ns))
+        if self._run_dir.shares_memory:
+            self._latency["stored"].record(_ms(durable_ns - judged.judged_mono_ns))
+        for stage, value in (("queued", result.timings_ms.queued), ("engine", result.timings_ms.engine)):
+            if value is not None:
+                self._latency[stage].record(value)
+
+    def _announce(self, records: list[Record], stored: list[Stored]) -> None:
+        for record, outcome in zip(records, stored, strict=True):
+            if record.is_alert and outcome.new:
+                self._live.send(f"f2p.{self._line.line}.{record.camera_id or 'line'}", record.data)
+
+    def _fault_record(self, fault: Fault) -> Record:
+        result = InspectionResult(
+            frame_id=fault.event_id,
+            line=self._line.line,
+            camera_id=fault.camera_id,
+            captured_at_ns=fault.at_ns,
+            verdict=Verdict.FAULT,
+            reason=f"{fault.kind}: {fault.text}",
+        )
+        return Record(
+            frame_id=fault.event_id,
+            camera_id=fault.camera_id or "",
+            run_id="",
+            seq=None,
+            verdict=Verdict.FAULT,
+            reason=result.reason,
+            captured_at_ns=fault.at_ns,
+            data=result.to_json(),
+        )
+
+    def _hear_ledger(self, report: LedgerReport) -> None:
+        key = (report.camera_id, report.run_id)
+        known = self._ledgers.get(key)
+        if known is None or report.version > known.version:
+            self._ledgers[key] = report
+            self._unsaid_ledgers.add(key)
+
+    def _write_states(self) -> None:
+        """Ledgers and heartbeats are states: while the store is away only the newest of each is kept."""
+        for key in list(self._unsaid_ledgers):
+            report = self._ledgers[key]
+            if not self._store.write_ledger(report.camera_id, report.run_id, report.ledger.as_hash_fields()):
+                return
+            self._unsaid_ledgers.remove(key)
+        for name in list(self._unsaid):
+            if not self._store.write_worker(name, self._unsaid[name]):
+                return
+            del self._unsaid[name]
+
+    @staticmethod
+    def _refuse(message: Message) -> None:
+        _log.warning("message for somebody else", message=type(message).__name__)
+
+
+def _record(result: InspectionResult) -> Record:
+    camera_id, run_id, _ = (result.frame_id or "//").split("/")
+    return Record(
+        frame_id=result.frame_id or "",
+        camera_id=camera_id,
+        run_id=run_id,
+        seq=result.seq,
+        verdict=result.verdict,
+        reason=result.reason,
+        part_id=result.part_id,
+        captured_at_ns=result.captured_at_ns or 0,
+        data=result.to_json(),
+    )
+
+
+def _ms(count_ns: int) -> float:
+    return round(count_ns / 1e6, 3)

@@ -1,0 +1,199 @@
+"""Keeps the workers of a line: starts them, listens for signs of life, replaces what died or hangs, ends in order.
+
+Alive means making progress: a worker whose loop does not turn for `stall_s` is replaced, even if its process exists.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from f2pnet.backoff import Backoff
+from f2pnet.errors import ExitCode, F2pError
+from pipeline.messages import Heartbeat
+from pipeline.notify import ENVIRONMENT_KEY, NotifyListener
+from pipeline.store.tethered import tethered
+from pipeline.worker import RESTARTS_KEY, Role
+
+FIRST_RESTART_S = 0.05
+LONGEST_RESTART_S = 10.0
+STABLE_S = 30.0  # a worker that lived this long starts with a short restart delay again
+CRASH_LOOP_DEATHS = 8  # so many deaths within ...
+CRASH_LOOP_S = 60.0  # ... this time, and the line gives up instead of spinning
+START_S = 60.0  # until the first sign of life; a large engine takes its time to load
+HOPELESS = (ExitCode.USAGE, ExitCode.MISSING)  # starting again would end the same way
+_log = structlog.get_logger(__name__)
+
+
+class WorkerLost(F2pError):
+    """A worker can't be kept running; the line ends."""
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """One worker to be kept: `arguments` of the f2p command that runs it."""
+
+    name: str
+    role: Role
+    arguments: Sequence[str]
+
+
+@dataclass
+class KeptWorker:
+    """A worker process and its history."""
+
+    spec: WorkerSpec
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    heard_s: float | None = None
+    restart_at_s: float | None = None
+    restarts: int = 0
+    done: bool = False
+    heartbeat: Heartbeat | None = None
+    past: list[Heartbeat] = field(default_factory=list)  # last words of the processes before this one
+    deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=CRASH_LOOP_DEATHS))
+    backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART_S, LONGEST_RESTART_S))
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    """Runs worker processes in the order given, and ends them by role in the order that `stop` is told.
+
+    `log_dir` None: workers write to this process's stderr. `on_restart` is told of each replacement.
+    """
+
+    def __init__(
+        self,
+        specs: Iterable[WorkerSpec],
+        notify_path: Path,
+        *,
+        stall_s: float,
+        log_dir: Path | None = None,
+        on_restart: Callable[[KeptWorker, str], None] = lambda worker, why: None,
+    ) -> None:
+        self.workers = [KeptWorker(spec) for spec in specs]
+        self._listener = NotifyListener(notify_path)
+        self._stall_s = stall_s
+        self._log_dir = log_dir
+        self._on_restart = on_restart
+
+    def start(self) -> None:
+        for worker in self.workers:
+            self._spawn(worker)
+
+    def watch(self, timeout_s: float) -> None:
+        """Wait for signs of life at most `timeout_s`, then mend what is broken. Raises WorkerLost."""
+        select.select([self._listener], [], [], timeout_s)
+        self._listen()
+        now_s = time.monotonic()
+        for worker in self.workers:
+            if worker.done:
+                continue
+            if worker.restart_at_s is not None:
+                if now_s >= worker.restart_at_s:
+                    self._spawn(worker)
+            elif not worker.running:
+                self._bury(worker)
+            elif now_s - (worker.heard_s or worker.started_s) > (self._stall_s if worker.heard_s else START_S):
+                _log.error("worker makes no progress", worker=worker.spec.name, pid=self._pid(worker))
+                self._kill(worker)
+
+    def all_done(self, role: Role) -> bool:
+        """Whether every worker of the role has ended its work by itself."""
+        return all(worker.done for worker in self.workers if worker.spec.role == role)
+
+    def stop(self, role: Role, timeout_s: float) -> None:
+        """Ask the workers of a role to drain and end; those that do not within the time are killed."""
+        kept = [worker for worker in self.workers if worker.spec.role == role]
+        for worker in kept:
+            worker.done = True
+            if worker.running and worker.process:
+                worker.process.send_signal(signal.SIGTERM)
+        until_s = time.monotonic() + timeout_s
+        while any(worker.running for worker in kept) and time.monotonic() < until_s:
+            select.select([self._listener], [], [], 0.02)
+            self._listen()
+        for worker in kept:
+            if worker.running:
+                _log.error("worker did not end in time", worker=worker.spec.name, timeout_s=timeout_s)
+                self._kill(worker)
+        self._listen()
+
+    def close(self) -> None:
+        """End at once whatever still runs."""
+        for worker in self.workers:
+            self._kill(worker)
+        self._listener.close()
+
+    def _listen(self) -> None:
+        by_name = {worker.spec.name: worker for worker in self.workers}
+        for heartbeat in self._listener.receive():
+            worker = by_name.get(heartbeat.name)
+            if worker is not None and worker.process is not None and worker.process.pid == heartbeat.pid:
+                worker.heard_s, worker.heartbeat = time.monotonic(), heartbeat
+
+    def _spawn(self, worker: KeptWorker) -> None:
+        command = tethered([sys.executable, "-m", "f2pnet.cli", "worker", worker.spec.role, *worker.spec.arguments])
+        environment = {
+            **os.environ,
+            ENVIRONMENT_KEY: str(self._listener.path),
+            RESTARTS_KEY: str(worker.restarts),
+        }
+        log = None if self._log_dir is None else (self._log_dir / f"{worker.spec.name}.log").open("ab")
+        # A group of its own: Ctrl-C on the terminal reaches the supervisor only, which ends the workers in order.
+        worker.process = subprocess.Popen(  # noqa: S603 - our own command line
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
+        )
+        if log is not None:
+            log.close()
+        worker.started_s, worker.heard_s, worker.restart_at_s = time.monotonic(), None, None
+
+    def _bury(self, worker: KeptWorker) -> None:
+        """A worker ended by itself: it is through, or it is replaced, or there is no hope."""
+        code = worker.process.wait() if worker.process else 0
+        if code == ExitCode.OK:
+            worker.done = True
+            return
+        why = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        never_ran = worker.heartbeat is None or worker.heartbeat.state == "starting"
+        if code in HOPELESS and never_ran:
+            raise WorkerLost(f"worker {worker.spec.name} can't start ({why}); its last words are above or in its log")
+        now_s = time.monotonic()
+        worker.deaths_s.append(now_s)
+        if len(worker.deaths_s) == CRASH_LOOP_DEATHS and now_s - worker.deaths_s[0] < CRASH_LOOP_S:
+            raise WorkerLost(
+                f"worker {worker.spec.name} died {CRASH_LOOP_DEATHS} times within {now_s - worker.deaths_s[0]:.0f} s, "
+                f"last: {why}"
+            )
+        if now_s - worker.started_s > STABLE_S:
+            worker.backoff.reset()
+        worker.restarts += 1
+        worker.restart_at_s = now_s + worker.backoff.next_delay()
+        if worker.heartbeat is not None:
+            worker.past.append(worker.heartbeat)
+            worker.heartbeat = None
+        _log.warning("worker replaced", worker=worker.spec.name, why=why, restarts=worker.restarts)
+        self._on_restart(worker, why)
+
+    @staticmethod
+    def _kill(worker: KeptWorker) -> None:
+        if worker.process is not None and worker.running:
+            worker.process.kill()
+            worker.process.wait(timeout=10)
+
+    @staticmethod
+    def _pid(worker: KeptWorker) -> int | None:
+        return None if worker.process is None else worker.process.pid

@@ -1,0 +1,72 @@
+"""Puts each worker together from a line configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from f2pnet.config import LineConfig
+from f2pnet.errors import ConfigError
+from f2pnet.inspector import Inspector
+from f2pnet.redis_endpoint import find_embedded
+from pipeline.infer import InferWorker
+from pipeline.ingest import IngestWorker
+from pipeline.publish import PublishWorker
+from pipeline.rundir import RunDir
+from pipeline.store.durable import DurableStore
+from pipeline.store.evidence import EvidenceStore
+from pipeline.store.redis_store import RedisStore
+from pipeline.store.spool import Spool
+from pipeline.transport import Link
+from pipeline.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
+
+QUEUE_LIMIT = 4_096
+
+
+def run_worker_of(line: LineConfig, line_file: Path, role: Role, name: str, run_id: str | None) -> None:
+    """Run one worker in this process until it is through or is asked to end."""
+    run_dir = RunDir(line, line_file)
+    hooks: list[Hook] = [NotifyHook()]
+    worker: Worker
+    if role == "publish":
+        worker = _publish_worker(name, line, run_dir)
+    else:
+        camera_id = name.removeprefix("ingest-")
+        link = Link(run_dir.publish_address, f"ingest/{camera_id}" if role == "ingest" else name, QUEUE_LIMIT)
+        hooks.append(PublishHook(link))
+        worker = (
+            _ingest_worker(name, line, run_dir, run_id, link)
+            if role == "ingest"
+            else InferWorker(name, line, run_dir, lambda: _inspector(line), link)
+        )
+    run_worker(worker, hooks, line.timeouts.drain_s)
+
+
+def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | None, link: Link) -> IngestWorker:
+    """The worker of the camera that `name` names: `cam1` or `ingest-cam1`."""
+    wanted = name.removeprefix("ingest-")
+    for camera in line.cameras:
+        if camera.id == wanted:
+            return IngestWorker(name, line, camera, run_dir, run_id, link)
+    known = ", ".join(camera.id for camera in line.cameras)
+    raise ConfigError(f"line {line.line} has no camera '{wanted}'; it has: {known}")
+
+
+def _publish_worker(name: str, line: LineConfig, run_dir: RunDir) -> PublishWorker:
+    publish = line.publish
+    url = find_embedded(publish.embedded_redis_dir) if publish.redis == "embedded" else publish.redis
+    redis = RedisStore(url, line.line, results_kept=publish.results_kept, alerts_kept=publish.alerts_kept)
+    store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
+    evidence = EvidenceStore(publish.evidence.dir, publish.evidence.max_mb) if publish.evidence else None
+    return PublishWorker(name, line, run_dir, store, evidence)
+
+
+def _inspector(line: LineConfig) -> Inspector:
+    engine = line.engine
+    return Inspector.open(
+        engine.bundle,
+        recipe=line.recipe,
+        backend=engine.backend,
+        device=engine.device,
+        threads=engine.threads or max(1, (os.cpu_count() or 1) // engine.workers),
+    )
