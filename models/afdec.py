@@ -103,12 +103,12 @@ class AFDec(nn.Module):
         image_code: Tensor,
         dense: Tensor,
         sparse: Tensor | None = None,
-        sparse_mask: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> Predictions:
-        """`sparse` (B, N, T, E) prompt tokens with `sparse_mask` (B, N, T), True for those present; `dense`
+        """`sparse` (B, N, T, E) prompt tokens with `present` (B, N, T), False for filling; `dense`
         (R or 1, E, H or 1, W or 1); `image_code` (1, E, H, W)."""
         prompts = 1 if sparse is None else sparse.shape[1]
-        decoded = self.decode(encoded, image_code, dense, sparse, sparse_mask)
+        decoded = self.decode(encoded, image_code, dense, sparse, present)
         return self.read_out(decoded, prompts)
 
     def decode(
@@ -117,18 +117,14 @@ class AFDec(nn.Module):
         image_code: Tensor,
         dense: Tensor,
         sparse: Tensor | None,
-        sparse_mask: Tensor | None,
+        present: Tensor | None,
     ) -> Decoded:
         images = encoded.embedding.shape[0]
         prompts = 1 if sparse is None else sparse.shape[1]
         own = torch.cat([self.sam.own_tokens(), self.hf_token.weight])
-        tokens = own.expand(images * prompts, -1, -1)
-        token_mask = None
-        if sparse is not None:
-            tokens = torch.cat([tokens, sparse.flatten(0, 1)], dim=1)
-        if sparse_mask is not None:
-            present = sparse_mask.flatten(0, 1)
-            token_mask = torch.cat([present.new_ones(present.shape[0], own.shape[0]), present], dim=1)
+        tokens, token_mask = own.expand(images * prompts, -1, -1), None
+        if sparse is not None and present is not None:
+            tokens, token_mask = self.sam.with_prompts(tokens, sparse, present)
         image = repeat_rows(encoded.embedding, prompts) + dense
         read, sam_features = self.sam(image, image_code, tokens, token_mask)
         return Decoded(read, sam_features, self._fuse(encoded, sam_features, prompts))

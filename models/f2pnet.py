@@ -7,38 +7,29 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from models import preprocessing
 from models.afdec import AFDec, Encoded, Predictions
 from models.configuration import NetworkConfig
 from models.evpt import EVPT
 from models.highpass import HighPass, cut_frequency
 from models.prompt_encoder import PromptEncoder
-from models.prompts import ABSENT, Prompts
+from models.prompts import Prompts
 from models.resnet import ResNet, stage_widths
 from models.sam_decoder import SamDecoder, sam_quality_head
 from models.transformer import TwoWayTransformer
 from models.vicnet import ViCNet
 from models.vit import ImageEncoderViT
 
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
-"""ImageNet's, in RGB on 0..255; SAM was trained with them."""
-
 
 class F2PNet(nn.Module):
-    pixel_mean: Tensor
-    pixel_std: Tensor
-
     def __init__(self, config: NetworkConfig, vicnet: ViCNet, prompt_encoder: PromptEncoder, decoder: AFDec) -> None:
         super().__init__()
         self.config = config
         self.vicnet = vicnet
         self.prompt_encoder = prompt_encoder
         self.decoder = decoder
-        self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).reshape(3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(PIXEL_STD).reshape(3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, prompts: Prompts | None = None) -> Predictions:
         """(B, 3, S, S) float RGB in 0..255, S the configured image size. Without prompts: one mask of all defects."""
@@ -50,16 +41,13 @@ class F2PNet(nn.Module):
         side = self.config.image_size
         if images.dim() != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images are {tuple(images.shape)}; this network takes (B, 3, {side}, {side})")
-        if normalise:
-            images = (images - self.pixel_mean) / self.pixel_std
-        return self.decoder.prepare(self.vicnet(images, self.decoder.hf_token.weight))
+        prepared = preprocessing.normalise(images) if normalise else images
+        return self.decoder.prepare(self.vicnet(prepared, self.decoder.hf_token.weight))
 
     def decode(self, encoded: Encoded, prompts: Prompts | None = None) -> Predictions:
         """The masks of these prompts, N for each image; without prompts one mask of all defects."""
         image_code, dense = self.prompt_encoder.dense_positions(), self.prompt_encoder.dense(prompts)
-        if prompts is None:
-            return self.decoder(encoded, image_code, dense)  # type: ignore[no-any-return]
-        sparse, present = self.prompt_encoder.tokens(prompts), prompts.labels != ABSENT
+        sparse, present = self.prompt_encoder.sparse(prompts)
         return self.decoder(encoded, image_code, dense, sparse, present)  # type: ignore[no-any-return]
 
     def sam_parameters(self) -> list[nn.Parameter]:

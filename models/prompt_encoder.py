@@ -53,6 +53,12 @@ class PromptEncoder(nn.Module):
         places = torch.stack(torch.meshgrid(centres, centres, indexing="xy"), dim=-1)
         return self.pe_layer(places).permute(2, 0, 1)[None]  # type: ignore[no-any-return]
 
+    def sparse(self, prompts: Prompts | None) -> tuple[Tensor | None, Tensor | None]:
+        """The prompts' tokens (B, N, T, E) and which of them count (B, N, T); nothing for no prompts."""
+        if prompts is None:
+            return None, None
+        return self.tokens(prompts), prompts.labels != ABSENT
+
     def tokens(self, prompts: Prompts) -> Tensor:
         """(B, N, T, E). Rows labelled ABSENT hold zeros; the decoder masks them out."""
         codes: Tensor = self.pe_layer((prompts.points + 0.5) / self.image_size)

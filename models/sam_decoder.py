@@ -45,6 +45,19 @@ class SamDecoder(nn.Module):
         read, image = self.transformer(image, image_code, tokens, token_mask)
         return read, self.output_upscaling(image)
 
+    @staticmethod
+    def with_prompts(own: Tensor, sparse: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Own tokens (R, K, E) followed by prompt tokens (B, N, T, E), and the mask of those that count."""
+        own_mask = present.new_ones(own.shape[:2])
+        mask = torch.cat([own_mask, present.flatten(0, 1)], dim=1)
+        return torch.cat([own, sparse.flatten(0, 1)], dim=1), mask
+
+    def quality(self, read: Tensor) -> Tensor:
+        """(R, masks): the IoU expected of each mask."""
+        if self.iou_prediction_head is None:
+            raise ValueError("this network was built without SAM's quality head")
+        return self.iou_prediction_head(read[:, 0])  # type: ignore[no-any-return]
+
     def masks(self, read: Tensor, features: Tensor) -> Tensor:
         """SAM's own masks, (R, mask heads, M, M) logits."""
         tokens = read[:, 1 : 1 + MASK_TOKENS].unbind(1)

@@ -1,7 +1,8 @@
 """SAM's image encoder: a plain ViT with relative positions, most blocks attending within windows.
 
 Follows segment_anything/modeling/image_encoder.py (Meta AI, Apache-2.0), same parameter names.
-Shapes: B images, H = W = grid of tokens, C width, h heads, c head width, T = H * W tokens.
+Shapes: B images (or windows), H = W = grid of tokens, side of the grid or window, T = side * side, C width,
+h heads, c head width.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention import attend
+from models.attention import attend_with_positions
 from models.layers import LayerNorm2d
 
 EPS = 1e-6
@@ -28,44 +29,54 @@ class PatchEmbed(nn.Module):
 
 
 class RelativeAttention(nn.Module):
-    """Self-attention over a side x side grid whose logits see how far apart two tokens stand.
+    """Self-attention whose logits see how far apart two tokens stand, over the whole grid or within windows.
 
     logits = (q . k) / sqrt(c) + q . Rh[yq - yk + side - 1] + q . Rw[xq - xk + side - 1], q unscaled in the last two.
-    The two position terms become extra channels: they are appended to q, and one-hot codes of the key's row and
-    column to k. What is left is ordinary attention, which fused kernels accept; no T x T bias is made.
+    Windows that reach over the grid's edge are filled with tokens of zeros. These take part, as in SAM, whose
+    weights were trained so; their q, k and v are the bias alone, so no product is spent on them.
     """
 
     offsets: Tensor
-    key_codes: Tensor
 
-    def __init__(self, width: int, heads: int, side: int) -> None:
+    def __init__(self, width: int, heads: int, grid: int, window_size: int | None) -> None:
         super().__init__()
         self.heads = heads
-        head_width = width // heads
+        self.grid = grid
+        self.window_size = window_size
+        side, head_width = window_size or grid, width // heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * side - 1, head_width))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, head_width))
         places = torch.arange(side)
         self.register_buffer("offsets", places[:, None] - places + side - 1, persistent=False)
-        self.register_buffer("key_codes", _row_and_column_codes(side), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, height, width, channels = x.shape
-        qkv = self.qkv(x).reshape(batch, height * width, 3, self.heads, channels // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        queries = torch.cat([q * q.shape[-1] ** -0.5, self._position_terms(q)], dim=-1)
-        keys = torch.cat([k, self.key_codes.expand(*k.shape[:2], -1, -1)], dim=-1)
-        mixed = attend(queries, keys, v)
-        return self.proj(mixed.transpose(1, 2).reshape(batch, height, width, channels))  # type: ignore[no-any-return]
+        """(B, H, W, C) -> the same"""
+        qkv = self.qkv(x)
+        if self.window_size is None:
+            mixed = self._mix(qkv)
+        else:
+            windows = to_windows(qkv, self.window_size, self.qkv.bias)
+            mixed = from_windows(self._mix(windows), self.window_size, self.grid)
+        return self.proj(mixed)  # type: ignore[no-any-return]
 
-    def _position_terms(self, q: Tensor) -> Tensor:
-        """(B, h, T, c) -> (B, h, T, 2 side): for each query, its term for every row and every column."""
+    def _mix(self, qkv: Tensor) -> Tensor:
+        """(B, side, side, 3C) -> (B, side, side, C)"""
+        batch, side, _, channels = qkv.shape
+        head_width = channels // 3 // self.heads
+        by_head = qkv.reshape(batch, side * side, 3, self.heads, head_width).permute(2, 0, 3, 1, 4)
+        q, k, v = by_head.unbind(0)
+        mixed = attend_with_positions(q * head_width**-0.5, k, v, *self._position_terms(q))
+        return mixed.transpose(1, 2).reshape(batch, side, side, channels // 3)
+
+    def _position_terms(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, h, T, c) -> twice (B, h, T, side): for each query, its term for every row and every column."""
         side = self.offsets.shape[0]
-        q_rows = q.reshape(*q.shape[:2], side, side, q.shape[-1])
-        to_rows = q_rows @ self.rel_pos_h[self.offsets].mT
-        to_columns = (q_rows.transpose(2, 3) @ self.rel_pos_w[self.offsets].mT).transpose(2, 3)
-        return torch.cat([to_rows, to_columns], dim=-1).flatten(2, 3)
+        q_grid = q.reshape(*q.shape[:2], side, side, q.shape[-1])
+        to_rows = q_grid @ self.rel_pos_h[self.offsets].mT
+        to_columns = (q_grid.transpose(2, 3) @ self.rel_pos_w[self.offsets].mT).transpose(2, 3)
+        return to_rows.flatten(2, 3), to_columns.flatten(2, 3)
 
 
 class MlpBlock(nn.Module):
@@ -85,21 +96,14 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int, mlp_ratio: int, grid: int, window_size: int | None) -> None:
         super().__init__()
-        self.window_size = window_size
         self.norm1 = nn.LayerNorm(width, eps=EPS)
-        self.attn = RelativeAttention(width, heads, window_size or grid)
+        self.attn = RelativeAttention(width, heads, grid, window_size)
         self.norm2 = nn.LayerNorm(width, eps=EPS)
         self.mlp = MlpBlock(width, mlp_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self._attention(self.norm1(x))
+        x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
-
-    def _attention(self, x: Tensor) -> Tensor:
-        if self.window_size is None:
-            return self.attn(x)  # type: ignore[no-any-return]
-        windows = to_windows(x, self.window_size)
-        return from_windows(self.attn(windows), self.window_size, x.shape[1])
 
 
 class ImageEncoderViT(nn.Module):
@@ -149,28 +153,20 @@ class ImageEncoderViT(nn.Module):
         return self.neck(x.permute(0, 3, 1, 2)), global_outputs
 
 
-def to_windows(x: Tensor, side: int) -> Tensor:
-    """(B, H, W, C) -> (B * windows, side, side, C), zeros added at bottom and right.
-
-    The added tokens take part in attention, as in SAM: its weights were trained so.
-    """
+def to_windows(x: Tensor, side: int, filling: Tensor) -> Tensor:
+    """(B, H, W, C) -> (B * windows, side, side, C), with `filling` (C,) beyond the right and bottom edges."""
     batch, grid, _, channels = x.shape
     count = -(-grid // side)
-    x = F.pad(x, (0, 0, 0, count * side - grid, 0, count * side - grid))
+    if beyond := count * side - grid:
+        x = torch.cat([x, filling.expand(batch, grid, beyond, channels)], dim=2)
+        x = torch.cat([x, filling.expand(batch, beyond, count * side, channels)], dim=1)
     x = x.reshape(batch, count, side, count, side, channels).transpose(2, 3)
     return x.reshape(batch * count * count, side, side, channels)
 
 
 def from_windows(windows: Tensor, side: int, grid: int) -> Tensor:
-    """Inverse of `to_windows`; the added tokens are cut off."""
+    """Inverse of `to_windows`; what was filled in is cut off."""
     count = -(-grid // side)
     channels = windows.shape[-1]
     x = windows.reshape(-1, count, count, side, side, channels).transpose(2, 3)
     return x.reshape(-1, count * side, count * side, channels)[:, :grid, :grid]
-
-
-def _row_and_column_codes(side: int) -> Tensor:
-    """(T, 2 side): one-hot of each token's row, then of its column."""
-    rows = torch.eye(side).repeat_interleave(side, dim=0)
-    columns = torch.eye(side).repeat(side, 1)
-    return torch.cat([rows, columns], dim=1)
