@@ -111,8 +111,9 @@ class LeaseBook:
         """Void leases that took too long; returns how many. Their frames wait again."""
         late = [e for e in self._entries.values() if e.holder is not None and not e.decided and now_ns >= e.due_ns]
         for entry in late:
-            if worker := self._workers.get(entry.holder or ""):
+            if worker := self._workers.pop(entry.holder or "", None):
                 worker.in_transit.discard(entry.number)  # it may never have arrived, and must not block room for ever
+                self._workers[worker.ready.incarnation] = worker  # to the end: let another one try
             entry.holder = None
         return len(late)
 

@@ -148,5 +148,5 @@ def decode(data: bytes) -> Message:
         raise BadMessage(f"version byte {data[:1].hex() or 'missing'}", data)
     try:
         return _DECODER.decode(memoryview(data)[1:])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise BadMessage(str(error), data) from error

@@ -248,7 +248,7 @@ class FrameRing:
 
     @property
     def run_id(self) -> str:
-        return bytes(self._segment.header["run_id"]).decode()
+        return str(self._segment.header["run_id"].item().decode())
 
     @property
     def geometry(self) -> RingGeometry:
@@ -369,9 +369,9 @@ class FrameRing:
     def _change(self) -> Iterator[Any]:
         """Prepare the next table; it becomes the valid one with the single store at the end."""
         commits = int(self._segment.header["commits"])
-        table = self._segment.tables[(commits + 1) & 1]
-        table[()] = self._segment.tables[commits & 1]
-        yield table
+        now, then = commits & 1, (commits + 1) & 1
+        self._segment.tables[then] = self._segment.tables[now]
+        yield self._segment.tables[then]
         self._segment.header["commits"] = commits + 1
 
     def _reserve(self, slot: int, count_bytes: int) -> None:
@@ -404,7 +404,7 @@ class RingReader:
 
     @property
     def run_id(self) -> str:
-        return bytes(self._segment.header["run_id"]).decode()
+        return str(self._segment.header["run_id"].item().decode())
 
     def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """The frame in place, read-only. Call `check` again when you are done looking. Raises StaleFrame."""

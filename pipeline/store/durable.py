@@ -19,7 +19,7 @@ from f2pnet.errors import StoreAway
 from f2pnet.result import Verdict
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Spool
+from pipeline.store.spool import Spool, waiting_in
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class DurableStore:
         self._backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         self._away_until: float | None = None  # None: Redis answered last time
         self._first_verdicts: OrderedDict[str, tuple[Verdict, str | None]] = OrderedDict()
-        for record in self.spool.pending():
+        for record in waiting_in(self.spool.folder):
             self._remember(record.frame_id, record.verdict, record.reason)
 
     @property

@@ -83,7 +83,7 @@ class Spool:
         with self._disk("open"):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
-            self._cursor = self._read_cursor()
+            self._cursor = _read_cursor(folder)
             self._recover()
 
     def __len__(self) -> int:
@@ -142,16 +142,6 @@ class Spool:
         with self._disk("move the cursor of"):
             if not self._drop_if_done():
                 self._write_cursor(reading.segment.number, end)
-
-    def pending(self) -> Iterator[Record]:
-        """Every record that waits, oldest first; reads the files, changes nothing."""
-        for segment in self._segments:
-            with self._disk("read"):
-                data = _content(segment)
-            for extent in extents(data, self._start_of(segment)):
-                record = _decoded(data, extent)
-                if record is not None:
-                    yield record
 
     def take_damages(self) -> list[Damage]:
         """Damages found since the last call (the latest 64): each is worth an alert."""
@@ -247,19 +237,6 @@ class Spool:
             os.close(self._tail)
             self._tail = -1
 
-    def _read_cursor(self) -> tuple[int, int]:
-        path = self.folder / "cursor"
-        try:
-            segment, offset, crc = _CURSOR.unpack(path.read_bytes())
-        except FileNotFoundError:
-            return 0, 0
-        except struct.error:
-            segment, offset, crc = 0, 0, -1
-        if crc != zlib.crc32(_CURSOR.pack(segment, offset, 0)):
-            _log.warning("spool cursor unreadable: replaying from the oldest record", file=str(path))
-            return 0, 0
-        return int(segment), int(offset)
-
     def _write_cursor(self, segment: int, offset: int) -> None:
         temporary = self.folder / "cursor.new"
         with temporary.open("wb") as file:
@@ -284,6 +261,33 @@ class Spool:
             raise SpoolError(
                 f"cannot {verb} spool {self.folder}: {error.strerror or error}; check the disk's space and rights"
             ) from error
+
+
+def waiting_in(folder: Path) -> Iterator[Record]:
+    """Every record that waits in the spool at `folder`, oldest first. Only reads, so a worker may be using it."""
+    number, offset = _read_cursor(folder)
+    for path in sorted(folder.glob("*.spool")):
+        if int(path.stem) < number:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # replayed and deleted meanwhile
+            data = path.read_bytes()
+            found = (_decoded(data, extent) for extent in extents(data, offset if int(path.stem) == number else 0))
+            yield from (record for record in found if record is not None)
+
+
+def _read_cursor(folder: Path) -> tuple[int, int]:
+    """Segment and offset of the oldest record that was not replayed."""
+    path = folder / "cursor"
+    try:
+        segment, offset, crc = _CURSOR.unpack(path.read_bytes())
+    except FileNotFoundError:
+        return 0, 0
+    except struct.error:
+        segment, offset, crc = 0, 0, -1
+    if crc != zlib.crc32(_CURSOR.pack(segment, offset, 0)):
+        _log.warning("spool cursor unreadable: replaying from the oldest record", file=str(path))
+        return 0, 0
+    return int(segment), int(offset)
 
 
 def _content(segment: _Segment, upto: int | None = None, start: int = 0) -> bytes:
