@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from toy_engine import SIDE, write_toy_bundle
 
 from f2pnet import Inspector, Recipe, Verdict
 from f2pnet.bundle import Bundle
 from f2pnet.errors import BackendError, ConfigError
+from tests.toy_engine import SIDE, write_toy_bundle
 
 Image = NDArray[np.uint8]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy_engine import SIDE, write_toy_bundle
 
 from f2pnet.backends import BACKENDS, open_backend
 from f2pnet.backends.onnx_runtime import refuse_two_runtimes
 from f2pnet.bundle import Bundle, open_bundle, sha256_of, write_bundle
 from f2pnet.errors import BackendError, ConfigError, ExitCode, MissingResource
+from tests.toy_engine import SIDE, write_toy_bundle
 
 
 @pytest.fixture(scope="module")

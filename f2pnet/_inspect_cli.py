@@ -1,0 +1,182 @@
+"""`f2p inspect`: images, folders and videos to masks, overlays and results.jsonl, without a line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import cv2
+import msgspec
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.inspector import Inspector
+from f2pnet.overlay import draw_overlay
+from f2pnet.pictures import Picture, picture_files, pictures
+from f2pnet.result import InspectionResult, Verdict
+
+RESULTS_NAME = "results.jsonl"
+JPEG_QUALITY = 92
+
+
+def inspect(
+    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="images, folders or videos")],
+    engine: Annotated[Path, typer.Option(metavar="BUNDLE", help="engine bundle")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where masks/, overlays/ and results.jsonl go")],
+    recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="default: the engine's own thresholds")] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="where the engine runs")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one engine run")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
+) -> None:
+    """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
+    files = picture_files(inputs, ignore=out)
+    console = Console(stderr=True)
+    tally = Tally()
+    with (
+        Inspector.open(engine, recipe, device=device, threads=threads) as inspector,
+        OutputFolder(out) as folder,
+        Progress(console=console, disable=as_json or not console.is_terminal) as progress,
+    ):
+        unknown_length = any(file.is_video for file in files)
+        bar = progress.add_task("inspecting", total=None if unknown_length else len(files))
+        for picture, result, mask in inspect_pictures(inspector, pictures(files)):
+            folder.write(picture, result, mask)
+            tally.count(result)
+            if result.verdict == Verdict.NOT_INSPECTED:
+                console.print(f"not inspected: {picture.id} ({result.reason})", style="yellow", markup=False)
+            progress.advance(bar)
+        summary = tally.summary(inspector, out)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        Console().print(as_table(summary))
+    if tally.reasons:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def inspect_pictures(
+    inspector: Inspector, stream: Iterable[Picture]
+) -> Iterator[tuple[Picture, InspectionResult, NDArray[np.uint8] | None]]:
+    """Each picture with its result and mask (None: not inspected), in order, in batches."""
+    stream = iter(stream)
+    while chunk := list(islice(stream, inspector.facts.max_batch)):
+        images = [picture.image for picture in chunk if picture.image is not None]
+        answers = iter(inspector.inspect_batch_with_masks(images))
+        for picture in chunk:
+            result, mask = (not_inspected(inspector, picture), None) if picture.image is None else next(answers)
+            yield picture, msgspec.structs.replace(result, frame_id=picture.id), mask
+
+
+def not_inspected(inspector: Inspector, picture: Picture) -> InspectionResult:
+    """The result of a picture that could not be read."""
+    return InspectionResult(
+        verdict=Verdict.NOT_INSPECTED,
+        reason=picture.reason,
+        engine=inspector.bundle.engine_id,
+        recipe=inspector.recipe.recipe_id,
+        device=inspector.facts.device,
+    )
+
+
+class OutputFolder:
+    """Writes `masks/NAME.png`, `overlays/NAME.jpg` and a line of results.jsonl for each picture."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lines = (folder / RESULTS_NAME).open("wb")
+        except OSError as error:
+            raise ConfigError(f"--out {folder} can't be written: {error.strerror}") from error
+
+    def write(self, picture: Picture, result: InspectionResult, mask: NDArray[np.uint8] | None) -> None:
+        """Paths in the line are relative to the folder; `image` is the path that was read."""
+        more: dict[str, Any] = {"image": str(picture.file.path), "mask": None}
+        if mask is not None and picture.image is not None:
+            more["mask"] = self._save("masks", picture, ".png", mask)
+            more["evidence"] = self._save("overlays", picture, ".jpg", draw_overlay(picture.image, result, mask))
+        self._lines.write(msgspec.json.encode(msgspec.to_builtins(result) | more) + b"\n")
+        self._lines.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def _save(self, kind: str, picture: Picture, suffix: str, image: NDArray[np.uint8]) -> str:
+        name = Path(kind, f"{picture.name}{suffix}")
+        path = self._folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else [])
+        path.write_bytes(encoded.tobytes())
+        return str(name)
+
+
+class Tally:
+    """What the closing table shows."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self.verdicts: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.classes: Counter[str] = Counter()
+
+    def count(self, result: InspectionResult) -> None:
+        """Add one picture."""
+        self.verdicts[result.verdict.value] += 1
+        self.classes.update(defect.class_name for defect in result.defects)
+        if result.verdict == Verdict.NOT_INSPECTED:
+            self.reasons[str(result.reason)] += 1
+
+    def summary(self, inspector: Inspector, out: Path) -> dict[str, Any]:
+        """The answer of --json."""
+        inspected = self.verdicts["OK"] + self.verdicts["NG"]
+        elapsed_s = time.monotonic() - self._started
+        return {
+            "inspected": inspected,
+            "ok": self.verdicts["OK"],
+            "ng": self.verdicts["NG"],
+            "not_inspected": dict(self.reasons),
+            "defects": dict(self.classes),
+            "duration_s": round(elapsed_s, 3),
+            "images_per_s": round(inspected / elapsed_s, 1),
+            "engine": {
+                "name": inspector.bundle.manifest.name,
+                "sha256": inspector.bundle.sha256,
+                "backend": inspector.facts.name,
+                "device": inspector.facts.device,
+            },
+            "recipe": {"name": inspector.recipe.name, "sha256": inspector.recipe.sha256},
+            "out": str(out),
+        }
+
+
+def as_table(summary: dict[str, Any]) -> Table:
+    """The summary for people."""
+    table = Table(title=f"{summary['engine']['name']} on {summary['engine']['device']}", show_header=False)
+    rows = {
+        "inspected": f"{summary['inspected']} in {summary['duration_s']:.1f} s ({summary['images_per_s']} per s)",
+        "OK": str(summary["ok"]),
+        "NG": str(summary["ng"]),
+        "not inspected": _counts(summary["not_inspected"]),
+        "defects": _counts(summary["defects"]),
+        "results": str(Path(summary["out"], RESULTS_NAME)),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _counts(counted: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counted.items())) or "0"

@@ -1,0 +1,83 @@
+"""Pictures for people: the image with its defects outlined and named, and the verdict in a strip above."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from f2pnet.preprocess import Image
+from f2pnet.result import Defect, InspectionResult, Verdict
+
+Color = tuple[float, float, float]  # BGR
+
+MIN_SIDE_PX = 384  # smaller images are enlarged, or labels would cover them
+MAX_LABELS = 12  # the worst defects; more labels would hide what they name
+STRIP_PX = 30
+FONT, FONT_SCALE, LABEL_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 16
+
+SEVERITY_COLORS: dict[str, Color] = {
+    "info": (230, 200, 60),
+    "minor": (60, 220, 250),
+    "major": (30, 140, 255),
+    "critical": (60, 50, 255),
+}
+VERDICT_COLORS: dict[Verdict, Color] = {Verdict.OK: (70, 140, 40), Verdict.NG: (40, 40, 190)}
+OTHER_VERDICT: Color = (110, 110, 110)
+WHITE: Color = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
+
+
+def draw_overlay(image: Image, result: InspectionResult, mask: NDArray[np.uint8]) -> Image:
+    """The image, (H, W, 3) BGR or (H, W) grey, with outlines of `mask` (H, W) and a label for the worst defects.
+
+    Returns BGR, enlarged by a whole factor where the image is small, with a strip for the verdict on top.
+    """
+    height, width = image.shape[:2]
+    scale = -(-MIN_SIDE_PX // min(height, width))  # rounded up
+    color = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
+    canvas = np.array(cv2.resize(color, (width * scale, height * scale), interpolation=cv2.INTER_NEAREST), np.uint8)
+    _draw_outlines(canvas, result, mask, scale)
+    for defect in result.defects[:MAX_LABELS]:
+        _draw_label(canvas, defect, scale)
+    return np.vstack([_strip(result, canvas.shape[1]), canvas])
+
+
+def _draw_outlines(canvas: Image, result: InspectionResult, mask: NDArray[np.uint8], scale: int) -> None:
+    """All of the mask in one color, then each reported defect in that of its severity."""
+    enlarged = cv2.resize(mask, (canvas.shape[1], canvas.shape[0]), interpolation=cv2.INTER_NEAREST)
+    found, _ = cv2.findContours(enlarged, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    contours = [np.asarray(contour, np.int32) for contour in found]
+    cv2.drawContours(canvas, contours, -1, BLACK, 3)
+    cv2.drawContours(canvas, contours, -1, SEVERITY_COLORS["info"], 1)
+    for defect in reversed(result.defects):
+        x, y, width, height = (value * scale for value in defect.bbox_px)
+        inside = [contour for contour in contours if _lies_in(contour, x, y, width, height)]
+        cv2.drawContours(canvas, inside, -1, SEVERITY_COLORS[defect.severity], 1)
+
+
+def _lies_in(contour: NDArray[np.int32], x: int, y: int, width: int, height: int) -> bool:
+    left, top, w, h = cv2.boundingRect(contour)
+    return left >= x and top >= y and left + w <= x + width and top + h <= y + height
+
+
+def _draw_label(canvas: Image, defect: Defect, scale: int) -> None:
+    """Above the defect where there is room, else below it; always inside the picture."""
+    text = f"{defect.class_name} {defect.score:.2f}"
+    (width, _), _ = cv2.getTextSize(text, FONT, FONT_SCALE, 1)
+    x, y, _, height = (value * scale for value in defect.bbox_px)
+    left = max(0, min(x, canvas.shape[1] - width - 4))
+    top = y - LABEL_PX - 2 if y >= LABEL_PX + 2 else min(y + height + 2, canvas.shape[0] - LABEL_PX)
+    cv2.rectangle(canvas, (left, top), (left + width + 4, top + LABEL_PX), BLACK, -1)
+    color = SEVERITY_COLORS[defect.severity]
+    cv2.putText(canvas, text, (left + 2, top + LABEL_PX - 4), FONT, FONT_SCALE, color, 1, cv2.LINE_AA)
+
+
+def _strip(result: InspectionResult, width: int) -> Image:
+    count = len(result.defects)
+    parts = [result.verdict.value, result.reason or "", "" if result.score is None else f"score {result.score:.2f}"]
+    parts += [f"{count} defect{'s' * (count != 1)}"] if count else []
+    strip = np.full((STRIP_PX, width, 3), VERDICT_COLORS.get(result.verdict, OTHER_VERDICT), np.uint8)
+    text = "   ".join(part for part in parts if part)
+    cv2.putText(strip, text, (8, STRIP_PX - 10), FONT, FONT_SCALE, WHITE, 1, cv2.LINE_AA)
+    return strip
