@@ -1,40 +1,74 @@
-"""Our own checkpoint: one safetensors file with the weights, the whole configuration and the training's facts.
+"""Checkpoints: our own format, and the files of the authors of F2P-Net.
 
-The format holds numbers and text only, so that a hostile file can do no more than be refused.
+Ours is one safetensors file with the weights, the whole configuration and the training's facts: numbers and text
+only, so that a hostile file can do no more than be refused. The authors' is a plain torch state dict.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
+from torch import Tensor
 
-from models.configuration import NetworkConfig
+from models.configuration import SIZES, NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
-from models.weights import CheckpointError, fill
+from models.names import canonical_name, canonical_of_authors
+from models.weights import CheckpointError, fill, fit_tables, read_pth, some
 
 __all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "f2pnet-checkpoint-1"
 
+TORCH_FILE_STARTS = (b"PK", b"\x80")
+"""A zip archive, or a pickle as older versions of torch wrote it."""
+
+AUTHORS_MARK = "mask_decoder.iou_prediction_head.weight"
+"""Only the published F2P-Net has this head as a single layer."""
+
 
 def save_checkpoint(path: str | Path, network: F2PNet, facts: dict[str, Any]) -> None:
     """Writes weights, configuration and `facts` (anything JSON holds), whole or not at all."""
+    path = Path(path)
     metadata = {
         "format": FORMAT,
         "configuration": json.dumps(network.config.to_dict()),
         "facts": json.dumps(facts),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    path = Path(path)
     unfinished = path.with_name(path.name + ".part")
     safetensors.torch.save_file(tensors, unfinished, metadata)
     unfinished.replace(path)
 
 
-def load_checkpoint(path: str | Path) -> tuple[F2PNet, dict[str, Any]]:
-    """The network in eval mode, on the CPU, and the facts. Raises CheckpointError for a file that is not ours."""
+def load_checkpoint(path: str | Path, image_size: int | None = None) -> tuple[F2PNet, dict[str, Any]]:
+    """The network in eval mode, on the CPU, and the facts of its training.
+
+    A file of the authors gives a network in `reference` mode. `image_size` changes the network's input size;
+    its position tables are then resampled. Raises CheckpointError for a file that is neither, or damaged.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened: {error}") from error
+    if start.startswith(TORCH_FILE_STARTS):
+        config, tensors, facts = _read_authors(path)
+    else:
+        config, tensors, facts = _read_own(path)
+    try:
+        network = build_network(config if image_size is None else replace(config, image_size=image_size))
+    except ValueError as error:
+        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
+    fill(network, fit_tables(tensors, network) if image_size else tensors, source=str(path))
+    return network.eval(), facts
+
+
+def _read_own(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -48,6 +82,37 @@ def load_checkpoint(path: str | Path) -> tuple[F2PNet, dict[str, Any]]:
         facts = json.loads(metadata["facts"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged description: {error}") from error
-    network = build_network(config)
-    fill(network, tensors, source=str(path))
-    return network.eval(), facts
+    return config, tensors, facts
+
+
+def _read_authors(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
+    theirs = read_pth(path)
+    canonical = _without_doubles(theirs, path)
+    if AUTHORS_MARK not in canonical or "image_encoder.pos_embed" not in canonical:
+        raise CheckpointError(
+            f"{path} is no F2P-Net checkpoint: it lacks {AUTHORS_MARK} and has {some(theirs)}. "
+            "To start training from a checkpoint of SAM, use start_from_sam"
+        )
+    config = _authors_config(canonical["image_encoder.pos_embed"].shape[-1], path)
+    with torch.device("meta"):
+        ours = list(build_network(config).state_dict())
+    renamed = {name: canonical.pop(canonical_name(name)) for name in ours if canonical_name(name) in canonical}
+    return config, renamed | canonical, {"format": "authors", "tensors": len(theirs)}
+
+
+def _without_doubles(theirs: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """One tensor for each canonical name; where the file holds several, they must be equal."""
+    canonical: dict[str, Tensor] = {}
+    for name, tensor in theirs.items():
+        known = canonical.setdefault(canonical_of_authors(name), tensor)
+        if known is not tensor and not torch.equal(known, tensor):
+            raise CheckpointError(f"{path} holds {canonical_of_authors(name)} twice with different values ({name})")
+    return canonical
+
+
+def _authors_config(width: int, path: Path) -> NetworkConfig:
+    for size in SIZES:
+        config = network_config(size)
+        if config.sam_heads and config.width == width:
+            return network_config(size, mode="reference")
+    raise CheckpointError(f"{path} has ViT width {width}; F2P-Net's are 768, 1024 and 1280")
