@@ -1,0 +1,56 @@
+"""README.md of a bundle: what the engine is, what it was made from, and every figure with its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from f2pnet.bundle import Manifest, MetricSheet, Parity
+
+
+def engine_card(manifest: Manifest, parity: Sequence[Parity]) -> str:
+    """Markdown text; the manifest beside it holds the same facts for machines."""
+    network, limits = manifest.network, manifest.thresholds
+    return f"""# {manifest.name}
+
+F2P-Net, size {network.sam_type}: {network.image_size} x {network.image_size} RGB uint8 in,
+{network.parameters:,} parameters. Made {manifest.created_at:%Y-%m-%d} from a checkpoint with sha256
+`{(manifest.checkpoint_sha256 or "unknown")[:12]}`.
+
+Defects are cut from the output `{manifest.defect_output}` at {limits.pixel:g}; frames with an image score below
+{limits.score:g} pass unseen, and so do regions under {limits.min_area_px} px. A recipe may override each.
+
+## Trained on
+
+{manifest.training.dataset}{f", {manifest.training.shots} shots" if manifest.training.shots else ""}
+
+{manifest.training.notes or "No notes."}
+
+## Figures
+
+Without prompts, one look per image. Pixel figures are pooled over all pixels of the images at source size.
+
+{_figures(manifest.training.metrics)}
+
+## Agreement with the checkpoint
+
+| images of | images | mask IoU mean | mask IoU min | largest difference | same verdict |
+| --- | --- | --- | --- | --- | --- |
+{_parity(parity)}
+"""
+
+
+def _figures(sheets: Sequence[MetricSheet]) -> str:
+    names = list(dict.fromkeys(name for sheet in sheets for name in sheet.values))
+    rows = [["data set", "split", "protocol", "images", *names], ["---"] * (len(names) + 4)]
+    for sheet in sheets:
+        cells = [f"{sheet.values[name]:.3f}" if name in sheet.values else "" for name in names]
+        rows.append([sheet.dataset, sheet.split, sheet.protocol, str(sheet.images), *cells])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) if sheets else "None measured."
+
+
+def _parity(measured: Sequence[Parity]) -> str:
+    return "\n".join(
+        f"| {p.dataset} | {p.images} | {p.mask_iou_mean:.5f} | {p.mask_iou_min:.5f} | {p.max_abs_diff:.1e} "
+        f"| {p.verdict_agreement:.3f} |"
+        for p in measured
+    )

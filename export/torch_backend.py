@@ -1,0 +1,27 @@
+"""The checkpoint itself as a backend: what every exported engine is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from f2pnet.backends import Backend, BackendFacts
+from f2pnet.backends.base import Batch, Outputs
+from f2pnet.bundle import OutputSpec
+from models.deploy import AutoNetwork
+from models.f2pnet import F2PNet
+
+
+class TorchBackend(Backend):
+    """Runs the network in float32 on the CPU."""
+
+    def __init__(self, network: F2PNet, outputs: Sequence[OutputSpec], max_batch: int) -> None:
+        super().__init__(BackendFacts("torch", "cpu", max_batch, network.config.image_size), list(outputs))
+        self._network = AutoNetwork(network).eval()
+
+    @torch.inference_mode()
+    def _run(self, batch: Batch) -> Outputs:
+        values = self._network(torch.from_numpy(np.ascontiguousarray(batch)))
+        return {name: value.numpy() for name, value in zip(self._network.output_names, values, strict=True)}

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.losses import dice_loss, focal_loss, image_loss, mask_loss
+
+LOGITS = torch.tensor(np.random.default_rng(0).normal(0, 2, (3, 1, 6, 5)))
+TARGETS = torch.tensor((np.random.default_rng(1).random((3, 1, 6, 5)) > 0.7).astype(float))
+
+
+def in_numpy() -> tuple[float, float, float]:
+    """BCE, Dice and Focal from their formulas, in NumPy."""
+    p, t = 1 / (1 + np.exp(-LOGITS.numpy())), TARGETS.numpy()
+    p_true = np.where(t == 1, p, 1 - p)
+    bce = -np.log(p_true).mean()
+    per_image = [1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) for a, b in zip(p, t, strict=True)]
+    focal = (-0.25 * (1 - p_true) ** 2 * np.log(p_true)).mean()
+    return float(bce), float(np.mean(per_image)), float(focal)
+
+
+def test_each_term_agrees_with_its_formula() -> None:
+    bce, dice, focal = in_numpy()
+    assert dice_loss(LOGITS, TARGETS).item() == pytest.approx(dice)
+    assert focal_loss(LOGITS, TARGETS).item() == pytest.approx(focal)
+    assert mask_loss(LOGITS, TARGETS).item() == pytest.approx(bce + dice + 5 * focal)
+
+
+def test_logits_are_brought_to_the_size_of_the_targets() -> None:
+    flat = torch.full((1, 1, 4, 4), 0.7)
+    small, large = (mask_loss(flat, torch.ones(1, 1, side, side)) for side in (4, 16))
+    # A flat map stays flat; the Dice term alone sees the number of pixels, through its +1.
+    p = torch.sigmoid(torch.tensor(0.7)).item()
+    dice = [1 - (2 * n * p + 1) / (n * p + n + 1) for n in (16, 256)]
+    assert (small - large).item() == pytest.approx(dice[0] - dice[1], abs=1e-6)
+
+
+def test_confident_and_right_costs_nothing() -> None:
+    sure = (TARGETS * 2 - 1) * 30
+    assert mask_loss(sure, TARGETS).item() == pytest.approx(0, abs=1e-6)
+    assert image_loss(torch.tensor([30.0, -30.0]), torch.tensor([1.0, 0.0])).item() == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,59 @@
+"""Which images a step sees: a function of recipe, data and step alone, so a resumed run goes on as if uncut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from training.augment import augment
+from training.images import ImageSet, Pixels
+from training.recipe import Augmentation
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images` (B, 3, S, S) RGB 0..255, `masks` (B, 1, S, S) 0 or 1, `labels` (B,) 0 good, 1 defective; all float.
+
+    A label follows the moved mask: where a shift pushed the last defect out of the picture, the picture is good.
+    """
+
+    images: torch.Tensor
+    masks: torch.Tensor
+    labels: torch.Tensor
+
+
+def draw_weights(images: ImageSet, weight: float, defective_share: float | None) -> np.ndarray:
+    """The chance of each image of one data set to be drawn; they sum to `weight`."""
+    labels = np.array([record.label for record in images.records])
+    chances = np.full(len(labels), 1 / len(labels))
+    if defective_share is not None and 0 < labels.sum() < len(labels):
+        chances = np.where(labels == 1, defective_share / labels.sum(), (1 - defective_share) / (1 - labels).sum())
+    return np.asarray(weight * chances)
+
+
+def step_generator(seed: int, step: int, purpose: int) -> np.random.Generator:
+    """Random numbers of one step, independent of all others; `purpose` keeps its uses apart."""
+    return np.random.default_rng([seed, step, purpose])
+
+
+def draw_batch(
+    images: ImageSet, weights: np.ndarray, size: int, change: Augmentation, rng: np.random.Generator
+) -> Batch:
+    """`size` augmented images, drawn by `weights` with replacement."""
+    chosen = rng.choice(len(images), size, p=weights / weights.sum())
+    pairs = [augment(images.images[i], images.masks[i], change, rng) for i in chosen]
+    return as_batch([image for image, _ in pairs], [mask for _, mask in pairs])
+
+
+def as_batch(images: Sequence[Pixels], masks: Sequence[Pixels]) -> Batch:
+    """Stack images (S, S, 1 or 3) and masks (S, S) into tensors."""
+    pixels = np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for image in images])
+    targets = torch.from_numpy(np.stack(masks)[:, None].astype(np.float32))
+    return Batch(
+        images=torch.from_numpy(pixels.transpose(0, 3, 1, 2).astype(np.float32)),
+        masks=targets,
+        labels=targets.amax(dim=(1, 2, 3)),
+    )

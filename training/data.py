@@ -1,0 +1,64 @@
+"""The data of a run: training and validation images of all data sets of the recipe's mix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from f2pnet.errors import ConfigError
+from training.batches import draw_weights
+from training.images import ImageSet, load_images
+from training.recipe import DatasetChoice, TrainingRecipe
+from training.records import Record, few_shot, read_records, split_by_part
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """`chances` (N,) of each training image to be drawn; `validation` holds one set of images for each data set."""
+
+    training: ImageSet
+    chances: np.ndarray
+    validation: dict[str, ImageSet]
+
+
+def load_data(recipe: TrainingRecipe) -> TrainingData:
+    """Read and split all data sets of the recipe. The test lists are not touched."""
+    if not recipe.datasets:
+        raise ConfigError("the recipe names no data set: give --dataset, or list them under 'datasets'")
+    splits = [split_dataset(choice, recipe) for choice in recipe.datasets]
+    kept = [load_images(training, recipe.image_size) for training, _ in splits]
+    held = [load_images(validation, recipe.image_size) for _, validation in splits]
+    chances = [
+        draw_weights(images, choice.weight, choice.defective_share)
+        for images, choice in zip(kept, recipe.datasets, strict=True)
+    ]
+    return TrainingData(
+        training=_joined(kept),
+        chances=np.concatenate(chances) / sum(choice.weight for choice in recipe.datasets),
+        validation={choice.path.name: images for choice, images in zip(recipe.datasets, held, strict=True)},
+    )
+
+
+def split_dataset(choice: DatasetChoice, recipe: TrainingRecipe) -> tuple[list[Record], list[Record]]:
+    """(training, validation) records of one data set; no part is on both sides."""
+    records = read_records(choice.path, choice.train_list)
+    if recipe.shots is not None:
+        records = few_shot(records, choice.path, recipe.shots)
+    training, validation = split_by_part(records, choice.val_share, recipe.seed)
+    if not training or not validation:
+        parts = len({record.part_id for record in records})
+        raise ConfigError(
+            f"{choice.path}: {len(records)} images of {parts} parts can't be split into training and validation "
+            f"at val_share {choice.val_share}: give more parts, or another share"
+        )
+    return training, validation
+
+
+def _joined(sets: Sequence[ImageSet]) -> ImageSet:
+    return ImageSet(
+        records=[record for images in sets for record in images.records],
+        images=[image for images in sets for image in images.images],
+        masks=[mask for images in sets for mask in images.masks],
+    )

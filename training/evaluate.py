@@ -1,0 +1,84 @@
+"""Prompt-free evaluation of anything that answers like an exported engine: maps first, figures from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.deploy import AutoNetwork
+from models.f2pnet import F2PNet
+from training.images import Pixels
+from training.metrics import Counts, count, roc_auc
+
+MapName = Literal["mask", "pixel_map"]
+Map = NDArray[np.float32]
+Predictor = Callable[[Pixels], Mapping[str, NDArray[np.float32]]]
+"""(B, S, S, 3) uint8 RGB to the outputs of an engine: mask, pixel_map (B, h, w), score (B,), probabilities."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the network says of N images: probabilities `mask` and `pixel_map` (N, h, w), `score` (N,)."""
+
+    mask: Map
+    pixel_map: Map
+    score: Map
+
+    def map(self, name: MapName) -> Map:
+        return self.mask if name == "mask" else self.pixel_map
+
+
+def network_predictor(network: F2PNet) -> Predictor:
+    """The checkpoint itself, with the outputs and input of an exported engine."""
+    deployed = AutoNetwork(network).eval()
+
+    @torch.inference_mode()
+    def predict_batch(pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:
+        outputs = deployed(torch.from_numpy(pixels))
+        return {name: value.numpy() for name, value in zip(deployed.output_names, outputs, strict=True)}
+
+    return predict_batch
+
+
+def predict(predictor: Predictor, images: Sequence[Pixels], batch: int) -> Predicted:
+    """Run images (S, S, 1 or 3) of the network's size through the predictor, at most `batch` at once."""
+    answers = []
+    for start in range(0, len(images), batch):
+        chosen = images[start : start + batch]
+        answers.append(predictor(np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for image in chosen])))
+    return Predicted(*(np.concatenate([answer[name] for answer in answers]) for name in ("mask", "pixel_map", "score")))
+
+
+def map_at(probabilities: Map, shape: tuple[int, ...]) -> Map:
+    """A map (h, w) at another size (H, W), bilinear."""
+    return np.asarray(cv2.resize(probabilities, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def pixel_counts(maps: Map, masks: Sequence[Pixels], threshold: float) -> list[Counts]:
+    """One confusion matrix for each image, at the size of its true mask."""
+    return [count(map_at(found, mask.shape) >= threshold, mask) for found, mask in zip(maps, masks, strict=True)]
+
+
+def figures(
+    predicted: Predicted, name: MapName, masks: Sequence[Pixels], labels: Sequence[int], threshold: float
+) -> dict[str, float]:
+    """Pixel figures of one map at one threshold, and the ranking of the image score.
+
+    `iou`, `precision`, `recall`, `f1` are of the pooled foreground pixels; `iou_per_image` is the mean over the
+    defective images; `image_auroc` is there where good and defective images are.
+    """
+    each = pixel_counts(predicted.map(name), masks, threshold)
+    pooled = sum(each, Counts())
+    of_defective = [counts.iou for counts, label in zip(each, labels, strict=True) if label]
+    sheet = {"iou": pooled.iou, "precision": pooled.precision, "recall": pooled.recall, "f1": pooled.f1}
+    if of_defective:
+        sheet["iou_per_image"] = float(np.mean(of_defective))
+    if (auroc := roc_auc(predicted.score, labels)) is not None:
+        sheet["image_auroc"] = auroc
+    return sheet

@@ -1,0 +1,43 @@
+"""The end of a run: the thresholds of the best checkpoint, chosen on validation and written into it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from models.checkpoint import load_checkpoint, save_checkpoint
+from training.data import split_dataset
+from training.model import as_model, choice_of
+from training.recipe import TrainingRecipe
+from training.score_sheet import PROTOCOL, answers_for, score_sheet
+from training.thresholds import choose_thresholds
+
+
+def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
+    """Choose thresholds on the validation images at source size; returns the checkpoint's facts, now with them.
+
+    The facts gain `defect_output`, `thresholds` and `metrics` (one score sheet for each validation set); the same
+    facts go into `metrics.json` beside the checkpoint.
+    """
+    network, facts = load_checkpoint(checkpoint)
+    model = as_model(network, choice_of({}))
+    validated = {choice.path.name: answers_for(model, split_dataset(choice, recipe)[1]) for choice in recipe.datasets}
+    choice = choose_thresholds(validated)
+    facts |= {
+        "defect_output": choice.defect_output,
+        "thresholds": choice.thresholds.model_dump(),
+        "metrics": [
+            {
+                "dataset": name,
+                "split": "validation (held-out parts of the training list)",
+                "protocol": PROTOCOL,
+                "images": len(answers.labels),
+                "values": score_sheet(answers, choice),
+            }
+            for name, answers in validated.items()
+        ],
+    }
+    save_checkpoint(checkpoint, network, facts)
+    checkpoint.with_name("metrics.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return facts

@@ -1,0 +1,92 @@
+"""Images and masks of a data set in memory, at the network's size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from f2pnet.errors import ConfigError
+from f2pnet.preprocess import fit
+from training.records import SHOWN_PROBLEMS, Record
+
+Pixels = NDArray[np.uint8]
+
+# Masks whose largest value is at most this hold class indices, not grey (specification, D10).
+LARGEST_CLASS_INDEX = 31
+# A pixel of the shrunk mask is defect where at least a third of it is: half would erase hairline scratches.
+COVERED = 85
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images (S, S, 1 or 3; RGB) and masks (S, S; 0 or 1), uint8, with the records they come from.
+
+    Grey pictures are kept with one channel, which saves two thirds of the memory.
+    """
+
+    records: list[Record]
+    images: list[Pixels]
+    masks: list[Pixels]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+def load_images(records: Sequence[Record], size: int) -> ImageSet:
+    """Read all records at `size` x `size`; raises ConfigError with all unreadable or contradictory ones at once."""
+    images, masks, problems = [], [], []
+    for record in records:
+        try:
+            image, mask = read_pair(record)
+        except ConfigError as error:
+            problems.append(str(error))
+            continue
+        images.append(fit_image(image, size))
+        masks.append(fit_mask(mask, size))
+    if problems:
+        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
+        raise ConfigError(f"{len(problems)} of {len(records)} images can't be used:\n  {shown}")
+    return ImageSet(list(records), images, masks)
+
+
+def read_pair(record: Record) -> tuple[Pixels, Pixels]:
+    """One image, (H, W) grey or (H, W, 3) BGR, and its mask (H, W; 0 or 1), as they lie on disk."""
+    image = cv2.imread(str(record.image), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype != np.uint8:
+        raise ConfigError(f"{record.image}: wanted a readable 8-bit image")
+    frame = np.ascontiguousarray(image if image.ndim == 2 else image[:, :, :3], np.uint8)
+    if record.mask is None:
+        return frame, np.zeros(frame.shape[:2], np.uint8)
+    grey = cv2.imread(str(record.mask), cv2.IMREAD_UNCHANGED)
+    if grey is None or grey.shape != frame.shape[:2]:
+        seen = "unreadable" if grey is None else f"{grey.shape}"
+        raise ConfigError(f"{record.mask}: mask is {seen}, wanted one channel of the image's size {frame.shape[:2]}")
+    mask = foreground(np.asarray(grey, np.uint8))
+    if record.label == 1 and not mask.any():
+        raise ConfigError(f"{record.mask}: empty mask, and '{record.id}' is labelled defective")
+    return frame, mask
+
+
+def foreground(mask: Pixels) -> Pixels:
+    """0 or 1 by the mask rule: every class index above 0 counts; grey counts from 128."""
+    is_index = mask.max(initial=0) <= LARGEST_CLASS_INDEX
+    return ((mask > 0) if is_index else (mask >= 128)).astype(np.uint8)
+
+
+def fit_image(frame: Pixels, size: int) -> Pixels:
+    """Bring a picture to the network's size as a line does: (size, size, 3) RGB, or one channel where all are equal."""
+    pixels = fit(frame, size)
+    red, green, blue = pixels[:, :, 0], pixels[:, :, 1], pixels[:, :, 2]
+    is_grey = np.array_equal(red, green) and np.array_equal(green, blue)
+    return np.ascontiguousarray(pixels[:, :, :1]) if is_grey else pixels
+
+
+def fit_mask(mask: Pixels, size: int) -> Pixels:
+    """Stretch a mask of 0 and 1 to `size` x `size`."""
+    shrinks = mask.shape[0] > size and mask.shape[1] > size
+    covered = cv2.resize(mask * 255, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return (covered >= (COVERED if shrinks else 128)).astype(np.uint8)

@@ -1,0 +1,82 @@
+"""A training recipe: everything that decides a run, in one YAML file (configs/training/)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
+
+
+class DatasetChoice(StrictModel):
+    """One data set of the mix."""
+
+    path: ConfigPath = Field(description="data set folder, or a folder of such folders")
+    train_list: str = Field("train.json", description="index file to train on")
+    val_share: float = Field(0.15, gt=0, lt=1, description="share of the parts held out for validation")
+    weight: float = Field(1.0, gt=0, description="share of this set in the images drawn, against the other sets")
+    defective_share: float | None = Field(
+        None, ge=0, le=1, description="share of defective images among those drawn; null: as the set has them"
+    )
+
+
+class Augmentation(StrictModel):
+    """What may change between shifts: position, light, sharpness. Each value is the largest change drawn."""
+
+    turns: bool = Field(True, description="flips and 90-degree turns")
+    scale: float = Field(0.25, ge=0, lt=1, description="zoom factor 1/(1+scale) .. 1+scale")
+    aspect: float = Field(0.15, ge=0, lt=1, description="stretch of one side against the other")
+    shift: float = Field(0.15, ge=0, lt=1, description="of the side")
+    exposure: float = Field(0.35, ge=0, description="all light times 1/(1+exposure) .. 1+exposure")
+    contrast: float = Field(0.3, ge=0, lt=1, description="gain 1/(1+contrast) .. 1+contrast about the image's mean")
+    shading: float = Field(0.25, ge=0, lt=1, description="share of the light gained and lost at opposite corners")
+    noise: float = Field(0.02, ge=0, le=1, description="standard deviation, of the full range")
+    blur_px: float = Field(1.0, ge=0, le=8, description="standard deviation at the network's size")
+
+
+class LossWeights(StrictModel):
+    """Weights of the terms of the specification: total = mask + pixel + image (+ prompted)."""
+
+    mask: float = Field(1.0, ge=0)
+    pixel: float = Field(1.0, ge=0)
+    image: float = Field(1.0, ge=0)
+    prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
+
+
+class TrainingRecipe(StrictModel):
+    """A run. Equal recipe, data and machine give equal weights."""
+
+    sam_type: str = Field("nano", description="size of the network")
+    image_size: int = Field(256, ge=32, le=2048, description="side of the network's input, pixels")
+    datasets: tuple[DatasetChoice, ...] = Field((), description="`f2p train --dataset` takes their place")
+    shots: int | None = Field(None, ge=1, description="few-shot list of this size; null: the full list")
+    seed: int = Field(3407, ge=0)
+
+    steps: int = Field(2000, ge=1, description="optimiser steps; the learning rate falls over all of them")
+    batch: int = Field(16, ge=1, description="images in a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak")
+    final_learning_rate: float = Field(1e-5, ge=0)
+    warmup_steps: int = Field(100, ge=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, which are the ones kept")
+    prompted_share: float = Field(0.25, ge=0, le=1, description="share of the steps with a second, prompted pass")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: products in bfloat16, weights in float32")
+    losses: LossWeights = LossWeights()
+    augmentation: Augmentation = Augmentation()
+
+    evaluate_every: int = Field(250, ge=1, description="steps between validations; each may make a new best.pth")
+    log_every: int = Field(10, ge=1)
+
+    @model_validator(mode="after")
+    def _warm_up_ends(self) -> Self:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps is {self.warmup_steps}, wanted fewer than steps ({self.steps})")
+        return self
+
+
+def load_recipe(path: Path) -> TrainingRecipe:
+    """Read a recipe; raises ConfigError or MissingResource with all problems at once."""
+    return load_yaml(path, TrainingRecipe)

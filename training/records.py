@@ -1,0 +1,145 @@
+"""The index of a data set folder: which image has which mask, label and part (contract, "Data set folder")."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from f2pnet.errors import ConfigError, MissingResource
+
+SHOWN_PROBLEMS = 10
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a data set. `mask` is None for a good image without a mask file."""
+
+    id: str
+    image: Path
+    mask: Path | None
+    label: int  # 0 good, 1 defective
+    class_name: str
+    part_id: str  # images of one part stay on one side of every split
+    dataset: str
+
+
+def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
+    """The folder of a data set given by its path, or by its name under `data_dir`."""
+    for folder in (Path(name_or_dir), data_dir / name_or_dir):
+        if folder.is_dir():
+            return folder
+    raise MissingResource(
+        f"no data set '{name_or_dir}': neither a folder of that path nor {data_dir / name_or_dir}; "
+        "check the name, or name the folder of data sets with --data-dir"
+    )
+
+
+def read_records(folder: Path, list_name: str) -> list[Record]:
+    """Read one list of a data set folder.
+
+    Raises MissingResource where the list is not there, ConfigError with all its problems at once.
+    """
+    path = folder / list_name
+    if not path.is_file():
+        raise MissingResource(f"no {list_name} in {folder}: check the path and the list's name")
+    entries = _read_json(path)
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{path}: wanted a list of at least one record")
+    problems: list[str] = []
+    records = []
+    for position, entry in enumerate(entries):
+        if found := list(_problems_of(entry, folder)):
+            problems += [f"record {position}: {problem}" for problem in found]
+        else:
+            records.append(_record(entry, folder))
+    problems += [f"id {name!r} stands {n} times" for name, n in Counter(r.id for r in records).items() if n > 1]
+    if problems:
+        raise ConfigError(f"{path} does not fit:\n  " + _few(problems, "\n  "))
+    return records
+
+
+def few_shot(records: Sequence[Record], folder: Path, shots: int) -> list[Record]:
+    """The records named by the list of `shots` ids; clean lists (`few_shot_clean.json`) go before the others."""
+    lists = [folder / name for name in ("few_shot_clean.json", "few_shot.json") if (folder / name).is_file()]
+    if not lists:
+        raise MissingResource(
+            f"no few_shot_clean.json or few_shot.json in {folder}: one names the ids of each few-shot set"
+        )
+    ids_of_shots = _read_json(lists[0])
+    if not isinstance(ids_of_shots, dict) or str(shots) not in ids_of_shots:
+        known = ", ".join(ids_of_shots) if isinstance(ids_of_shots, dict) else "none"
+        raise ConfigError(f"{lists[0]} has no {shots}-shot list; it has: {known}")
+    wanted = set(ids_of_shots[str(shots)])
+    chosen = [record for record in records if record.id in wanted]
+    if missing := wanted - {record.id for record in chosen}:
+        raise ConfigError(f"{lists[0]}, {shots} shots: not in the training list: {_few(sorted(missing))}")
+    return chosen
+
+
+def split_by_part(records: Sequence[Record], share: float, seed: int) -> tuple[list[Record], list[Record]]:
+    """Hold out about `share` of the images, whole parts only, with the share of each class kept as far as that allows.
+
+    Returns (training, validation); both keep the order of `records`. The same records and seed give the same split.
+    """
+    classes: dict[str, Counter[str]] = {}
+    for record in records:
+        classes.setdefault(record.part_id, Counter())[record.class_name] += 1
+    wanted = Counter(record.class_name for record in records)
+    missing = {name: share * count for name, count in wanted.items()}
+    parts = sorted(classes)
+    random.Random(seed).shuffle(parts)
+    held: set[str] = set()
+    for part in parts:
+        # A part goes where it serves: the rarest of its classes decides whether validation still lacks it.
+        rarest = min(classes[part], key=lambda name: (wanted[name], name))
+        if classes[part][rarest] <= 1.5 * missing[rarest]:
+            held.add(part)
+            for name, count in classes[part].items():
+                missing[name] -= count
+    training = [record for record in records if record.part_id not in held]
+    return training, [record for record in records if record.part_id in held]
+
+
+def _record(entry: dict[str, Any], folder: Path) -> Record:
+    return Record(
+        id=entry["id"],
+        image=folder / entry["image"],
+        mask=folder / entry["mask"] if entry.get("mask") else None,
+        label=entry["label"],
+        class_name=entry.get("class_name") or ("defect" if entry["label"] else "good"),
+        part_id=entry.get("part_id") or entry["id"],
+        dataset=folder.name,
+    )
+
+
+def _problems_of(entry: Any, folder: Path) -> Iterable[str]:
+    if not isinstance(entry, dict):
+        yield f"wanted an object, found {type(entry).__name__}"
+        return
+    for key in ("id", "image"):
+        if not isinstance(entry.get(key), str):
+            yield f"'{key}' is {entry.get(key)!r}, wanted a text"
+    if entry.get("label") not in (0, 1):
+        yield f"'label' is {entry.get('label')!r}, wanted 0 (good) or 1 (defective)"
+    elif entry["label"] == 1 and not entry.get("mask"):
+        yield f"{entry.get('id')!r} is defective and has no mask"
+    for key in ("image", "mask"):
+        if isinstance(entry.get(key), str) and not (folder / entry[key]).is_file():
+            yield f"no file {entry[key]}"
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+
+
+def _few(items: Sequence[str], separator: str = ", ") -> str:
+    rest = len(items) - SHOWN_PROBLEMS
+    return separator.join(items[:SHOWN_PROBLEMS]) + (f"{separator}... and {rest} more" if rest > 0 else "")
