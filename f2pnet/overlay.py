@@ -11,7 +11,8 @@ from f2pnet.result import Defect, InspectionResult, Verdict
 
 Color = tuple[float, float, float]  # BGR
 
-MIN_SIDE_PX = 384  # smaller images are enlarged, or labels would cover them
+MIN_SIDE_PX = 384  # smaller images are enlarged, or labels would cover them,
+MAX_SIDE_PX = 4096  # but not beyond this
 MAX_LABELS = 12  # the worst defects; more labels would hide what they name
 STRIP_PX = 30
 FONT, FONT_SCALE, LABEL_PX = cv2.FONT_HERSHEY_SIMPLEX, 0.5, 16
@@ -34,7 +35,8 @@ def draw_overlay(image: Image, result: InspectionResult, mask: NDArray[np.uint8]
     Returns BGR, enlarged by a whole factor where the image is small, with a strip for the verdict on top.
     """
     height, width = image.shape[:2]
-    scale = -(-MIN_SIDE_PX // min(height, width))  # rounded up
+    wanted_scale = -(-MIN_SIDE_PX // min(height, width))  # rounded up
+    scale = max(1, min(wanted_scale, MAX_SIDE_PX // max(height, width)))
     color = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
     canvas = np.array(cv2.resize(color, (width * scale, height * scale), interpolation=cv2.INTER_NEAREST), np.uint8)
     _draw_outlines(canvas, result, mask, scale)
