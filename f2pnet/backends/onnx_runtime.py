@@ -31,7 +31,7 @@ class OnnxRuntimeBackend(Backend):
     def __init__(self, bundle: Bundle, *, device: Device = "auto", threads: int | None = None) -> None:
         runtime = _import_runtime()
         artifact = bundle.artifact("onnx")
-        self._session = _open_session(runtime, bundle.path(artifact), device, threads)
+        self._session = open_session(runtime, bundle.path(artifact), device, threads)
         used = "cuda:0" if CUDA in self._session.get_providers() else "cpu"
         manifest = bundle.manifest
         _check_graph(self._session, manifest.input.name, {spec.name for spec in manifest.outputs})
@@ -75,7 +75,8 @@ def _installed(distribution: str) -> bool:
     return True
 
 
-def _open_session(runtime: ModuleType, path: Path, device: Device, threads: int | None) -> Any:
+def open_session(runtime: Any, path: Path, device: Device, threads: int | None) -> Any:
+    """A session of the given onnxruntime module; raises MissingResource rather than run on a device not asked for."""
     has_cuda = CUDA in runtime.get_available_providers()
     if device == "cuda" and not has_cuda:
         raise MissingResource("device cuda: this ONNX Runtime has no CUDA: pip install 'f2pnet[gpu]' in place of [cpu]")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from f2pnet.backends import BACKENDS, open_backend
-from f2pnet.backends.onnx_runtime import refuse_two_runtimes
+from f2pnet.backends.onnx_runtime import open_session, refuse_two_runtimes
 from f2pnet.bundle import Bundle, open_bundle, sha256_of, write_bundle
 from f2pnet.errors import BackendError, ConfigError, ExitCode, MissingResource
 from tests.toy_engine import SIDE, write_toy_bundle
@@ -120,3 +120,39 @@ def test_null_runs_without_onnx_runtime(toy: Bundle) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
 
     assert done.stdout.strip() == "False"
+
+
+class CudaLessRuntime:
+    """As onnxruntime-gpu behaves without a driver: it lists CUDA, and then quietly opens the session on the CPU."""
+
+    class SessionOptions:
+        log_severity_level = 2
+        intra_op_num_threads = 0
+
+    class InferenceSession:
+        def __init__(self, path: str, options: object, providers: list[str]) -> None: ...
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+    @staticmethod
+    def get_available_providers() -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def test_a_gpu_that_does_not_start_is_an_error_when_it_was_asked_for() -> None:
+    with pytest.raises(MissingResource, match="device cuda: CUDA did not start"):
+        open_session(CudaLessRuntime, Path("model.onnx"), "cuda", None)
+
+
+def test_a_gpu_that_does_not_start_is_logged_when_any_device_will_do(caplog: pytest.LogCaptureFixture) -> None:
+    open_session(CudaLessRuntime, Path("model.onnx"), "auto", None)
+
+    assert "CUDA did not start" in caplog.text
+    assert "runs on the CPU" in caplog.text
+
+
+def test_the_cpu_is_taken_without_a_word_when_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    open_session(CudaLessRuntime, Path("model.onnx"), "cpu", None)
+
+    assert caplog.text == ""
