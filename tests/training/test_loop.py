@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from f2pnet.errors import ConfigError, MissingResource
+from models.checkpoint import load_checkpoint
+from training.data import load_data
+from training.journal import read_journal
+from training.loop import train
+from training.recipe import TrainingRecipe
+
+
+def test_twenty_steps_lower_the_loss_and_leave_what_the_contract_names(
+    tiny_recipe: TrainingRecipe, tmp_path: Path
+) -> None:
+    best = train(tiny_recipe, load_data(tiny_recipe), tmp_path / "exp")
+
+    lines = [line for line in read_journal(tmp_path / "exp/log.jsonl") if line["kind"] == "step"]
+    losses = [line["mask"] + line["pixel"] + line["image"] for line in lines]
+    assert len(losses) == 20
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    network, facts = load_checkpoint(best)
+    assert network.config.sam_type == "nano"
+    assert facts["images_seen"] in (40, 80)
+    names = {path.name for path in (tmp_path / "exp").iterdir()}
+    assert {"best.pth", "last.pth", "metrics.json", "log.jsonl", "curves.png", "worst-spots.png"} <= names
+    assert json.loads((tmp_path / "exp/metrics.json").read_text()) == facts
+
+
+def test_a_run_that_was_cut_resumes_to_the_same_weights(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    class Cut(Exception):
+        pass
+
+    def cut_at_13(step: int, _: dict[str, Any]) -> None:
+        if step == 13:
+            raise Cut
+
+    data = load_data(tiny_recipe)
+    train(tiny_recipe, data, tmp_path / "whole")
+    with pytest.raises(Cut):
+        train(tiny_recipe, data, tmp_path / "cut", report=cut_at_13)
+    train(tiny_recipe, data, tmp_path / "cut", resume=True)
+
+    whole, resumed = (torch.load(tmp_path / name / "last.pth", weights_only=True) for name in ("whole", "cut"))
+    for part in ("network", "averaged"):
+        assert whole[part].keys() == resumed[part].keys()
+        for name, value in whole[part].items():
+            assert torch.equal(value, resumed[part][name]), name
+    steps = [line["step"] for line in read_journal(tmp_path / "cut/log.jsonl") if line["kind"] == "step"]
+    assert steps == list(range(1, 21))
+
+
+def test_there_is_nothing_to_resume_in_a_new_folder(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    with pytest.raises(MissingResource, match=r"no .*last\.pth"):
+        train(tiny_recipe, load_data(tiny_recipe), tmp_path / "new", resume=True)
+
+
+def test_a_run_is_not_resumed_with_another_recipe(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    short = tiny_recipe.model_copy(update={"steps": 2, "warmup_steps": 1})
+    data = load_data(short)
+    train(short, data, tmp_path / "exp")
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(tiny_recipe, data, tmp_path / "exp", resume=True)
+
+
+def test_a_damaged_state_is_told_as_such(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp/last.pth").write_bytes(b"not a state")
+    with pytest.raises(ConfigError, match="damaged"):
+        train(tiny_recipe, load_data(tiny_recipe), tmp_path / "exp", resume=True)
