@@ -85,6 +85,8 @@ def open_session(runtime: Any, path: Path, device: Device, threads: int | None) 
         runtime.preload_dlls()  # CUDA's libraries may lie in Python packages, where the loader does not look
     options = runtime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY
+    # Threads that spin between runs take the cores from cameras and publishers: twice the CPU time for the same answer.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -129,6 +129,8 @@ class CudaLessRuntime:
         log_severity_level = 2
         intra_op_num_threads = 0
 
+        def add_session_config_entry(self, key: str, value: str) -> None: ...
+
     class InferenceSession:
         def __init__(self, path: str, options: object, providers: list[str]) -> None: ...
 
