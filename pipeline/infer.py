@@ -31,6 +31,8 @@ from pipeline.transport import Link, Poller
 from pipeline.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
+LEASES_QUEUED = 1_024
+BYE_LINGER_MS = 100  # a camera that is gone needs no farewell; one that lives gets it at once
 READY_INTERVAL_NS = 100_000_000
 EVIDENCE_JPEG_QUALITY = 90
 Image = npt.NDArray[np.uint8]
@@ -141,7 +143,8 @@ class InferWorker(Worker):
 
     def _connect(self, camera_id: str) -> _Camera:
         address = self._run_dir.camera_address(camera_id)
-        return _Camera(camera_id, Link(address, f"{self.name}/{self._incarnation}", 1024))
+        link = Link(address, f"{self.name}/{self._incarnation}", LEASES_QUEUED, BYE_LINGER_MS)
+        return _Camera(camera_id, link)
 
     def _turn(self) -> None:
         """Take in leases; run a batch when one is due."""
@@ -149,7 +152,7 @@ class InferWorker(Worker):
         self._poller.wait((LONGEST_WAIT_NS if wait_ns is None else wait_ns) / 1e6)
         now_ns = time.monotonic_ns()
         for camera in self._cameras.values():
-            for message, parts in camera.link.receive(at_most=1024):
+            for message, parts in camera.link.receive(at_most=LEASES_QUEUED):
                 if isinstance(message, Lease):
                     camera.heard(message)
                     self._batcher.add(_Work(message, parts[0] if parts else None, now_ns), now_ns)

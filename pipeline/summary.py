@@ -86,11 +86,19 @@ def worker_row(worker: KeptWorker) -> WorkerRow:
         name=worker.spec.name,
         role=worker.spec.role,
         pid=worker.process.pid if worker.process and worker.running else None,
-        state=last.state if last and worker.running else "stopped" if worker.done else "restarting",
+        state=_state(worker),
         device=last.device if last else None,
         restarts=worker.restarts,
         detail=last.detail if last else None,
     )
+
+
+def _state(worker: KeptWorker) -> str:
+    if worker.done and not worker.running:
+        return "stopped"
+    if worker.heartbeat is not None:
+        return worker.heartbeat.state
+    return "restarting" if worker.restarts else "starting"
 
 
 def reconnects_by_camera(heartbeats: Iterable[Heartbeat]) -> dict[str, int]:

@@ -18,7 +18,7 @@ import zmq
 from f2pnet.errors import ConfigError, F2pError
 from pipeline.messages import BadMessage, Message, decode, encode
 
-LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent
+LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent, by default
 MAX_MESSAGE_BYTES = 512 * 2**20  # a peer that sends more is cut off
 MAX_PARTS = 1_024
 _log = structlog.get_logger(__name__)
@@ -37,10 +37,10 @@ class Waitable(Protocol):
 class _Socket:
     """A ZeroMQ socket with our limits."""
 
-    def __init__(self, kind: int, queue_limit: int) -> None:
+    def __init__(self, kind: int, queue_limit: int, linger_ms: int = LINGER_MS) -> None:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._socket.set_hwm(queue_limit)
-        self._socket.setsockopt(zmq.LINGER, LINGER_MS)
+        self._socket.setsockopt(zmq.LINGER, linger_ms)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
 
     def bind(self, address: str) -> None:
@@ -118,10 +118,13 @@ class Hub(_Socket):
 
 
 class Link(_Socket):
-    """Connection to one hub, under a name that the hub answers to."""
+    """Connection to one hub, under a name that the hub answers to.
 
-    def __init__(self, address: str, name: str, queue_limit: int) -> None:
-        super().__init__(zmq.DEALER, queue_limit)
+    `linger_ms`: how long closing waits for a hub that is away to take what was sent.
+    """
+
+    def __init__(self, address: str, name: str, queue_limit: int, linger_ms: int = LINGER_MS) -> None:
+        super().__init__(zmq.DEALER, queue_limit, linger_ms)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
