@@ -25,7 +25,15 @@ DEFAULT_TIMEOUT_S = 0.3  # a healthy server answers in a few ms; a frame ring ho
 
 
 class StoreRefused(StoreAway):
-    """The server is there and says no (password, permission, database): trying again will not help."""
+    """The server is there and lets us not in or not do this: trying again will not help."""
+
+
+class ErrorReply(StoreAway):
+    """The server answered a command with an error; `code` is its first word, such as NOGROUP or OOM."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RedisLink:
@@ -94,7 +102,10 @@ class RedisLink:
             )
         if isinstance(error, redis.exceptions.NoPermissionError):
             return StoreRefused(f"Redis at {self.address} forbids this user a command ({text}): widen its ACL")
-        return StoreAway(f"Redis at {self.address} does not serve: {text}")
+        message = f"Redis at {self.address} does not serve: {text}"
+        if isinstance(error, redis.ResponseError):
+            return ErrorReply(message, code=text.partition(" ")[0])
+        return StoreAway(message)
 
     def _clean(self, error: Exception) -> str:
         text = str(error) or type(error).__name__

@@ -7,10 +7,10 @@ Entries that a stream's trimming took away are not held against anyone.
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
@@ -72,54 +72,81 @@ class _Seen:
     verdict: Verdict
 
 
+@dataclass(frozen=True)
+class _Ends:
+    """Where both streams ended when the check began, and whether their beginnings are gone."""
+
+    last_result: str
+    last_alert: str
+    results_trimmed: bool
+    alerts_trimmed: bool
+
+
+@dataclass
+class _Results:
+    """What the results stream holds."""
+
+    seqs: defaultdict[RunKey, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    not_ok: dict[str, int] = field(default_factory=dict)  # frame id -> when it was stored, ms
+    first_ms: float = math.inf  # when the oldest entry was stored
+
+
 def verify(
     link: RedisLink, line: str, spooled: Iterable[Record], *, results_kept: int, alerts_kept: int
 ) -> Verification:
     """Check the streams of `line`. `spooled`: what waits in its spool, as read before this call. Raises StoreAway."""
     keys = LineKeys(line)
-    waiting = [record for record in spooled if not record.is_fault]
-    last_result, last_alert, results_trimmed, alerts_trimmed = _snapshot(link, keys, results_kept, alerts_kept)
-    ledgers_before: dict[RunKey, Counters] = {}
-    seqs: dict[RunKey, Counter[int]] = {}
-    expected: dict[str, int] = {}  # frame id of each result that is not OK -> when it was stored
-    first_result_ms: int | None = None
-    for key in _runs_with_a_ledger(link, keys):
-        ledgers_before[key] = _ledger(link, keys, key)
-        seqs[key] = Counter()
-    for entry in _entries(link, keys.results, last_result):
-        first_result_ms = entry.at_ms if first_result_ms is None else first_result_ms
-        camera_id, run_id, seq = entry.frame_id.split("/")
-        seqs.setdefault((camera_id, run_id), Counter())[int(seq)] += 1
-        if entry.verdict != Verdict.OK:
-            expected[entry.frame_id] = entry.at_ms
-
+    in_spool = _by_run(spooled)
+    # The line may be running: what its ledger said before must be in the results; what it says after explains holes.
+    before = {key: _ledger(link, keys, key) for key in _runs_with_a_ledger(link, keys)}
+    end = _ends_of_streams(link, keys, results_kept, alerts_kept)
+    results = _read_results(link, keys, end.last_result)
     report = Verification(line)
-    for key in sorted(seqs):
-        in_spool = {record.seq for record in waiting if (record.camera_id, record.run_id) == key}
-        before, after = ledgers_before.get(key, {}), _ledger(link, keys, key)
-        report.runs.append(_check_run(key, seqs[key], in_spool, before, after, trimmed=results_trimmed))
-    alerts = list(_entries(link, keys.alerts, last_alert))
-    if results_trimmed and first_result_ms is not None:
-        alerts = [alert for alert in alerts if alert.at_ms > first_result_ms]
-    if alerts_trimmed and alerts:
-        expected = {frame_id: at_ms for frame_id, at_ms in expected.items() if at_ms > alerts[0].at_ms}
-        alerts = [alert for alert in alerts if alert.at_ms > alerts[0].at_ms]
+    for key in sorted(set(before) | set(results.seqs) | set(in_spool)):
+        ledgers = before.get(key, {}), _ledger(link, keys, key)
+        report.runs.append(_check_run(key, results.seqs[key], in_spool[key], ledgers, trimmed=end.results_trimmed))
+    alerts, expected = list(_entries(link, keys.alerts, end.last_alert)), results.not_ok
+    if end.results_trimmed:
+        alerts = [alert for alert in alerts if alert.at_ms > results.first_ms]
+    if end.alerts_trimmed and alerts:
+        kept_since_ms = alerts[0].at_ms
+        alerts = [alert for alert in alerts if alert.at_ms > kept_since_ms]
+        expected = {frame_id: at_ms for frame_id, at_ms in expected.items() if at_ms > kept_since_ms}
     _check_alerts(report, alerts, set(expected))
     return report
+
+
+def _by_run(spooled: Iterable[Record]) -> defaultdict[RunKey, set[int]]:
+    seqs: defaultdict[RunKey, set[int]] = defaultdict(set)
+    for record in spooled:
+        if record.seq is not None:
+            seqs[record.camera_id, record.run_id].add(record.seq)
+    return seqs
+
+
+def _read_results(link: RedisLink, keys: LineKeys, last: str) -> _Results:
+    results = _Results()
+    for entry in _entries(link, keys.results, last):
+        camera_id, run_id, seq = entry.frame_id.split("/")
+        results.seqs[camera_id, run_id][int(seq)] += 1
+        results.first_ms = min(results.first_ms, entry.at_ms)
+        if entry.verdict != Verdict.OK:
+            results.not_ok[entry.frame_id] = entry.at_ms
+    return results
 
 
 def _check_run(
     key: RunKey,
     entries: Counter[int],
-    in_spool: set[int | None],
-    before: Counters,
-    after: Counters,
+    in_spool: set[int],
+    ledgers: tuple[Counters, Counters],
     *,
     trimmed: bool,
 ) -> RunCheck:
-    """`before` and `after`: the run's ledger as stated before and after its results were read; a line may be running."""
+    """`ledgers`: what the run's ledger said before and after its results were read."""
     camera_id, run_id = key
-    seqs = set(entries) | {seq for seq in in_spool if seq is not None}
+    before, after = ledgers
+    seqs = set(entries) | in_spool
     check = RunCheck(camera_id, run_id, verdicts=len(seqs), in_spool=len(in_spool))
     check.doubled = [f"{camera_id}/{run_id}/{seq:06d}" for seq, count in sorted(entries.items()) if count > 1]
     check.dropped = _dropped(after)
@@ -147,8 +174,8 @@ def _dropped(ledger: Counters) -> int:
     return sum(count for name, count in ledger.items() if name.startswith("dropped:"))
 
 
-def _snapshot(link: RedisLink, keys: LineKeys, results_kept: int, alerts_kept: int) -> tuple[str, str, bool, bool]:
-    """Newest id of both streams at one moment (each write adds to both at once), and whether they were trimmed."""
+def _ends_of_streams(link: RedisLink, keys: LineKeys, results_kept: int, alerts_kept: int) -> _Ends:
+    """Both ends at one moment, since each write adds to both streams at once."""
     newest = ("+", "-", "COUNT", 1)
     *_, (results, alerts, results_length, alerts_length) = link.exchange(
         ["MULTI"],
@@ -158,11 +185,12 @@ def _snapshot(link: RedisLink, keys: LineKeys, results_kept: int, alerts_kept: i
         ["XLEN", keys.alerts],
         ["EXEC"],
     )
-    return _first_id(results), _first_id(alerts), results_length >= results_kept, alerts_length >= alerts_kept
-
-
-def _first_id(entries: Any) -> str:
-    return entries[0][0].decode() if entries else "0-0"
+    return _Ends(
+        last_result=results[0][0].decode() if results else "0-0",
+        last_alert=alerts[0][0].decode() if alerts else "0-0",
+        results_trimmed=results_length >= results_kept,
+        alerts_trimmed=alerts_length >= alerts_kept,
+    )
 
 
 def _runs_with_a_ledger(link: RedisLink, keys: LineKeys) -> list[RunKey]:

@@ -1,0 +1,184 @@
+"""Reading a stream of alerts: as one of a group, which shares and acknowledges them, or alone from some place on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from f2pnet.redis_link import ErrorReply, RedisLink
+
+_log = structlog.get_logger(__name__)
+
+AT_ONCE = 32  # entries fetched together: what a reader that dies can leave half done
+_GROUP_GONE = ("NOGROUP", "UNBLOCKED")  # somebody deleted the stream or the group
+
+Entry = tuple[str, dict[str, bytes]]
+"""Stream id and fields."""
+
+
+class Reader(Protocol):
+    """Where the next alerts come from. Any call may raise StoreAway."""
+
+    def read(self, block_ms: int) -> list[Entry]:
+        """The next entries, oldest first; empty when none came within `block_ms` (0: do not wait)."""
+
+    def lost_connection(self) -> None:
+        """An exchange failed, and what was on its way may be lost."""
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        """These entries are done."""
+
+
+class TailReader:
+    """Everything behind an id, or everything that is new."""
+
+    def __init__(self, link: RedisLink, stream: str, since: str | None) -> None:
+        self._link = link
+        self._stream = stream
+        self._after = since
+
+    def read(self, block_ms: int) -> list[Entry]:
+        if self._after is None:  # asked once: a "$" with each read would miss what comes between two reads
+            self._after = self._newest_id()
+        (reply,) = self._link.exchange(
+            ["XREAD", "COUNT", AT_ONCE, *_blocking(block_ms), "STREAMS", self._stream, self._after]
+        )
+        entries = _entries_of_one_stream(reply)
+        if entries:
+            self._after = entries[-1][0]
+        return entries
+
+    def lost_connection(self) -> None:
+        """Nothing to do: the next read begins behind the last entry that arrived."""
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        """Nothing to do: nobody else waits for it."""
+
+    def _newest_id(self) -> str:
+        (newest,) = self._link.exchange(["XREVRANGE", self._stream, "+", "-", "COUNT", 1])
+        return _entries(newest)[0][0] if newest else "0-0"
+
+
+class GroupReader:
+    """One consumer of a group: first what it had not finished, then what dead consumers left, then new entries."""
+
+    def __init__(
+        self,
+        link: RedisLink,
+        acknowledging: RedisLink,
+        stream: str,
+        *,
+        group: str,
+        consumer: str,
+        since: str | None,
+        reclaim_idle_ms: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._acknowledging = acknowledging
+        self._stream = stream
+        self._group = group
+        self._consumer = consumer
+        self._start = since or "0"
+        self._reclaim_idle_ms = reclaim_idle_ms
+        self._clock = clock
+        self._group_exists = False
+        self._newest_seen = "0"
+        self._own_after: str | None = "0"  # own unfinished entries behind this id are still to be read; None: none are
+        self._reclaim_cursor = "0-0"
+        self._next_reclaim_s = 0.0
+
+    def read(self, block_ms: int) -> list[Entry]:
+        try:
+            self._ensure_group()
+            return self._unfinished() or self._reclaimed() or self._new(block_ms)
+        except ErrorReply as error:
+            if error.code not in _GROUP_GONE:
+                raise
+            self._group_exists = False
+            return []
+
+    def lost_connection(self) -> None:
+        """Entries given to us that did not arrive are ours, and newer than all that did."""
+        self._group_exists = False
+        if self._own_after is None:
+            self._own_after = self._newest_seen
+
+    def acknowledge(self, ids: Sequence[str]) -> None:
+        self._acknowledging.exchange(["XACK", self._stream, self._group, *ids])
+
+    def _ensure_group(self) -> None:
+        if self._group_exists:
+            return
+        try:
+            self._link.exchange(["XGROUP", "CREATE", self._stream, self._group, self._start, "MKSTREAM"])
+        except ErrorReply as error:
+            if error.code != "BUSYGROUP":
+                raise
+        self._group_exists = True
+
+    def _unfinished(self) -> list[Entry]:
+        while self._own_after is not None:
+            entries = self._read_group(self._own_after)
+            if not entries:
+                self._own_after = None
+                break
+            self._own_after = entries[-1][0]
+            if present := self._present(entries):
+                return present
+        return []
+
+    def _reclaimed(self) -> list[Entry]:
+        """What was given to any consumer and lay unacknowledged for too long."""
+        if self._clock() < self._next_reclaim_s:
+            return []
+        claim = ["XAUTOCLAIM", self._stream, self._group, self._consumer, str(self._reclaim_idle_ms)]
+        (reply,) = self._link.exchange([*claim, self._reclaim_cursor, "COUNT", AT_ONCE, "JUSTID"])
+        self._reclaim_cursor = reply[0].decode()
+        if self._reclaim_cursor == "0-0":
+            self._next_reclaim_s = self._clock() + min(self._reclaim_idle_ms / 4000, 5.0)
+        ids = [raw.decode() for raw in reply[1]]
+        if not ids:
+            return []
+        found = self._link.exchange(*(["XRANGE", self._stream, name, name] for name in ids))
+        return self._present(
+            [entry for name, reply in zip(ids, found, strict=True) for entry in _entries(reply) or [(name, {})]]
+        )
+
+    def _new(self, block_ms: int) -> list[Entry]:
+        entries = self._read_group(">", block_ms)
+        if entries:
+            self._newest_seen = entries[-1][0]
+        return entries
+
+    def _read_group(self, after: str, block_ms: int = 0) -> list[Entry]:
+        who = ["XREADGROUP", "GROUP", self._group, self._consumer]
+        (reply,) = self._link.exchange([*who, "COUNT", AT_ONCE, *_blocking(block_ms), "STREAMS", self._stream, after])
+        return _entries_of_one_stream(reply)
+
+    def _present(self, entries: list[Entry]) -> list[Entry]:
+        """Without those that the stream's trimming took before anybody finished them: they can only be let go."""
+        gone = [name for name, fields in entries if not fields]
+        if gone:
+            _log.error("alerts trimmed before they were acknowledged", stream=self._stream, ids=gone)
+            self.acknowledge(gone)
+        return [(name, fields) for name, fields in entries if fields]
+
+
+def _blocking(block_ms: int) -> list[str]:
+    return ["BLOCK", str(block_ms)] if block_ms > 0 else []  # BLOCK 0 would mean for ever
+
+
+def _entries_of_one_stream(reply: Any) -> list[Entry]:
+    return _entries(reply[0][1]) if reply else []
+
+
+def _entries(raw: Any) -> list[Entry]:
+    entries: list[Entry] = []
+    for name, flat in raw:
+        pairs = iter(flat or [])
+        entries.append((name.decode(), {key.decode(): value for key, value in zip(pairs, pairs, strict=True)}))
+    return entries

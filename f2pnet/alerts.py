@@ -1,0 +1,236 @@
+"""Alerts of a line, for other programs: read each one, resume where you stopped, never miss one.
+
+    from f2pnet import subscribe
+
+    with subscribe("redis://127.0.0.1:6379", "line3", group="reject-gate") as alerts:
+        for alert in alerts:
+            open_gate(alert.part_id)
+            alert.ack()
+
+With a group, alerts are shared among its consumers and delivered at least once: an alert is yours until `ack`, and when
+that does not come within `reclaim_idle_ms` (a consumer died, or is too slow), it is delivered again, to whoever asks
+next. Without a group, every subscriber sees every alert, from `since` or from now on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from f2pnet._alert_readers import Entry, GroupReader, Reader, TailReader
+from f2pnet.backoff import Backoff
+from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.redis_keys import LineKeys
+from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink, StoreRefused
+from f2pnet.result import InspectionResult, Verdict
+
+_log = structlog.get_logger(__name__)
+
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 5.0
+_STREAM_ID = re.compile(r"\d+(-\d+)?")
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One frame that is not OK, or one fault."""
+
+    id: str  # place in the stream: what `since` takes
+    frame_id: str  # of a fault: its event id
+    camera_id: str  # "" for a fault that concerns no camera
+    part_id: str | None
+    verdict: Verdict  # NG, NOT_INSPECTED or FAULT
+    captured_at_ns: int  # UTC, ns since the epoch
+    data: bytes  # the JSON behind it
+    _acknowledge: Callable[[str], None] = field(repr=False, compare=False)
+
+    @property
+    def result(self) -> InspectionResult:
+        """`data` as a result. Raises msgspec.ValidationError when it is none."""
+        return InspectionResult.from_json(self.data)
+
+    def ack(self) -> None:
+        """Done: do not deliver it to this group again. While Redis is away it is noted and sent later.
+
+        Without a group it has no effect.
+        """
+        self._acknowledge(self.id)
+
+
+class Subscription:
+    """An iterator over alerts that survives restarts of Redis. Made by `subscribe`; for one reading thread."""
+
+    def __init__(self, reader: Reader, links: list[RedisLink], *, camera: str | None, block_ms: int) -> None:
+        self._reader = reader
+        self._links = links
+        self._camera = camera
+        self._block_s = block_ms / 1000
+        self._backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
+        self._waiting: deque[Alert] = deque()
+        self._unsent_acks: list[str] = []
+        self._away = False
+        self._closed = threading.Event()
+        self._reading = threading.Lock()
+        self._acknowledging = threading.Lock()
+
+    def read(self, timeout_s: float | None = None) -> Alert | None:
+        """The next alert; None when none came within `timeout_s` seconds (None: no limit) or after `close`.
+
+        Raises StoreRefused when Redis does not let us in; waits while it is away.
+        """
+        limit = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._closed.is_set():
+            if self._waiting:
+                return self._waiting.popleft()
+            left_s = self._block_s if limit is None else limit - time.monotonic()
+            with self._reading:
+                self._fetch(min(self._block_s, max(left_s, 0.0)))
+            if left_s <= 0 and not self._waiting:
+                return None
+        self._close_links()
+        return None
+
+    def iter(self, timeout_s: float | None = None) -> Iterator[Alert]:
+        """Alerts until `close`, or until none came for `timeout_s` seconds."""
+        while (alert := self.read(timeout_s)) is not None:
+            yield alert
+
+    def __iter__(self) -> Iterator[Alert]:
+        return self.iter()
+
+    def close(self) -> None:
+        """End the subscription, from any thread or a signal handler; a `read` under way ends within `block_ms`."""
+        self._closed.set()
+        self._close_links()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fetch(self, wait_s: float) -> None:
+        try:
+            self._send_noted_acks()
+            entries = self._reader.read(int(wait_s * 1000))
+        except StoreRefused:
+            raise
+        except StoreAway as error:
+            if not self._away:
+                _log.warning("alerts wait for the store", error=str(error))
+            self._away = True
+            self._reader.lost_connection()
+            self._closed.wait(min(self._backoff.next_delay(), wait_s))
+            return
+        self._away = False
+        self._backoff.reset()
+        for entry in entries:
+            alert = self._alert(entry)
+            if alert is not None and (self._camera is None or alert.camera_id == self._camera):
+                self._waiting.append(alert)
+            else:
+                self._note_ack(entry[0])
+
+    def _alert(self, entry: Entry) -> Alert | None:
+        name, fields = entry
+        try:
+            return Alert(
+                id=name,
+                frame_id=fields["frame_id"].decode(),
+                camera_id=fields["camera_id"].decode(),
+                part_id=fields["part_id"].decode() or None,
+                verdict=Verdict(fields["verdict"].decode()),
+                captured_at_ns=int(fields["captured_at_ns"]),
+                data=fields["data"],
+                _acknowledge=self._acknowledge,
+            )
+        except (KeyError, ValueError) as error:  # must not stop the alerts behind it
+            _log.error("entry that is no alert skipped", id=name, error=repr(error))
+            return None
+
+    def _acknowledge(self, name: str) -> None:
+        self._note_ack(name)
+        try:
+            self._send_noted_acks()
+        except StoreAway as error:
+            _log.info("acknowledgement noted until the store is back", alert=name, error=str(error))
+
+    def _note_ack(self, name: str) -> None:
+        with self._acknowledging:
+            self._unsent_acks.append(name)
+
+    def _send_noted_acks(self) -> None:
+        with self._acknowledging:
+            if self._unsent_acks:
+                self._reader.acknowledge(self._unsent_acks)
+                self._unsent_acks.clear()
+
+    def _close_links(self) -> None:
+        """Close what nobody is using: a read under way closes when it ends, and never may a signal handler wait."""
+        if self._reading.acquire(blocking=False):
+            try:
+                if self._acknowledging.acquire(blocking=False):
+                    self._acknowledging.release()
+                    with contextlib.suppress(StoreAway):
+                        self._send_noted_acks()
+                    for link in self._links:
+                        link.close()
+            finally:
+                self._reading.release()
+
+
+def subscribe(
+    url: str,
+    line: str,
+    group: str | None = None,
+    consumer: str | None = None,
+    since: str | None = None,
+    camera: str | None = None,
+    block_ms: int = 1000,
+    reclaim_idle_ms: int = 30_000,
+) -> Subscription:
+    """Subscribe to the alerts of `line` in the Redis at `url`; a stream that does not exist yet is waited for.
+
+    `group` shares the alerts among its consumers; a new group begins at `since`, or with the oldest alert kept.
+    `consumer` names this one within the group and must stay the same over restarts (default: the host's name).
+    Without a group reading begins behind the id `since`, or with the next new alert. `camera` leaves out all others;
+    within a group they count as acknowledged, so all its consumers should name the same one. `block_ms` limits each
+    wait for the server.
+
+    Raises ConfigError for an address or id that is none. Connects with the first read.
+    """
+    if since is not None and not _STREAM_ID.fullmatch(since):
+        raise ConfigError(
+            f"since is {since!r}: wanted the id of an alert, such as 1732368000000-0, or 0 for the oldest"
+        )
+    if consumer is not None and group is None:
+        raise ConfigError(f"consumer is {consumer!r} without a group: name the group that it belongs to")
+    if block_ms < 1 or reclaim_idle_ms < 1:
+        raise ConfigError(f"block_ms is {block_ms}, reclaim_idle_ms is {reclaim_idle_ms}: wanted at least 1 of each")
+    link = RedisLink(url, timeout_s=block_ms / 1000 + DEFAULT_TIMEOUT_S)
+    stream = LineKeys(line).alerts
+    if group is None:
+        return Subscription(TailReader(link, stream, since), [link], camera=camera, block_ms=block_ms)
+    acknowledging = RedisLink(url)  # an acknowledgement must not wait behind a blocking read
+    reader = GroupReader(
+        link,
+        acknowledging,
+        stream,
+        group=group,
+        consumer=consumer or socket.gethostname(),
+        since=since,
+        reclaim_idle_ms=reclaim_idle_ms,
+    )
+    return Subscription(reader, [link, acknowledging], camera=camera, block_ms=block_ms)

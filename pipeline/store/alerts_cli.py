@@ -1,0 +1,174 @@
+"""`f2p alerts`: read a line's alerts, follow them as one of a group, and prove that none is missing or double."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from f2pnet.alerts import Alert, subscribe
+from f2pnet.config import LineConfig, load_line
+from f2pnet.errors import ConfigError, ExitCode, MissingResource
+from f2pnet.redis_endpoint import find_embedded
+from f2pnet.redis_link import RedisLink
+from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.spool import waiting_in
+from pipeline.store.verify import Verification, verify
+
+READ_TIMEOUT_S = 10.0  # a person waits; a page of a thousand results may take a while on a busy server
+IDLE_S = 1.0  # without --follow: an answering server sends what it has at once
+LOOK_AGAIN_S = 2.0  # how soon a follower notices that the line's embedded Redis was started anew
+
+
+Show = Callable[[Alert], None]
+
+
+def alerts(
+    what: Annotated[str, typer.Argument(metavar="[verify] LINE.yaml", help="the line; 'verify' checks its streams")],
+    line_file: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="go on with new alerts until Ctrl-C")] = False,
+    group: Annotated[str | None, typer.Option(help="read as one of this group: durable and acknowledged")] = None,
+    consumer: Annotated[str | None, typer.Option(help="name within the group; the host's name if not given")] = None,
+    since: Annotated[str | None, typer.Option(metavar="ID", help="begin behind this alert; 0: the oldest kept")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object for each alert")] = False,
+) -> None:
+    """Read the alerts of a line; with a group each alert is shown to one reader and acknowledged once shown.
+
+    `f2p alerts verify LINE.yaml` proves that its streams have no gap and no double; exit code 1 when they have.
+    """
+    if what == "verify":
+        if line_file is None:
+            raise ConfigError("f2p alerts verify: which line? Name its file: f2p alerts verify LINE.yaml")
+        _verify(load_line(line_file), as_json)
+        return
+    if line_file is not None:
+        raise ConfigError(f"f2p alerts: {what!r} is unknown; wanted f2p alerts [verify] LINE.yaml")
+    line = load_line(Path(what))
+    show = _show_json if as_json else _show
+    if follow:
+        _follow(line, group, consumer, since, show)
+        return
+    with _store_of(line) as url, subscribe(url, line.line, group, consumer, since or "0") as subscription:
+        for alert in subscription.iter(timeout_s=IDLE_S):
+            show(alert)
+            alert.ack()
+
+
+def _follow(line: LineConfig, group: str | None, consumer: str | None, since: str | None, show: Show) -> None:
+    """Show alerts for ever. An embedded Redis has another address after each start of its line."""
+    url = _running_store_of(line)
+    while True:
+        with subscribe(url, line.line, group, consumer, since) as subscription:
+            while True:
+                alert = subscription.read(timeout_s=LOOK_AGAIN_S)
+                if alert is not None:
+                    show(alert)
+                    alert.ack()
+                    since = alert.id
+                    continue
+                with contextlib.suppress(MissingResource):  # the line is stopped: wait for it
+                    if (now := _running_store_of(line)) != url:
+                        url = now
+                        break
+
+
+def _verify(line: LineConfig, as_json: bool) -> None:
+    publish = line.publish
+    with _store_of(line) as url:
+        link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
+        try:
+            report = verify(
+                link,
+                line.line,
+                list(waiting_in(publish.spool.dir)),
+                results_kept=publish.results_kept,
+                alerts_kept=publish.alerts_kept,
+            )
+        finally:
+            link.close()
+    if as_json:
+        typer.echo(json.dumps({"holds": report.holds, **asdict(report)}))
+    else:
+        _print_report(report)
+    if not report.holds:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _print_report(report: Verification) -> None:
+    console = Console()
+    table = Table("camera", "run", "verdicts", "in spool", "dropped", "in flight", "unexplained", "doubled")
+    for run in report.runs:
+        counts = (run.verdicts, run.in_spool, run.dropped, run.in_flight, run.unexplained, len(run.doubled))
+        table.add_row(run.camera_id, run.run_id, *map(str, counts), style=None if run.holds else "red")
+    console.print(table)
+    for run in report.runs:
+        if run.unexplained and run.missing_seqs:
+            console.print(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
+    console.print(f"alerts {report.alerts}, faults {report.faults}")
+    for text, names in (
+        ("alerts missing", report.alerts_missing),
+        ("alerts doubled", report.alerts_doubled),
+        ("alerts without a result", report.alerts_without_result),
+    ):
+        if names:
+            console.print(f"{text}: {len(names)}, such as {', '.join(names[:3])}", style="red")
+    console.print("no gap, no double" if report.holds else "FAILED", style="green" if report.holds else "red")
+
+
+@contextlib.contextmanager
+def _store_of(line: LineConfig) -> Iterator[str]:
+    """Address of the line's Redis; an embedded one that does not run is started for as long as it is read."""
+    try:
+        yield _running_store_of(line)
+        return
+    except MissingResource:
+        if not (line.publish.embedded_redis_dir / "lock").exists():
+            raise
+    with EmbeddedRedis(line.publish.embedded_redis_dir) as server:
+        yield server.url
+
+
+def _running_store_of(line: LineConfig) -> str:
+    return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis
+
+
+def _show(alert: Alert) -> None:
+    moment = datetime.fromtimestamp(alert.captured_at_ns / 1e9, UTC).astimezone().isoformat(timespec="milliseconds")
+    part = f"  part {alert.part_id}" if alert.part_id else ""
+    typer.echo(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}")
+
+
+def _gist(alert: Alert) -> str:
+    """What is wrong, in a few words."""
+    try:
+        result = alert.result
+    except msgspec.DecodeError:
+        return ""
+    defects = Counter(f"{defect.class_name} ({defect.severity})" for defect in result.defects)
+    return result.reason or ", ".join(f"{count} x {name}" for name, count in defects.items())
+
+
+def _show_json(alert: Alert) -> None:
+    typer.echo(
+        json.dumps(
+            {
+                "id": alert.id,
+                "frame_id": alert.frame_id,
+                "camera_id": alert.camera_id,
+                "part_id": alert.part_id,
+                "verdict": alert.verdict,
+                "captured_at_ns": alert.captured_at_ns,
+                "data": json.loads(alert.data),
+            }
+        )
+    )
