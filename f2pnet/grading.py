@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from f2pnet.bundle import Manifest
 from f2pnet.recipe import Recipe, Roi, severity_rank
-from f2pnet.regions import Region, outline, regions
+from f2pnet.regions import MAX_REGIONS, Region, outline, regions
 from f2pnet.result import Defect, Verdict
 from f2pnet.tiles import FrameMap, View
 
 MAX_DEFECTS = 128
-"""Defects reported for one frame, worst first; all of them count for the verdict."""
+"""Defects reported for one frame, worst first; all regions count for the verdict."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Grader:
         return sorted(found, key=lambda graded: (-severity_rank(graded.severity), -graded.region.area_px))
 
     def verdict(self, found: Sequence[Graded]) -> Verdict:
-        """NG when the recipe rejects any of the defects."""
+        """NG when the recipe rejects any of the defects, or when there are too many to look at each."""
         rejects = any(self._recipe.severity.rejects(graded.severity) for graded in found)
-        return Verdict.NG if rejects else Verdict.OK
+        return Verdict.NG if rejects or len(found) >= MAX_REGIONS else Verdict.OK
 
     def _above_limit(self, frame_map: FrameMap) -> NDArray[np.uint8]:
         """(H, W), 1 where the probability reaches the limit of the pixel's class, else 0."""

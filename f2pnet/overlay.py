@@ -52,15 +52,14 @@ def _draw_outlines(canvas: Image, result: InspectionResult, mask: NDArray[np.uin
     contours = [np.asarray(contour, np.int32) for contour in found]
     cv2.drawContours(canvas, contours, -1, BLACK, 3)
     cv2.drawContours(canvas, contours, -1, SEVERITY_COLORS["info"], 1)
-    for defect in reversed(result.defects):
-        x, y, width, height = (value * scale for value in defect.bbox_px)
-        inside = [contour for contour in contours if _lies_in(contour, x, y, width, height)]
-        cv2.drawContours(canvas, inside, -1, SEVERITY_COLORS[defect.severity], 1)
-
-
-def _lies_in(contour: NDArray[np.int32], x: int, y: int, width: int, height: int) -> bool:
-    left, top, w, h = cv2.boundingRect(contour)
-    return left >= x and top >= y and left + w <= x + width and top + h <= y + height
+    if not contours:
+        return
+    left, top, width, height = np.array([cv2.boundingRect(contour) for contour in contours]).T
+    for defect in reversed(result.defects):  # the worst is drawn last
+        x, y, w, h = (value * scale for value in defect.bbox_px)
+        inside = (left >= x) & (top >= y) & (left + width <= x + w) & (top + height <= y + h)
+        of_defect = [contours[index] for index in np.flatnonzero(inside)]
+        cv2.drawContours(canvas, of_defect, -1, SEVERITY_COLORS[defect.severity], 1)
 
 
 def _draw_label(canvas: Image, defect: Defect, scale: int) -> None:

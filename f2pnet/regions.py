@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_REGIONS = 1024
 MAX_OUTLINE_POINTS = 64
 FINEST_OUTLINE_PX = 1.0  # how far a simplified outline may lie from the true one, before it is coarsened
 
@@ -35,18 +36,29 @@ class Region:
         return self.x, self.y, width, height
 
 
-def regions(binary: NDArray[np.uint8], min_area_px: float) -> Iterator[Region]:
-    """The 8-connected regions of at least `min_area_px` pixels that are not 0 in `binary` (H, W), in scan order."""
+def regions(binary: NDArray[np.uint8], min_area_px: float) -> list[Region]:
+    """The 8-connected regions of at least `min_area_px` pixels that are not 0 in `binary` (H, W), largest first.
+
+    There are at most MAX_REGIONS: noise all over a large frame makes tens of thousands, and would hold up the line.
+    """
     left, top, width, height = cv2.boundingRect(binary)
     if width == 0:
-        return
+        return []
     occupied = binary[top : top + height, left : left + width]
     # Labelling is the dearest step. Of OpenCV's algorithms BBDT is the fastest on one thread (a third of the default).
-    count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(occupied, 8, cv2.CV_32S, cv2.CCL_BBDT)
-    for label in range(1, count):
+    _, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(occupied, 8, cv2.CV_32S, cv2.CCL_BBDT)
+    found = []
+    for label in _largest(stats[:, cv2.CC_STAT_AREA], min_area_px):
         x, y, w, h, area = (int(value) for value in stats[label])
-        if area >= min_area_px:
-            yield Region(left + x, top + y, area, labels[y : y + h, x : x + w] == label)
+        found.append(Region(left + x, top + y, area, labels[y : y + h, x : x + w] == label))
+    return found
+
+
+def _largest(areas: NDArray[Any], min_area_px: float) -> list[int]:
+    """Labels of the largest areas; label 0 is the background."""
+    labels = np.flatnonzero(areas >= min_area_px)
+    labels = labels[labels > 0]
+    return [int(label) for label in labels[np.argsort(-areas[labels], kind="stable")][:MAX_REGIONS]]
 
 
 def outline(region: Region) -> list[tuple[int, int]]:

@@ -254,6 +254,16 @@ def test_noise_all_over_is_reported_with_a_bound(toy: Bundle) -> None:
     assert len(result.defects) == 128
 
 
+def test_a_frame_flooded_with_regions_is_ng_however_harmless_each_is(toy: Bundle) -> None:
+    frame = dark(256, 256)
+    frame[::4, ::4] = 255
+    harmless = {"default": "info", "reject_from": "critical"}
+
+    with open_toy(toy, tiles={"size_px": SIDE}, severity=harmless) as inspector:
+        assert inspector.inspect(frame).verdict == Verdict.NG
+        assert inspector.inspect(frame[:120, :120]).verdict == Verdict.OK
+
+
 @pytest.mark.parametrize("poison", [float("nan"), 40.0])
 def test_an_engine_that_answers_nonsense_is_an_error_not_an_ok(tmp_path: Path, poison: float) -> None:
     bundle = write_toy_bundle(tmp_path / "toy", poison=poison)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from f2pnet.regions import MAX_OUTLINE_POINTS, outline, regions
+from f2pnet.regions import MAX_OUTLINE_POINTS, MAX_REGIONS, outline, regions
 
 
 def flood_fill_areas(binary: NDArray[np.uint8]) -> list[int]:
@@ -50,11 +50,23 @@ def test_an_island_inside_a_ring_is_a_region_of_its_own() -> None:
     binary[20, 20] = 1
 
     assert min(region.area_px for region in regions(binary, 0)) == 1
-    assert len(list(regions(binary, 2))) == 1
+    assert len(regions(binary, 2)) == 1
+
+
+def test_the_largest_regions_come_first_and_their_number_is_bounded() -> None:
+    binary = np.zeros((200, 200), np.uint8)
+    binary[::4, ::4] = 1
+    binary[100:110, 100:110] = 1
+
+    found = regions(binary, 0)
+
+    assert len(found) == MAX_REGIONS
+    assert found[0].area_px == 100
+    assert [region.area_px for region in found[1:]] == [1] * (MAX_REGIONS - 1)
 
 
 def test_an_empty_map_has_no_regions() -> None:
-    assert list(regions(np.zeros((8, 8), np.uint8), 0)) == []
+    assert regions(np.zeros((8, 8), np.uint8), 0) == []
 
 
 def test_a_single_pixel_has_an_outline_of_one_point() -> None:
