@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import structlog
-
 from f2pnet.redis_link import ErrorReply, RedisLink
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)  # other people's programs: their logging, not ours
 
 AT_ONCE = 32  # entries fetched together: what a reader that dies can leave half done
 _GROUP_GONE = ("NOGROUP", "UNBLOCKED")  # somebody deleted the stream or the group
@@ -163,7 +162,7 @@ class GroupReader:
         """Without those that the stream's trimming took before anybody finished them: they can only be let go."""
         gone = [name for name, fields in entries if not fields]
         if gone:
-            _log.error("alerts trimmed before they were acknowledged", stream=self._stream, ids=gone)
+            _log.error("%s: trimmed before they were acknowledged: %s", self._stream, ", ".join(gone))
             self.acknowledge(gone)
         return [(name, fields) for name, fields in entries if fields]
 

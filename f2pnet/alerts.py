@@ -15,6 +15,7 @@ next. Without a group, every subscriber sees every alert, from `since` or from n
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import socket
 import threading
@@ -25,8 +26,6 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-import structlog
-
 from f2pnet._alert_readers import Entry, GroupReader, Reader, TailReader
 from f2pnet.backoff import Backoff
 from f2pnet.errors import ConfigError, StoreAway
@@ -34,7 +33,7 @@ from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink, StoreRefused
 from f2pnet.result import InspectionResult, Verdict
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.1
 LAST_RETRY_S = 5.0
@@ -129,7 +128,7 @@ class Subscription:
             raise
         except StoreAway as error:
             if not self._away:
-                _log.warning("alerts wait for the store", error=str(error))
+                _log.warning("alerts wait for the store: %s", error)
             self._away = True
             self._reader.lost_connection()
             self._closed.wait(min(self._backoff.next_delay(), wait_s))
@@ -157,7 +156,7 @@ class Subscription:
                 _acknowledge=self._acknowledge,
             )
         except (KeyError, ValueError) as error:  # must not stop the alerts behind it
-            _log.error("entry that is no alert skipped", id=name, error=repr(error))
+            _log.error("entry %s is no alert and was skipped: %r", name, error)
             return None
 
     def _acknowledge(self, name: str) -> None:
@@ -165,7 +164,7 @@ class Subscription:
         try:
             self._send_noted_acks()
         except StoreAway as error:
-            _log.info("acknowledgement noted until the store is back", alert=name, error=str(error))
+            _log.info("acknowledgement of %s waits for the store: %s", name, error)
 
     def _note_ack(self, name: str) -> None:
         with self._acknowledging:
