@@ -45,10 +45,15 @@ def image_files(folder: Path) -> list[Path]:
     """The image files in `folder`, `part2.png` before `part10.png`; raises MissingResource when there is none."""
     if not folder.is_dir():
         raise MissingResource(f"no folder {folder}: check the source's path")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+    files = [path for path in folder.iterdir() if _is_image(path)]
     if not files:
         raise MissingResource(f"no images in {folder}: wanted files that end with {', '.join(sorted(IMAGE_SUFFIXES))}")
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def _is_image(path: Path) -> bool:
+    """By its name; a broken link counts, since its picture was due."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -21,6 +21,7 @@ class MjpegServer:
     def __init__(
         self, pictures: Sequence[bytes], fps: float = 50, *, then_silent: bool = True, authorization: str | None = None
     ) -> None:
+        self.all_sent = threading.Event()
         self.released = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self, pictures, fps, then_silent, authorization))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -67,6 +68,7 @@ def _handler(
                 head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
                 self.wfile.write(head.encode() + picture + b"\r\n")
                 time.sleep(1 / fps)
+            camera.all_sent.set()
             if then_silent:
                 camera.released.wait(30)
 

@@ -72,6 +72,13 @@ def test_broken_image_is_told_and_the_rest_goes_on(folder: Path) -> None:
     assert _shown(items) == [1, 2, 4, 6, 8, 9, 10, 11, 12]
 
 
+def test_hidden_files_are_left_out(folder: Path) -> None:
+    (folder / "._part1.png").write_bytes(b"what some systems leave beside a file")
+
+    with open_source(FolderSource(path=folder)) as source:
+        assert len(read_until(source, SourceEnded)[0]) == 12
+
+
 def test_links_are_followed(folder: Path, tmp_path: Path) -> None:
     linked = tmp_path / "linked"
     linked.mkdir()

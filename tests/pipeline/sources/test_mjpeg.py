@@ -75,7 +75,7 @@ def test_camera_that_falls_silent_is_a_fault_in_time() -> None:
 
     assert len(items) == 3
     assert "silent for 1 s" in str(fault)
-    assert time.time_ns() - items[-1].captured_at_ns < 2.5e9
+    assert time.time_ns() - items[-1].captured_at_ns < 4e9
 
 
 def test_camera_that_ends_its_stream_is_a_fault() -> None:

@@ -40,4 +40,4 @@ def test_late_reader_gets_each_frame_with_the_time_it_was_taken() -> None:
         frames = read_frames(source, 4)
 
     steps_ms = np.diff([frame.captured_at_ns for frame in frames]) / 1e6
-    assert np.abs(steps_ms - 50).max() < 5
+    assert np.abs(steps_ms - 50).max() < 20
