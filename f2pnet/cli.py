@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +29,7 @@ COMMANDS = {
     "worker": _Entry("pipeline.cli:worker", "Run one worker in the foreground."),
     "check": _Entry("pipeline.cli:check", "Validate a line configuration, and probe what it names."),
     "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
-    "alerts": _Entry("f2pnet._alerts_cli:alerts", "Read alerts; prove that the streams have no gap and no double."),
+    "alerts": _Entry("pipeline.store.alerts_cli:alerts", "Read alerts; prove that none is missing or doubled."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("pipeline.cli:bench", "Measure rates and latencies."),
@@ -43,24 +42,25 @@ OWN_PACKAGES = ("f2pnet", "models", "training", "export", "pipeline")
 
 
 class _Table(TyperGroup):
-    """Looks subcommands up in `COMMANDS` and imports them when asked for."""
+    """Lists subcommands from `COMMANDS`, and imports the one that is run."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with the command's help: the overview needs no imports."""
         entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        if "--help" in sys.argv and cmd_name not in sys.argv:  # the overview needs no imports
-            return typer.main.get_command(_overview(cmd_name, entry))
+        return None if entry is None else typer.main.get_command(_stand_in(cmd_name, entry))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
         try:
-            return _command(cmd_name, entry)
+            return name, _command(str(name), COMMANDS[str(name)]), rest
         except F2pError as error:
             _fail(error)
 
 
-def _overview(name: str, entry: _Entry) -> typer.Typer:
+def _stand_in(name: str, entry: _Entry) -> typer.Typer:
     app = typer.Typer(add_completion=False)
     app.command(name, help=entry.help)(lambda: None)
     return app
@@ -108,7 +108,7 @@ def _fail(error: F2pError) -> None:
     raise typer.Exit(error.exit_code)
 
 
-app = typer.Typer(cls=_Table, add_completion=False, no_args_is_help=True, help=__doc__)
+app = typer.Typer(cls=_Table, add_completion=False, no_args_is_help=True)
 
 
 @app.callback()

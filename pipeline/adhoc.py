@@ -13,7 +13,7 @@ from pydantic import SecretStr
 import f2pnet
 from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
-from f2pnet.config.sources import source_from_uri
+from f2pnet.config.sources import FolderSource, SourceConfig, VideoSource, source_from_uri
 from f2pnet.errors import MissingResource
 
 SHIPPED_CONFIGS = Path(f2pnet.__file__).resolve().parents[1] / "configs"
@@ -33,11 +33,17 @@ def line_of_sources(uris: Sequence[str], engine: Path | None, folder: Path) -> L
     return LineConfig(
         line="adhoc",
         engine=EngineConfig(bundle=(engine or shipped_config("engines", SHIPPED_ENGINE)).resolve()),
-        cameras=[CameraConfig(id=f"cam{n}", source=source_from_uri(uri)) for n, uri in enumerate(uris, start=1)],
+        cameras=[_camera(f"cam{n}", source_from_uri(uri)) for n, uri in enumerate(uris, start=1)],
         publish=PublishConfig(
             spool=SpoolConfig(dir=folder / "spool"), evidence=EvidenceConfig(dir=Path("evidence").resolve())
         ),
     )
+
+
+def _camera(name: str, source: SourceConfig) -> CameraConfig:
+    """Files wait for the line; cameras do not."""
+    files = isinstance(source, FolderSource | VideoSource)
+    return CameraConfig(id=name, source=source, on_overload="block" if files else "drop_oldest")
 
 
 def write_line(line: LineConfig, folder: Path) -> Path:

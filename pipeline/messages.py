@@ -104,7 +104,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "overload", "source", "worker"
+    kind: str  # "camera", "engine", "overload", "source", "spool", "worker"
     text: str
 
 

@@ -46,7 +46,7 @@ class PublishWorker(Worker):
         self._store = store
         self._evidence = evidence
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
-        self._unsaid: dict[str, bytes] = {}  # heartbeats to be written, by worker
+        self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
         self._refused = False
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
@@ -55,6 +55,7 @@ class PublishWorker(Worker):
         self._hub = Hub(self._run_dir.publish_address, HUB_QUEUE_LIMIT)
         self._live = Broadcaster(self._run_dir.alert_addresses, ALERT_QUEUE_LIMIT)
         self._poller = Poller(self._hub)
+        self._tell_damages()
 
     def step(self) -> bool:
         self._turn()
@@ -71,6 +72,7 @@ class PublishWorker(Worker):
         return took_in or (len(self._store.spool) > 0 and not self._store.away)
 
     def tear_down(self) -> None:
+        self._write_states()
         self._hub.close()
         self._live.close()
         self._store.close()
@@ -81,7 +83,7 @@ class PublishWorker(Worker):
             counters=dataclasses.asdict(self._store.alerts),
             latency={stage: histogram.counts() for stage, histogram in self._latency.items()},
         )
-        self._unsaid[self.name] = msgspec.json.encode(beat)
+        self._unsaid[self.name] = beat
         return beat
 
     def _turn(self) -> bool:
@@ -111,7 +113,7 @@ class PublishWorker(Worker):
                 case LedgerReport():
                     self._hear_ledger(message)
                 case Heartbeat():
-                    self._unsaid[message.name] = msgspec.json.encode(message)
+                    self._unsaid[message.name] = message
                 case _:
                     self._refuse(message)
         if verdicts or faults:
@@ -200,6 +202,18 @@ class PublishWorker(Worker):
             data=result.to_json(),
         )
 
+    def _tell_damages(self) -> None:
+        """Acknowledged verdicts that the spool's disk lost are an alert of their own."""
+        for damage in self._store.spool.take_damages():
+            if damage.unfinished:
+                continue  # what an interrupted write leaves; nothing in it was ever acknowledged
+            text = f"spool file {damage.file} damaged at byte {damage.offset}: {damage.length} bytes of verdicts lost"
+            event_id = f"{self.name}/spool-{damage.file.name}-{damage.offset}"
+            fault = Fault(
+                event_id=event_id, at_ns=time.time_ns(), source=self.name, camera_id=None, kind="spool", text=text
+            )
+            self._publish([], [fault])
+
     def _hear_ledger(self, report: LedgerReport) -> None:
         key = (report.camera_id, report.run_id)
         known = self._ledgers.get(key)
@@ -215,9 +229,14 @@ class PublishWorker(Worker):
                 return
             self._unsaid_ledgers.remove(key)
         for name in list(self._unsaid):
-            if not self._store.write_worker(name, self._unsaid[name]):
+            if not self._say(self._unsaid[name]):
                 return
             del self._unsaid[name]
+
+    def _say(self, heartbeat: Heartbeat) -> bool:
+        if heartbeat.state == "stopped":
+            return self._store.forget_worker(heartbeat.name)
+        return self._store.write_worker(heartbeat.name, msgspec.json.encode(heartbeat))
 
     @staticmethod
     def _refuse(message: Message) -> None:

@@ -109,6 +109,10 @@ class DurableStore:
         """State a worker's heartbeat if Redis is there; False if it is not."""
         return self._tell(lambda: self.redis.write_worker(name, heartbeat_json))
 
+    def forget_worker(self, name: str) -> bool:
+        """Take a worker that ended in order out of the table if Redis is there; False if it is not."""
+        return self._tell(lambda: self.redis.forget_worker(name))
+
     def close(self) -> None:
         self.redis.close()
         self.spool.close()

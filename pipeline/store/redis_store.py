@@ -98,6 +98,10 @@ class RedisStore:
         """State a worker's heartbeat. Raises StoreAway."""
         self._link.exchange(["HSET", self.keys.workers, name, heartbeat_json])
 
+    def forget_worker(self, name: str) -> None:
+        """A worker ended in order: it is missed by nobody. Raises StoreAway."""
+        self._link.exchange(["HDEL", self.keys.workers, name])
+
     def ping(self) -> None:
         """Return if the server answers and lets us in. Raises StoreRefused or StoreAway."""
         self._link.exchange(["PING"])

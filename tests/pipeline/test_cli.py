@@ -1,0 +1,150 @@
+"""The commands of the line as a user meets them: one clear line, the contract's exit code, no traceback."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from f2pnet.errors import ExitCode
+from tests.pipeline.harness import LineUnderTest
+
+
+def f2p(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "f2pnet.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def with_engine(value: str) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config["engine"].update(bundle=value)
+
+
+def with_source(**options: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config["cameras"][0]["source"].update(options)
+
+
+def with_camera(**options: Any) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config["cameras"][0].update(options)
+
+
+def with_redis(url: str) -> Callable[[dict[str, Any]], None]:
+    return lambda config: config["publish"].update(redis=url)
+
+
+MISTAKES = {
+    "a misspelt key names the nearest one": (with_camera(ring_slot=4), ExitCode.USAGE, "did you mean 'ring_slots'"),
+    "an unknown policy": (with_camera(on_overload="drop_all"), ExitCode.USAGE, "drop_oldest"),
+    "an unknown source": (with_source(kind="webcam"), ExitCode.USAGE, "'folder', 'video', 'rtsp'"),
+    "a missing folder": (with_source(path="nowhere"), ExitCode.MISSING, "no folder"),
+    "a missing engine": (with_engine("nowhere"), ExitCode.MISSING, "no engine bundle"),
+    "a store that answers nothing": (with_redis("redis://127.0.0.1:1"), ExitCode.MISSING, "127.0.0.1:1"),
+    "a store of another kind": (with_redis("http://127.0.0.1"), ExitCode.USAGE, "redis://"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_clear_line(line: LineUnderTest, mistake: str) -> None:
+    change, code, words = MISTAKES[mistake]
+    change(line.config)
+    line.file.write_text(yaml.safe_dump(line.config))
+    done = f2p("run", str(line.file))
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_a_zero_byte_engine_is_refused_by_name(line: LineUnderTest, toy_bundle: Path) -> None:
+    broken = line.folder / "broken"
+    broken.mkdir()
+    for file in toy_bundle.iterdir():
+        (broken / file.name).write_bytes(b"" if file.suffix == ".onnx" else file.read_bytes())
+    line.config["engine"]["bundle"] = str(broken)
+    line.file.write_text(yaml.safe_dump(line.config))
+    done = f2p("run", str(line.file))
+    assert done.returncode == ExitCode.CHECK_FAILED
+    assert "model.onnx" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_ends_the_line_and_names_the_port(line: LineUnderTest, free_ports: list[int]) -> None:
+    names = ("cam1", "publish", "alerts")
+    line.config["transport"] = {"kind": "tcp", "ports": dict(zip(names, free_ports, strict=True))}
+    line.file.write_text(yaml.safe_dump(line.config))
+    with socket.create_server(("127.0.0.1", free_ports[0])):
+        done = f2p("run", str(line.file), "--no-console")
+    assert done.returncode != ExitCode.OK
+    assert f"{free_ports[0]} is in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_says_what_a_line_is_made_of(line: LineUnderTest) -> None:
+    line.file.write_text(yaml.safe_dump(line.config))
+    findings = json.loads(f2p("check", str(line.file), "--probe", "--json").stdout)
+    assert [finding["what"] for finding in findings] == ["engine", "recipe", "store", "camera cam1"]
+    assert all(finding["ok"] for finding in findings)
+    assert findings[-1]["detail"] == "48x48, grey"
+
+
+def test_check_finds_every_fault_at_once(line: LineUnderTest) -> None:
+    with_source(path="nowhere")(line.config)
+    with_redis("redis://127.0.0.1:1")(line.config)
+    line.file.write_text(yaml.safe_dump(line.config))
+    done = f2p("check", str(line.file), "--probe", "--json")
+    assert done.returncode == ExitCode.MISSING
+    assert [f["what"] for f in json.loads(done.stdout) if not f["ok"]] == ["store", "camera cam1"]
+
+
+def test_a_source_needs_no_configuration(line: LineUnderTest, toy_bundle: Path) -> None:
+    summary = line.folder / "summary.json"
+    arguments = ["--source", str(line.folder / "parts"), "--engine", str(toy_bundle), "--no-console"]
+    done = f2p("run", *arguments, "--summary", str(summary))
+    assert done.returncode == ExitCode.OK, done.stderr
+    camera = json.loads(summary.read_text())["cameras"]["cam1"]
+    assert camera["captured"] == camera["inspected"] == 90
+
+
+def test_status_of_a_line_that_does_not_run_says_so(line: LineUnderTest) -> None:
+    line.file.write_text(yaml.safe_dump(line.config))
+    done = f2p("status", str(line.file))
+    assert done.returncode == ExitCode.MISSING
+    assert "start its line" in done.stderr
+
+
+def test_status_shows_workers_ledger_and_latencies(line: LineUnderTest) -> None:
+    line.config["cameras"][0]["source"] |= {"fps": 20, "loop": True}
+    line.start("--duration", "60")
+    status = line.await_status(lambda s: s if s["latency_ms"]["total"]["p99"] else None)
+    assert {w["role"]: w["state"] for w in status["workers"]} == dict.fromkeys(
+        ["infer", "ingest", "publish"], "running"
+    )
+    assert [w["device"] for w in status["workers"] if w["role"] == "infer"] == ["cpu"]
+    camera = status["cameras"]["cam1"]
+    assert camera["captured"] == camera["inspected"] + camera["in_flight"] > 0
+    assert status["engine"]["backend"] == "onnxruntime"
+
+
+def test_a_worker_of_no_camera_of_the_line_is_refused(line: LineUnderTest) -> None:
+    line.file.write_text(yaml.safe_dump(line.config))
+    done = f2p("worker", "ingest", str(line.file), "--name", "cam9")
+    assert done.returncode == ExitCode.USAGE
+    assert "it has: cam1" in done.stderr
+
+
+def test_bench_pipeline_states_rate_baseline_and_machine(line: LineUnderTest, toy_bundle: Path) -> None:
+    arguments = ["--cameras", "1", "--size", "320x240", "--engine", str(toy_bundle), "--duration", "4", "--json"]
+    done = f2p("bench", "pipeline", *arguments)
+    assert done.returncode == ExitCode.OK, done.stderr
+    report = json.loads(done.stdout)
+    assert report["throughput_fps"] > 0
+    assert report["baseline"]["frame_bytes"] == 320 * 240 * 3
+    ratio = report["throughput_fps"] / report["baseline"]["memcpy_fps"]
+    assert report["baseline"]["ratio"] == pytest.approx(ratio, abs=0.001)
+    assert report["machine"]["cores"]

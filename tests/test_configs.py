@@ -1,0 +1,48 @@
+"""Every file in configs/ loads with the model it is meant for, and none is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from f2pnet.bundle import open_bundle
+from f2pnet.config import load_line
+from f2pnet.recipe import load_recipe
+from tests.conftest import REPOSITORY
+
+CONFIGS = REPOSITORY / "configs"
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+
+
+def _load_training(path: Path) -> object:
+    from training.recipe import load_recipe as load_training_recipe
+
+    return load_training_recipe(path)
+
+
+LOADERS: dict[str, Callable[[Path], object]] = {
+    "lines": load_line,
+    "recipes": load_recipe,
+    "training": _load_training,
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_configuration_loads(path: Path) -> None:
+    LOADERS[path.relative_to(CONFIGS).parts[0]](path)
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "lines").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_line_names_an_engine_and_a_recipe_that_are_there(path: Path) -> None:
+    line = load_line(path)
+    open_bundle(line.engine.bundle)
+    if line.recipe is not None:
+        load_recipe(line.recipe)
+
+
+def test_the_shipped_engines_are_small_enough() -> None:
+    for bundle in (CONFIGS / "engines").iterdir():
+        size_mb = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file()) / 2**20
+        assert size_mb <= 20, bundle.name
