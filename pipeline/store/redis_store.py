@@ -32,6 +32,7 @@ _CODES: dict[tuple[Verdict, str | None], int] = {
     (Verdict.NOT_INSPECTED, NotInspectedReason.SHUTDOWN): 7,
     (Verdict.NOT_INSPECTED, NotInspectedReason.LINE_RESTARTED): 8,
     (Verdict.NOT_INSPECTED, NotInspectedReason.NO_MEMORY): 9,
+    (Verdict.NOT_INSPECTED, NotInspectedReason.OVERRUN): 10,
     (Verdict.NOT_INSPECTED, None): 15,  # also for a reason that has no number yet
 }
 _MEANINGS = {code: meaning for meaning, code in _CODES.items()}
