@@ -16,5 +16,7 @@ def pixels_of(frame: av.VideoFrame) -> Pixels:
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, without the address, which may hold a password."""
-    return getattr(error, "strerror", None) or type(error).__name__
+    """What went wrong, without the address, which FFmpeg puts into its messages and which may hold a password."""
+    if isinstance(error, av.FFmpegError | OSError):
+        return error.strerror or type(error).__name__
+    return f"{type(error).__name__}: {error}"

@@ -80,7 +80,7 @@ class StreamReader(Source):
             self._mailbox.fail(self._told("ended its stream"))
         except SourceFault as error:
             self._mailbox.fail(self._told(str(error)))
-        except (av.FFmpegError, OSError) as error:
+        except Exception as error:  # whatever ends this thread must not look like a camera that is merely silent
             silent = self._silence_s() >= self._timeout_s
             self._mailbox.fail(self._told(self._silent() if silent else f"is lost: {reason_of(error)}"))
         finally:

@@ -63,6 +63,25 @@ def test_hung_decoder_is_a_fault_in_time_and_does_not_hold_up_closing() -> None:
     assert took_s < 4
 
 
+class BrokenDecoder(StreamReader):
+    """A decoder with a bug."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"http://{address}/", timeout_s=20, start_index=0, options={}, container_format="mpjpeg")
+
+    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
+        raise ZeroDivisionError("no such luck")
+
+
+def test_bug_in_a_decoder_is_told_at_once() -> None:
+    with MjpegServer(PICTURES) as camera, BrokenDecoder(camera.address) as source:
+        started_s = time.monotonic()
+        _, fault = read_until(source, SourceFault)
+
+    assert "ZeroDivisionError: no such luck" in str(fault)
+    assert time.monotonic() - started_s < 5
+
+
 def test_thread_ends_when_the_source_is_closed() -> None:
     with MjpegServer(PICTURES * 20, fps=200) as camera:
         source = open_source(MjpegSource(url=f"http://{camera.address}/"))
