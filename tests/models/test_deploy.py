@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor
+
+from models import AutoNetwork
+from models.prompt_free import SecondPass
+from tests.models.small_networks import small_network
+
+SECOND_PASSES: list[SecondPass | None] = [None, "mask", "points", "boxes"]
+UNWANTED_OPERATORS = {"Loop", "DFT", "ScatterND", "NonZero", "If"}
+
+
+@pytest.fixture
+def pixels() -> Tensor:
+    return torch.randint(0, 256, (3, 128, 128, 3), dtype=torch.uint8)
+
+
+@torch.no_grad()
+def test_outputs_are_probabilities_in_the_promised_order(pixels: Tensor) -> None:
+    auto = AutoNetwork(small_network(num_classes=3))
+
+    outputs = dict(zip(auto.output_names, auto(pixels), strict=True))
+
+    assert {name: tuple(output.shape) for name, output in outputs.items()} == {
+        "mask": (3, 32, 32), "pixel_map": (3, 32, 32), "score": (3,), "class_map": (3, 3, 32, 32),
+    }  # fmt: skip
+    assert all(output.min() >= 0 and output.max() <= 1 for output in outputs.values())
+    torch.testing.assert_close(outputs["class_map"].sum(dim=1), torch.ones(3, 32, 32))
+
+
+def test_a_binary_network_promises_no_class_map() -> None:
+    assert AutoNetwork(small_network()).output_names == ("mask", "pixel_map", "score")
+
+
+@pytest.mark.parametrize("second_pass", SECOND_PASSES[1:])
+@torch.no_grad()
+def test_a_second_pass_changes_the_mask_and_nothing_else(second_pass: SecondPass, pixels: Tensor) -> None:
+    network = small_network()
+
+    once, twice = AutoNetwork(network)(pixels), AutoNetwork(network, second_pass, threshold=0.01)(pixels)
+
+    assert not torch.equal(once[0], twice[0])
+    assert torch.equal(once[1], twice[1])
+    assert torch.equal(once[2], twice[2])
+
+
+@torch.no_grad()
+def test_where_the_map_finds_nothing_the_second_pass_gives_an_empty_mask(pixels: Tensor) -> None:
+    mask, _, _ = AutoNetwork(small_network(), "boxes", threshold=1 - 1e-9)(pixels)
+
+    assert mask.max() < 1e-9
+
+
+@pytest.mark.parametrize("second_pass", SECOND_PASSES)
+@torch.no_grad()
+def test_a_batch_gives_what_its_images_give_one_by_one(second_pass: SecondPass | None, pixels: Tensor) -> None:
+    auto = AutoNetwork(small_network(), second_pass, threshold=0.3)
+
+    together, alone = auto(pixels), [auto(pixels[i : i + 1]) for i in range(3)]
+
+    for index, output in enumerate(together):
+        torch.testing.assert_close(output, torch.cat([one[index] for one in alone]), atol=1e-5, rtol=1e-5)
+
+
+def test_an_unknown_second_pass_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"second_pass is 'loop'.*mask, points, boxes"):
+        AutoNetwork(small_network(), "loop")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("second_pass", SECOND_PASSES)
+def test_the_exported_graph_gives_the_same_for_any_batch(
+    second_pass: SecondPass | None, pixels: Tensor, tmp_path: Path
+) -> None:
+    auto = AutoNetwork(small_network(num_classes=2), second_pass, threshold=0.3).eval()
+    model = exported(auto, pixels, tmp_path / "network.onnx")
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+    for batch in (pixels, pixels[:1]):
+        outputs = session.run(list(auto.output_names), {"image": batch.numpy()})
+
+        with torch.no_grad():
+            expected = auto(batch)
+        for ours, theirs in zip(outputs, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
+
+
+def test_the_exported_graph_holds_standard_operators_only(pixels: Tensor, tmp_path: Path) -> None:
+    import onnx
+
+    graph = onnx.load(exported(AutoNetwork(small_network(), "points").eval(), pixels, tmp_path / "n.onnx")).graph
+
+    assert {node.op_type for node in graph.node}.isdisjoint(UNWANTED_OPERATORS)
+
+
+def exported(auto: AutoNetwork, pixels: Tensor, path: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        torch.onnx.export(
+            auto, (pixels,), path, dynamo=True, input_names=["image"], output_names=list(auto.output_names),
+            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=64)}}, verbose=False,
+        )  # fmt: skip
+    return path
