@@ -22,6 +22,7 @@ from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.redis_endpoint import find_embedded
 from f2pnet.redis_link import RedisLink
 from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import waiting_in
 from pipeline.store.verify import Verification, verify
 
@@ -34,8 +35,9 @@ Show = Callable[[Alert], None]
 
 
 def alerts(
-    what: Annotated[str, typer.Argument(metavar="[verify] LINE.yaml", help="the line; 'verify' checks its streams")],
-    line_file: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    words: Annotated[
+        list[str], typer.Argument(metavar="[verify] LINE.yaml", help="the line; 'verify' checks its streams")
+    ],
     follow: Annotated[bool, typer.Option("--follow", help="go on with new alerts until Ctrl-C")] = False,
     group: Annotated[str | None, typer.Option(help="read as one of this group: durable and acknowledged")] = None,
     consumer: Annotated[str | None, typer.Option(help="name within the group; the host's name if not given")] = None,
@@ -46,22 +48,28 @@ def alerts(
 
     `f2p alerts verify LINE.yaml` proves that its streams have no gap and no double; exit code 1 when they have.
     """
-    if what == "verify":
-        if line_file is None:
-            raise ConfigError("f2p alerts verify: which line? Name its file: f2p alerts verify LINE.yaml")
-        _verify(load_line(line_file), as_json)
-        return
-    if line_file is not None:
-        raise ConfigError(f"f2p alerts: {what!r} is unknown; wanted f2p alerts [verify] LINE.yaml")
-    line = load_line(Path(what))
     show = _show_json if as_json else _show
-    if follow:
-        _follow(line, group, consumer, since, show)
-        return
-    with _store_of(line) as url, subscribe(url, line.line, group, consumer, since or "0") as subscription:
-        for alert in subscription.iter(timeout_s=IDLE_S):
-            show(alert)
-            alert.ack()
+    match words:
+        case ["verify", line_file]:
+            _verify(load_line(Path(line_file)), as_json)
+        case [line_file] if line_file != "verify":
+            line = load_line(Path(line_file))
+            if follow:
+                _follow(line, group, consumer, since, show)
+            else:
+                _list(line, group, consumer, since or "0", show)
+        case _:
+            raise ConfigError(f"found 'f2p alerts {' '.join(words)}', wanted 'f2p alerts [verify] LINE.yaml'")
+
+
+def _list(line: LineConfig, group: str | None, consumer: str | None, since: str, show: Show) -> None:
+    """Show what is there, and end."""
+    with _store_of(line) as url:
+        RedisStore(url, line.line).ping()  # a subscription would wait for a store that is away
+        with subscribe(url, line.line, group, consumer, since) as subscription:
+            for alert in subscription.iter(timeout_s=IDLE_S):
+                show(alert)
+                alert.ack()
 
 
 def _follow(line: LineConfig, group: str | None, consumer: str | None, since: str | None, show: Show) -> None:

@@ -16,7 +16,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from f2pnet.config import load_line
-from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.errors import ConfigError, MissingResource, StoreAway
 from f2pnet.result import Defect, InspectionResult, Verdict
 from pipeline.store.alerts_cli import alerts
 from pipeline.store.embedded_redis import EmbeddedRedis
@@ -165,6 +165,13 @@ def test_verify_tells_doubles_as_json(line_file: Path, embedded: EmbeddedRedis) 
     report = json.loads(result.output)
     assert report["holds"] is False
     assert report["runs"][0]["doubled"] == ["cam1/r/000000"]
+
+
+def test_a_store_that_is_away_is_an_error_and_not_an_empty_list(line_file: Path) -> None:
+    line_file.write_text(LINE.replace("embedded", "redis://127.0.0.1:1"))
+
+    with pytest.raises(StoreAway, match="does not serve"):
+        run(line_file)
 
 
 @pytest.mark.parametrize("words", [["verify"], ["verfy", "line.yaml"]])
