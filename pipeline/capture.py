@@ -101,16 +101,14 @@ class Capture:
         self._state.wakeup.set()
 
     def _read_until_fault(self) -> None:
-        live = True
         try:
             with open_source(self._camera.source, start_index=self._state.ring.cursor) as source:
-                live = source.live
                 while not self._stopping.is_set():
                     self._read(source)
         except SourceEnded:
             self.ended = True
         except (SourceFault, MissingResource) as fault:
-            if live:
+            if self._camera.source.live:
                 self._wait_for_camera(str(fault))
             else:  # a damaged file does not mend itself
                 self._report("source", str(fault))
