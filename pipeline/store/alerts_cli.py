@@ -27,6 +27,7 @@ from pipeline.store.spool import waiting_in
 from pipeline.store.verify import Verification, verify
 
 READ_TIMEOUT_S = 10.0  # a person waits; a page of a thousand results may take a while on a busy server
+RUN_SHOWN = 13  # letters: a run id begins with its time in milliseconds
 IDLE_S = 1.0  # without --follow: an answering server sends what it has at once
 LOOK_AGAIN_S = 2.0  # how soon a follower notices that the line's embedded Redis was started anew
 
@@ -114,10 +115,11 @@ def _verify(line: LineConfig, as_json: bool) -> None:
 
 def _print_report(report: Verification) -> None:
     console = Console()
-    table = Table("camera", "run", "verdicts", "in spool", "dropped", "in flight", "unexplained", "doubled")
+    table = Table("camera", "run", "verdicts", "spool", "dropped", "in flight", "missing", "double")
     for run in report.runs:
         counts = (run.verdicts, run.in_spool, run.dropped, run.in_flight, run.unexplained, len(run.doubled))
-        table.add_row(run.camera_id, run.run_id, *map(str, counts), style=None if run.holds else "red")
+        began = run.run_id[:RUN_SHOWN]
+        table.add_row(run.camera_id, began, *map(str, counts), style=None if run.holds else "red")
     console.print(table)
     for run in report.runs:
         if run.unexplained and run.missing_seqs:

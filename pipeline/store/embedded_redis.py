@@ -27,7 +27,7 @@ from pipeline.store.tethered import tethered
 
 START_LIMIT_S = 20.0  # loading a large append-only file takes seconds
 STOP_LIMIT_S = 5.0
-LOCK_LIMIT_S = 3.0  # a server whose line was just killed needs a moment to go
+LOCK_LIMIT_S = 5.0  # a server whose line was just killed needs a moment to go
 PORT_TRIES = 5
 LOG_FILE = "server.log"
 
