@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import struct
-import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ import structlog
 
 from f2pnet.errors import SpoolError
 from pipeline.store.records import Record
+from pipeline.store.spool_cursor import read_cursor, write_cursor
 from pipeline.store.spool_format import Extent, decode, encode, extents
 
 _log = structlog.get_logger(__name__)
@@ -30,7 +29,6 @@ _log = structlog.get_logger(__name__)
 SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENTS_AT_LEAST = 8  # of a small spool, so that space comes free while it is replayed
 DAMAGES_KEPT = 64
-_CURSOR = struct.Struct("<QQI")  # segment, offset, CRC-32 of both
 
 
 class SpoolFull(SpoolError):
@@ -80,10 +78,10 @@ class Spool:
         self._damages: deque[Damage] = deque(maxlen=DAMAGES_KEPT)
         self._reading: _Reading | None = None
         self._tail = -1  # descriptor of the segment that grows; -1: the next append begins a new one
-        with self._disk("open"):
+        with _disk(folder, "open"):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
-            self._cursor = _read_cursor(folder)
+            self._cursor = read_cursor(folder)
             self._recover()
 
     def __len__(self) -> int:
@@ -107,7 +105,7 @@ class Spool:
                 f"spool {self.folder} holds {self.bytes_used} bytes and {length} more would pass its bound of "
                 f"{self.max_bytes}: bring the store back, or raise publish.spool.max_mb"
             )
-        with self._disk("append to"):
+        with _disk(self.folder, "append to"):
             segment = self._growing_segment()
             self._write(segment, b"".join(encoded))
         start = segment.size
@@ -121,7 +119,7 @@ class Spool:
     def peek(self, limit: int) -> list[Record]:
         """The oldest records, at most `limit`; they stay until `commit`. Fewer at the end of a file."""
         while self._segments:
-            with self._disk("read"):
+            with _disk(self.folder, "read"):
                 records = self._peek_oldest_segment(limit)
             if records or not self._drop_if_done():
                 return records
@@ -139,9 +137,9 @@ class Spool:
         while reading.entries and reading.entries[0].end <= end:
             reading.entries.popleft()
         reading.segment.pending = len(reading.entries)
-        with self._disk("move the cursor of"):
+        with _disk(self.folder, "move the cursor of"):
             if not self._drop_if_done():
-                self._write_cursor(reading.segment.number, end)
+                self._move_cursor(reading.segment.number, end)
 
     def take_damages(self) -> list[Damage]:
         """Damages found since the last call (the latest 64): each is worth an alert."""
@@ -202,7 +200,7 @@ class Spool:
             return False
         if len(self._segments) == 1:
             self._close_tail()
-        self._write_cursor(segment.number + 1, 0)
+        self._move_cursor(segment.number + 1, 0)
         segment.path.unlink(missing_ok=True)
         self._segments.popleft()
         self._reading = None
@@ -237,13 +235,8 @@ class Spool:
             os.close(self._tail)
             self._tail = -1
 
-    def _write_cursor(self, segment: int, offset: int) -> None:
-        temporary = self.folder / "cursor.new"
-        with temporary.open("wb") as file:
-            file.write(_CURSOR.pack(segment, offset, zlib.crc32(_CURSOR.pack(segment, offset, 0))))
-            file.flush()
-            os.fdatasync(file.fileno())
-        temporary.replace(self.folder / "cursor")
+    def _move_cursor(self, segment: int, offset: int) -> None:
+        write_cursor(self.folder, segment, offset)
         self._cursor = (segment, offset)
 
     def _report(self, segment: _Segment, extent: Extent) -> None:
@@ -253,41 +246,33 @@ class Spool:
         log("spool damaged", file=str(damage.file), offset=damage.offset, bytes=damage.length, unfinished=unfinished)
         self._damages.append(damage)
 
-    @contextlib.contextmanager
-    def _disk(self, verb: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise SpoolError(
-                f"cannot {verb} spool {self.folder}: {error.strerror or error}; check the disk's space and rights"
-            ) from error
+
+@contextlib.contextmanager
+def _disk(folder: Path, verb: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SpoolError(
+            f"cannot {verb} spool {folder}: {error.strerror or error}; check the disk's space and rights"
+        ) from error
 
 
 def waiting_in(folder: Path) -> Iterator[Record]:
-    """Every record that waits in the spool at `folder`, oldest first. Only reads, so a worker may be using it."""
-    number, offset = _read_cursor(folder)
-    for path in sorted(folder.glob("*.spool")):
-        if int(path.stem) < number:
-            continue
-        with contextlib.suppress(FileNotFoundError):  # replayed and deleted meanwhile
-            data = path.read_bytes()
-            found = (_decoded(data, extent) for extent in extents(data, offset if int(path.stem) == number else 0))
-            yield from (record for record in found if record is not None)
+    """Every record that waits in the spool at `folder`, oldest first. Only reads, so a worker may be using it.
 
-
-def _read_cursor(folder: Path) -> tuple[int, int]:
-    """Segment and offset of the oldest record that was not replayed."""
-    path = folder / "cursor"
-    try:
-        segment, offset, crc = _CURSOR.unpack(path.read_bytes())
-    except FileNotFoundError:
-        return 0, 0
-    except struct.error:
-        segment, offset, crc = 0, 0, -1
-    if crc != zlib.crc32(_CURSOR.pack(segment, offset, 0)):
-        _log.warning("spool cursor unreadable: replaying from the oldest record", file=str(path))
-        return 0, 0
-    return int(segment), int(offset)
+    Raises SpoolError when the folder cannot be read.
+    """
+    with _disk(folder, "read"):
+        number, offset = read_cursor(folder)
+        paths = sorted(path for path in folder.glob("*.spool") if int(path.stem) >= number)
+    for path in paths:
+        with _disk(folder, "read"):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:  # replayed and deleted meanwhile
+                continue
+        found = (_decoded(data, extent) for extent in extents(data, offset if int(path.stem) == number else 0))
+        yield from (record for record in found if record is not None)
 
 
 def _content(segment: _Segment, upto: int | None = None, start: int = 0) -> bytes:
