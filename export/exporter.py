@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,9 @@ from models.checkpoint import CheckpointError, load_checkpoint
 from models.f2pnet import F2PNet
 
 MODEL_FILE = "model.onnx"
+GraphBuilder = Callable[[F2PNet, Path], dict[str, tuple[int, ...]]]
+"""Writes the model file; returns the outputs' shapes without the batch, by name."""
+
 BUILDERS = ("torch", "onnx", "onnxslim", "onnxruntime")
 
 
@@ -31,12 +34,14 @@ def export_bundle(
     max_batch: int = 16,
     scores: Sequence[MetricSheet] = (),
     limits: Limits = FP32_LIMITS,
+    build: GraphBuilder = onnx_from_network,
 ) -> Bundle:
     """Write the engine of `checkpoint` to `out_dir` (whose name it takes) as ONNX in float32.
 
     `verify` names the data set folders on whose test images the engine must agree with the checkpoint; the worst of
-    them decides and stands in the manifest. `scores` are further figures for the manifest. Raises ParityError where
-    it does not agree (nothing is written then), MissingResource or ConfigError where something given is not usable.
+    them decides and stands in the manifest. `scores` are further figures for the manifest; `build` writes the graph.
+    Raises ParityError where it does not agree (nothing is written then), MissingResource or ConfigError where something
+    given is not usable.
     """
     network, facts = _read_checkpoint(checkpoint)
     images = {folder.name: read_images(folder) for folder in verify}
@@ -44,7 +49,7 @@ def export_bundle(
         raise ConfigError("an engine is proven on real images: name at least one data set with --verify")
     with tempfile.TemporaryDirectory(prefix="f2p-export-") as scratch:
         model = Path(scratch, MODEL_FILE)
-        shapes = onnx_from_network(network, model)
+        shapes = build(network, model)
         manifest = _manifest(out_dir.name, checkpoint, network, facts, shapes, model, max_batch, scores)
         trial = write_bundle(Path(scratch, "trial"), manifest, {MODEL_FILE: model})
         reference = TorchBackend(network, manifest.outputs, max_batch)

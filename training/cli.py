@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
@@ -44,6 +45,8 @@ def train(
         folders = [find_dataset(name, data_dir) for name in dataset]
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
     data = load_data(recipe)
     folder = exp_dir / experiment_name(recipe)
     console = Console(stderr=True)

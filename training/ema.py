@@ -19,8 +19,10 @@ class AveragedWeights:
     def follow(self, source: nn.Module, step: int) -> None:
         """Take in the weights after `step`. Early on the average is short, so that the start weights fade quickly."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for kept, new in zip(self.network.state_dict().values(), source.state_dict().values(), strict=True):
-            if kept.dtype.is_floating_point:
-                kept.lerp_(new, 1 - decay)
-            else:
+        pairs = list(zip(self.network.state_dict().values(), source.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+        # One call for all of them: a small network is slowed down by the number of calls, not by their work.
+        torch._foreach_lerp_([kept for kept, _ in floats], [new for _, new in floats], 1 - decay)
+        for kept, new in pairs:
+            if not kept.dtype.is_floating_point:
                 kept.copy_(new)

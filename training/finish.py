@@ -17,8 +17,8 @@ from training.thresholds import choose_thresholds
 def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
     """Choose thresholds on the validation images at source size; returns the checkpoint's facts, now with them.
 
-    The facts gain `defect_output`, `thresholds` and `metrics` (one score sheet for each validation set); the same
-    facts go into `metrics.json` beside the checkpoint.
+    The facts gain `defect_output`, `thresholds`, `notes` and `metrics` (a score sheet of each validation set); the
+    same facts go into `metrics.json` beside the checkpoint.
     """
     network, facts = load_checkpoint(checkpoint)
     model = as_model(network, choice_of({}))
@@ -27,6 +27,7 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
     facts |= {
         "defect_output": choice.defect_output,
         "thresholds": choice.thresholds.model_dump(),
+        "notes": recipe.notes,
         "metrics": [
             {
                 "dataset": name,

@@ -88,7 +88,7 @@ def new_run(recipe: TrainingRecipe) -> RunState:
     network = build_network(network_config(recipe.sam_type, recipe.image_size))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     return RunState(network, optimizer, AveragedWeights(network, recipe.ema_decay))
 
 

@@ -64,11 +64,13 @@ class TrainingRecipe(StrictModel):
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, which are the ones kept")
     prompted_share: float = Field(0.25, ge=0, le=1, description="share of the steps with a second, prompted pass")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: products in bfloat16, weights in float32")
+    threads: int | None = Field(None, ge=1, description="CPU threads; null: torch's choice. Another number, other sums")
     losses: LossWeights = LossWeights()
     augmentation: Augmentation = Augmentation()
 
     evaluate_every: int = Field(250, ge=1, description="steps between validations; each may make a new best.pth")
     log_every: int = Field(10, ge=1)
+    notes: str | None = Field(None, description="licences of the data and whatever else users of the engine must know")
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:

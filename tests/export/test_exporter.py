@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.exporter import export_bundle
+from export.parity import Limits, ParityError
+from f2pnet.backends import open_backend
+from f2pnet.bundle import open_bundle, sha256_of
+from f2pnet.errors import BackendError, ConfigError, MissingResource
+from f2pnet.inspector import Inspector
+from models.checkpoint import save_checkpoint
+from models.configuration import network_config
+from models.f2pnet import build_network
+from tests.export.conftest import Exported
+
+# The graph is made once, in a fixture; on a busy machine the exporter takes its time.
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_the_manifest_tells_what_the_checkpoint_knew(exported: Exported) -> None:
+    manifest = open_bundle(exported.bundle.folder).manifest
+    assert manifest.name == "small"
+    assert manifest.network.parameters == sum(p.numel() for p in exported.network.parameters())
+    assert manifest.checkpoint_sha256 == sha256_of(exported.checkpoint)
+    assert manifest.thresholds.model_dump() == {"pixel": 0.45, "score": 0.1, "min_area_px": 5}
+    assert manifest.defect_output == "pixel_map"
+    assert manifest.training.notes == "Made for a test."
+
+
+def test_the_engine_answers_as_the_network_does_at_every_batch_size(exported: Exported) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (4, 64, 64, 3), np.uint8)
+    with torch.inference_mode():
+        wanted = exported.network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
+    with open_backend("onnxruntime", exported.bundle, threads=1) as engine:
+        for batch in (1, 3, 4):
+            found = engine.run(pixels[:batch])
+            assert np.allclose(found["mask"], wanted.mask_logits[:batch, 0].sigmoid(), atol=1e-4)
+            assert np.allclose(found["pixel_map"], wanted.pixel_logits[:batch, 0].sigmoid(), atol=1e-4)
+            assert np.allclose(found["score"], wanted.image_logits[:batch].sigmoid(), atol=1e-4)
+
+
+def test_the_graph_is_one_checked_file_with_a_free_batch(exported: Exported) -> None:
+    model = onnx.load(str(exported.bundle.path(exported.bundle.manifest.artifacts[0])))
+    onnx.checker.check_model(model, full_check=True)
+    (image,) = model.graph.input
+    assert image.name == "image"
+    assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert image.type.tensor_type.shape.dim[0].dim_param
+    assert next(opset.version for opset in model.opset_import if not opset.domain) >= 18
+
+
+def test_parity_is_measured_on_the_pictures_and_stands_in_manifest_and_readme(exported: Exported) -> None:
+    parity = exported.bundle.manifest.artifacts[0].parity
+    assert parity is not None
+    assert (parity.dataset, parity.images) == ("pictures", 6)
+    assert parity.max_abs_diff < 1e-4
+    assert parity.verdict_agreement == 1.0
+    readme = (exported.bundle.folder / "README.md").read_text()
+    assert "Made for a test." in readme
+    assert "| pictures | 6 |" in readme
+
+
+def test_the_inspector_opens_what_was_exported(exported: Exported) -> None:
+    with Inspector.open(exported.bundle.folder, threads=1) as inspector:
+        assert inspector.inspect(np.zeros((100, 80), np.uint8)).engine == exported.bundle.engine_id
+
+
+def test_an_engine_that_disagrees_leaves_nothing_behind(exported: Exported, tmp_path: Path) -> None:
+    impossible = Limits(max_abs_diff=-1.0, mask_iou_mean=1.1, mask_iou_min=0.0, verdict_agreement=0.0)
+    with pytest.raises(ParityError, match=r"mask_iou_mean is 1\.0000, wanted at least 1\.1; max_abs_diff"):
+        export_bundle(
+            exported.checkpoint,
+            tmp_path / "engine",
+            verify=[exported.pictures],
+            limits=impossible,
+            build=exported.build,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_with_a_nan_are_refused(exported: Exported, tmp_path: Path) -> None:
+    network = build_network(network_config("nano", 64)).eval()
+    with torch.no_grad():
+        for parameter in network.decoder.parameters():
+            parameter.fill_(math.nan)
+    save_checkpoint(tmp_path / "nan.pth", network, {})
+    with pytest.raises(BackendError, match="wanted probabilities"):
+        export_bundle(tmp_path / "nan.pth", tmp_path / "engine", verify=[exported.pictures], build=exported.build)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_an_engine_needs_pictures_to_be_proven_on(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--verify"):
+        export_bundle(exported.checkpoint, tmp_path / "engine", verify=[])
+    with pytest.raises(MissingResource, match=r"test\.json"):
+        export_bundle(exported.checkpoint, tmp_path / "engine", verify=[tmp_path])
+
+
+def test_a_missing_or_foreign_checkpoint_is_told_as_such(exported: Exported, tmp_path: Path) -> None:
+    (tmp_path / "foreign.pth").write_bytes(b"nonsense")
+    with pytest.raises(MissingResource, match=r"no checkpoint"):
+        export_bundle(tmp_path / "none.pth", tmp_path / "engine", verify=[exported.pictures])
+    with pytest.raises(ConfigError, match=r"foreign\.pth"):
+        export_bundle(tmp_path / "foreign.pth", tmp_path / "engine", verify=[exported.pictures])
