@@ -13,7 +13,7 @@ from pydantic import SecretStr
 import f2pnet
 from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
-from f2pnet.config.sources import FolderSource, SourceConfig, VideoSource, source_from_uri
+from f2pnet.config.sources import SourceConfig, source_from_uri
 from f2pnet.errors import MissingResource
 
 SHIPPED_CONFIGS = Path(f2pnet.__file__).resolve().parents[1] / "configs"
@@ -42,8 +42,7 @@ def line_of_sources(uris: Sequence[str], engine: Path | None, folder: Path) -> L
 
 def _camera(name: str, source: SourceConfig) -> CameraConfig:
     """Files wait for the line; cameras do not."""
-    files = isinstance(source, FolderSource | VideoSource)
-    return CameraConfig(id=name, source=source, on_overload="block" if files else "drop_oldest")
+    return CameraConfig(id=name, source=source, on_overload="drop_oldest" if source.live else "block")
 
 
 def write_line(line: LineConfig, folder: Path) -> Path:

@@ -71,7 +71,7 @@ class Capture:
         self.error: Exception | None = None
         self.camera_away = False
         self.reconnects = 0
-        self.last_activity_ns = time.monotonic_ns()
+        self._silent_from_ns = time.monotonic_ns()
         self._camera = camera
         self._state = state
         self._stopping = threading.Event()
@@ -79,7 +79,13 @@ class Capture:
         self._overload_told_ns = -OVERLOAD_INTERVAL_NS
         self._thread = threading.Thread(target=self._run, name=f"capture-{camera.id}", daemon=True)
 
+    @property
+    def silent_s(self) -> float:
+        """For how long the source has kept the thread without an answer, in s."""
+        return 0.0 if self.ended else (time.monotonic_ns() - self._silent_from_ns) / 1e9
+
     def start(self) -> None:
+        self._silent_from_ns = time.monotonic_ns()
         self._thread.start()
 
     def stop(self) -> None:
@@ -119,11 +125,13 @@ class Capture:
             self.camera_away = True
             self._report("camera", fault)
         self.reconnects += 1
-        self._stopping.wait(self._backoff.next_delay())
+        delay_s = self._backoff.next_delay()
+        self._silent_from_ns = time.monotonic_ns() + int(delay_s * 1e9)
+        self._stopping.wait(delay_s)
 
     def _read(self, source: Source) -> None:
         """One turn: room, then a frame."""
-        self.last_activity_ns = time.monotonic_ns()
+        self._silent_from_ns = time.monotonic_ns()
         if self._camera.on_overload == "block" and not self._wait_for_room():
             return
         item = source.read(READ_TIMEOUT_S)

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import structlog
 
 from f2pnet.config import LineConfig
-from f2pnet.errors import BackendError
+from f2pnet.errors import F2pError
 from f2pnet.inspector import Inspector
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.batching import Batcher
@@ -139,7 +139,7 @@ class InferWorker(Worker):
     def heartbeat(self) -> Heartbeat:
         facts, bundle = self._inspector.facts, self._inspector.bundle
         engine = {"name": bundle.manifest.name, "sha256": bundle.sha256, "backend": facts.name, "device": facts.device}
-        return msgspec.structs.replace(super().heartbeat(), device=facts.device, engine=engine)
+        return msgspec.structs.replace(super().heartbeat(), device=facts.device, engine=engine, step_ms=self._batch_ms)
 
     def _connect(self, camera_id: str) -> _Camera:
         address = self._run_dir.camera_address(camera_id)
@@ -181,13 +181,13 @@ class InferWorker(Worker):
             return
         try:
             results = self._inspector.inspect_batch([image for _, image in images])
-        except BackendError as error:
+        except F2pError as error:
             self._judge_singly(images, error)
             return
         self._batch_ms = 0.9 * self._batch_ms + 0.1 * (time.monotonic_ns() - started_ns) / 1e6
         self._send([(work, image, result) for (work, image), result in zip(images, results, strict=True)], started_ns)
 
-    def _judge_singly(self, images: list[tuple[_Work, Image]], error: BackendError) -> None:
+    def _judge_singly(self, images: list[tuple[_Work, Image]], error: F2pError) -> None:
         """A batch failed: find the frames that the engine can't take, so that the others get their verdict."""
         if len(images) > 1:
             for work, _ in images:

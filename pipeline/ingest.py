@@ -16,10 +16,11 @@ from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.capture import CameraState, Capture
 from pipeline.leases import LeaseBook
-from pipeline.ledger import NotInspectedReason
+from pipeline.ledger import NotInspectedReason, reason_named
 from pipeline.messages import Acks, Bye, Fault, Heartbeat, Judged, Lease, LedgerReport, Message, Ready, Verdicts
 from pipeline.ring import FrameRing, HeldFrame, RingGeometry
 from pipeline.rundir import RunDir, new_run_id
+from pipeline.sources.base import SourceFault
 from pipeline.transport import Hub, Link, Poller
 from pipeline.worker import Role, Worker
 
@@ -67,6 +68,8 @@ class IngestWorker(Worker):
 
     def step(self) -> bool:
         self._turn()
+        if self._capture.silent_s > self._source_patience_s():
+            raise SourceFault(f"camera {self._camera.id}: its source hangs for {self._capture.silent_s:.0f} s")
         if self._capture.camera_away:
             self.state, self.detail = "waiting", "camera away"
         elif self.state == "waiting":
@@ -129,7 +132,7 @@ class IngestWorker(Worker):
     def _hear(self, message: Message) -> None:
         match message:
             case Ready():
-                self._state.book.worker_ready(message, time.monotonic_ns())
+                self._state.book.worker_ready(message)
             case Bye():
                 with self._state.lock:
                     self._state.book.worker_gone(message.incarnation)
@@ -149,7 +152,7 @@ class IngestWorker(Worker):
                 if settled is None:
                     continue  # acknowledged before
                 frame, decided = settled
-                self._state.ring.settled(frame, verdict, NotInspectedReason(reason) if reason else decided)
+                self._state.ring.settled(frame, verdict, reason_named(reason) if reason else decided)
                 self.progress += 1
             self._state.slot_freed.notify_all()
 
@@ -255,6 +258,11 @@ class IngestWorker(Worker):
             LedgerReport(camera_id=self._camera.id, run_id=ring.run_id, version=version, ledger=ledger)
         ):
             self._reported_version = version
+
+    def _source_patience_s(self) -> float:
+        """A source keeps its own time limits; one that does not takes this process with it, and is opened anew."""
+        own_limit_s: float = getattr(self._camera.source, "timeout_s", 0.0)
+        return max(self._line.timeouts.stall_s, 2 * own_limit_s)
 
     def _is_through(self) -> bool:
         return self._capture.ended and not len(self._state.book) and not self._abandoned

@@ -16,7 +16,6 @@ from pipeline.messages import Ready
 from pipeline.ring import HeldFrame
 
 MAX_ATTEMPTS = 3
-WORKER_SILENCE_NS = 5_000_000_000  # a worker that is silent this long, beyond its engine's time, gets no new frames
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as this many runs of the worker's engine
 
 
@@ -34,7 +33,7 @@ class _Entry:
 @dataclass
 class _Worker:
     ready: Ready
-    heard_ns: int
+    late: bool = False  # a lease of it ran out, and it was not heard of since
     leased: int = 0  # number of the last lease given to this incarnation
     in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
 
@@ -73,15 +72,15 @@ class LeaseBook:
         """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
         return next((e.frame for e in self._entries.values() if e.holder is None and not e.decided), None)
 
-    def worker_ready(self, ready: Ready, now_ns: int) -> None:
+    def worker_ready(self, ready: Ready) -> None:
         """A worker says what it has room for. An older incarnation of it is dead, and its leases void."""
         known = self._workers.get(ready.incarnation)
         if known is None:
             for incarnation in [i for i, w in self._workers.items() if w.ready.worker == ready.worker]:
                 self.worker_gone(incarnation)
-            self._workers[ready.incarnation] = _Worker(ready, now_ns)
+            self._workers[ready.incarnation] = _Worker(ready)
         else:
-            known.ready, known.heard_ns = ready, now_ns
+            known.ready, known.late = ready, False
             if ready.epoch == self.epoch:
                 known.in_transit = {number for number in known.in_transit if number > ready.received}
 
@@ -97,7 +96,7 @@ class LeaseBook:
         for entry in list(self._entries.values()):
             if entry.holder is not None or entry.decided or entry.attempts >= MAX_ATTEMPTS:
                 continue
-            worker = self._next_worker(now_ns)
+            worker = self._next_worker()
             if worker is None:
                 return
             entry.holder, entry.attempts = worker.ready.incarnation, entry.attempts + 1
@@ -108,12 +107,12 @@ class LeaseBook:
             yield worker.ready, worker.leased, entry.frame
 
     def take_back(self, now_ns: int) -> int:
-        """Void leases that took too long; returns how many. Their frames wait again."""
+        """Void leases that took too long; returns how many. Their frames wait again, for workers that are heard of."""
         late = [e for e in self._entries.values() if e.holder is not None and not e.decided and now_ns >= e.due_ns]
         for entry in late:
-            if worker := self._workers.pop(entry.holder or "", None):
+            if worker := self._workers.get(entry.holder or ""):
                 worker.in_transit.discard(entry.number)  # it may never have arrived, and must not block room for ever
-                self._workers[worker.ready.incarnation] = worker  # to the end: let another one try
+                worker.late = True
             entry.holder = None
         return len(late)
 
@@ -147,10 +146,9 @@ class LeaseBook:
     def _lease_of(self, worker: _Worker) -> int:
         return max(self._lease_ns, int(ENGINE_TIMES_PER_LEASE * worker.ready.batch_ms * 1e6))
 
-    def _next_worker(self, now_ns: int) -> _Worker | None:
+    def _next_worker(self) -> _Worker | None:
         for incarnation, worker in self._workers.items():
-            silent_ns = now_ns - worker.heard_ns
-            if worker.room > 0 and silent_ns < WORKER_SILENCE_NS + self._lease_of(worker):
+            if worker.room > 0 and not worker.late:
                 self._workers[incarnation] = self._workers.pop(incarnation)  # to the end: the others come first now
                 return worker
         return None

@@ -23,10 +23,19 @@ class NotInspectedReason(StrEnum):
     UNREADABLE = "unreadable"  # the source had a picture that could not be decoded
     OVERRUN = "overrun"  # it came, and the worker did not read it in time
     FRAME_TOO_LARGE = "frame_too_large"  # larger than the ring's slots
+    ROI_OUTSIDE_FRAME = "roi_outside_frame"  # the recipe's region of interest misses a frame of this size
     ENGINE_FAULT = "engine_fault"  # the engine failed on it, or its workers died, as often as it was tried
     SHUTDOWN = "shutdown"  # the line stopped before its turn came
     LINE_RESTARTED = "line_restarted"  # held by a line that ended without draining
     NO_MEMORY = "no_memory"  # shared memory was exhausted
+
+
+def reason_named(name: str) -> NotInspectedReason:
+    """The reason of that name; one that has no counter of its own counts as the engine's fault."""
+    try:
+        return NotInspectedReason(name)
+    except ValueError:
+        return NotInspectedReason.ENGINE_FAULT
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):

@@ -127,6 +127,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     device: str | None = None
     restarts: int = 0
     detail: str | None = None
+    step_ms: float = 0.0  # how long it may be silent while it works: one run of its engine
     counters: dict[str, int] = msgspec.field(default_factory=dict)
     latency: dict[str, LatencyCounts] = msgspec.field(default_factory=dict)
     engine: dict[str, str] = msgspec.field(default_factory=dict)

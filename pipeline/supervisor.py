@@ -30,7 +30,8 @@ LONGEST_RESTART_S = 10.0
 STABLE_S = 30.0  # a worker that lived this long starts with a short restart delay again
 CRASH_LOOP_DEATHS = 8  # so many deaths within ...
 CRASH_LOOP_S = 60.0  # ... this time, and the line gives up instead of spinning
-START_S = 60.0  # until the first sign of life; a large engine takes its time to load
+START_S = 180.0  # until a worker runs; a large engine takes its time to load and to warm up
+STEPS_OF_PATIENCE = 5  # a worker may be silent at least as long as so many of its steps take
 HOPELESS = (ExitCode.USAGE, ExitCode.MISSING)  # starting again would end the same way
 _log = structlog.get_logger(__name__)
 
@@ -107,7 +108,7 @@ class Supervisor:
                     self._spawn(worker)
             elif not worker.running:
                 self._bury(worker)
-            elif now_s - (worker.heard_s or worker.started_s) > (self._stall_s if worker.heard_s else START_S):
+            elif now_s - (worker.heard_s or worker.started_s) > self._patience_s(worker):
                 _log.error("worker makes no progress", worker=worker.spec.name, pid=self._pid(worker))
                 self._kill(worker)
 
@@ -137,6 +138,12 @@ class Supervisor:
         for worker in self.workers:
             self._kill(worker)
         self._listener.close()
+
+    def _patience_s(self, worker: KeptWorker) -> float:
+        """How long a worker may be silent. One that starts may have to load a large engine."""
+        if worker.heartbeat is None or worker.heartbeat.state == "starting":
+            return START_S
+        return max(self._stall_s, STEPS_OF_PATIENCE * worker.heartbeat.step_ms / 1e3)
 
     def _listen(self) -> None:
         by_name = {worker.spec.name: worker for worker in self.workers}

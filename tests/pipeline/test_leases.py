@@ -45,58 +45,58 @@ def leased(book: LeaseBook, now_ns: int = 0) -> list[tuple[str, int]]:
 
 def test_frames_go_out_in_order_to_a_worker_with_room() -> None:
     b = book()
-    b.worker_ready(ready(capacity=3), 0)
+    b.worker_ready(ready(capacity=3))
     assert leased(b) == [("a", 0), ("a", 1), ("a", 2)]
     assert leased(b) == []
 
 
 def test_room_comes_back_with_what_the_worker_says_it_holds() -> None:
     b = book()
-    b.worker_ready(ready(capacity=2), 0)
+    b.worker_ready(ready(capacity=2))
     leased(b)
-    b.worker_ready(ready(capacity=2, received=2, held=2), 0)
+    b.worker_ready(ready(capacity=2, received=2, held=2))
     assert leased(b) == []
-    b.worker_ready(ready(capacity=2, received=2, held=1), 0)
+    b.worker_ready(ready(capacity=2, received=2, held=1))
     assert leased(b) == [("a", 2)]
 
 
 def test_a_message_sent_before_the_last_leases_arrived_gives_no_room_twice() -> None:
     b = book()
-    b.worker_ready(ready(capacity=2), 0)
+    b.worker_ready(ready(capacity=2))
     leased(b)
-    b.worker_ready(ready(capacity=2, received=0, held=0), 0)  # crossed the leases on its way
+    b.worker_ready(ready(capacity=2, received=0, held=0))  # crossed the leases on its way
     assert leased(b) == []
 
 
 def test_workers_take_turns() -> None:
     b = book()
-    b.worker_ready(ready("infer-0", "a"), 0)
-    b.worker_ready(ready("infer-1", "b"), 0)
+    b.worker_ready(ready("infer-0", "a"))
+    b.worker_ready(ready("infer-1", "b"))
     assert leased(b) == [("a", 0), ("b", 1), ("a", 2), ("b", 3)]
 
 
 def test_a_dead_worker_s_frames_go_to_another_one_first_in_line() -> None:
     b = book()
-    b.worker_ready(ready("infer-0", "a"), 0)
+    b.worker_ready(ready("infer-0", "a"))
     leased(b)
     b.worker_gone("a")
-    b.worker_ready(ready("infer-1", "b", capacity=4), 0)
+    b.worker_ready(ready("infer-1", "b", capacity=4))
     assert leased(b) == [("b", 0), ("b", 1), ("b", 2), ("b", 3)]
 
 
 def test_a_new_incarnation_of_a_worker_voids_the_old_one_s_leases_at_once() -> None:
     b = book(frames=2)
-    b.worker_ready(ready("infer-0", "a"), 0)
+    b.worker_ready(ready("infer-0", "a"))
     leased(b)
-    b.worker_ready(ready("infer-0", "a2"), 1)
+    b.worker_ready(ready("infer-0", "a2"))
     assert leased(b, 1) == [("a2", 0), ("a2", 1)]
 
 
 def test_a_lease_that_takes_too_long_goes_to_another_worker() -> None:
     b = book(frames=1)
-    b.worker_ready(ready("infer-0", "a"), 0)
+    b.worker_ready(ready("infer-0", "a"))
     leased(b)
-    b.worker_ready(ready("infer-1", "b"), 0)
+    b.worker_ready(ready("infer-1", "b"))
     assert b.take_back(LEASE_MS * MS - 1) == 0
     assert b.take_back(LEASE_MS * MS) == 1
     assert leased(b, LEASE_MS * MS) == [("b", 0)]
@@ -104,11 +104,21 @@ def test_a_lease_that_takes_too_long_goes_to_another_worker() -> None:
 
 def test_a_lease_that_never_arrived_does_not_block_room_for_ever() -> None:
     b = book(frames=3)
-    b.worker_ready(ready(capacity=1), 0)
+    b.worker_ready(ready(capacity=1))
     assert leased(b) == [("a", 0)]
     b.take_back(LEASE_MS * MS)
-    b.worker_ready(ready(capacity=1, received=0, held=0), LEASE_MS * MS)
+    b.worker_ready(ready(capacity=1, received=0, held=0))
     assert leased(b, LEASE_MS * MS) == [("a", 0)]
+
+
+def test_a_silent_worker_does_not_use_up_a_frame_s_attempts() -> None:
+    b = book(frames=1)
+    b.worker_ready(ready("infer-0", "hung"))
+    leased(b)
+    b.take_back(LEASE_MS * MS)
+    assert leased(b, LEASE_MS * MS) == []
+    b.worker_ready(ready("infer-0", "hung"))  # it was only slow
+    assert leased(b, LEASE_MS * MS) == [("hung", 0)]
 
 
 def test_a_lease_grows_with_the_engine_s_time() -> None:
@@ -116,7 +126,7 @@ def test_a_lease_grows_with_the_engine_s_time() -> None:
     slow = Ready(
         worker="w", incarnation="s", epoch="e", received=0, held=0, capacity=1, inline=False, batch_ms=10_000.0
     )
-    b.worker_ready(slow, 0)
+    b.worker_ready(slow)
     leased(b)
     assert b.take_back(20_000 * MS) == 0
     assert b.take_back(50_000 * MS) == 1
@@ -125,12 +135,12 @@ def test_a_lease_grows_with_the_engine_s_time() -> None:
 def test_a_frame_that_ends_every_lease_is_given_up() -> None:
     b = book(frames=1)
     for attempt in range(MAX_ATTEMPTS):
-        b.worker_ready(ready(incarnation=f"i{attempt}"), attempt)
+        b.worker_ready(ready(incarnation=f"i{attempt}"))
         assert len(leased(b, attempt)) == 1
         assert b.given_up() == []
         b.worker_gone(f"i{attempt}")
     assert [f.seq for f in b.given_up()] == [0]
-    b.worker_ready(ready(incarnation="last"), 9)
+    b.worker_ready(ready(incarnation="last"))
     assert leased(b, 9) == []
 
 
@@ -146,7 +156,7 @@ def test_frames_past_their_deadline_are_named_until_something_is_decided() -> No
 
 def test_only_a_frame_that_nobody_works_on_gives_way() -> None:
     b = book(frames=3)
-    b.worker_ready(ready(capacity=1), 0)
+    b.worker_ready(ready(capacity=1))
     leased(b)
     assert b.oldest_waiting() == frame(1)
     b.settle(1)
@@ -181,7 +191,7 @@ def test_no_frame_is_lost_and_none_leased_twice_at_a_time_over_random_events() -
                     alive[worker] = f"{worker}.{seq}-{now}"
                     holders = {s: h for s, h in holders.items() if h != gone}
                 held = sum(1 for h in holders.values() if h == alive[worker])
-                b.worker_ready(ready(worker, alive[worker], capacity=4, received=10**9, held=held), now)
+                b.worker_ready(ready(worker, alive[worker], capacity=4, received=10**9, held=held))
             case 2 | 3:
                 for worker_ready, _, leased_frame in b.next_leases(now):
                     assert leased_frame.seq in open_frames

@@ -114,6 +114,16 @@ def test_a_hung_engine_can_not_make_a_part_wait_beyond_its_deadline(line: LineUn
     assert sum(verdict == "NOT_INSPECTED" for verdict in verdicts.values()) == late
 
 
+def test_a_hung_worker_is_replaced_though_its_process_lives(line: LineUnderTest) -> None:
+    line.config["timeouts"] |= {"stall_s": 2}
+    line.config["cameras"][0]["source"] |= {"fps": 20}
+    line.start()
+    os.kill(line.pid_of("infer", seen=5), signal.SIGSTOP)
+    summary = line.finish()
+    assert [w["restarts"] for w in summary["workers"] if w["role"] == "infer"] == [1]
+    check_each_once(line)
+
+
 def test_overload_sheds_the_oldest_and_counts_each(line: LineUnderTest) -> None:
     write_pictures(line.folder / "parts", 300)
     line.config["cameras"][0] |= {"on_overload": "drop_oldest", "ring_slots": 4}
