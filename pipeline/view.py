@@ -12,12 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import Defect, InspectionResult, Verdict
 from pipeline.ledger import Ledger
 from pipeline.summary import LineStatus
 from pipeline.transport import Subscriber
 
 ALERTS_SHOWN = 6
+DEFECTS_SHOWN = 3
 VERDICT_STYLE = {Verdict.OK: "green", Verdict.NG: "bold red", Verdict.NOT_INSPECTED: "yellow", Verdict.FAULT: "magenta"}
 
 
@@ -45,18 +46,26 @@ class LiveView:
 
     def _alerts_table(self) -> Table:
         table = Table(title="last alerts", title_justify="left", box=None, padding=(0, 1))
-        for column in ("time", "camera", "verdict", "what"):
-            table.add_column(column, no_wrap=True)
+        for column, width in (("time", 8), ("camera", 6), ("verdict", 13)):
+            table.add_column(column, no_wrap=True, min_width=width)
+        table.add_column("what", no_wrap=True, overflow="ellipsis")
         for result in reversed(self._alerts):
             seconds = (result.captured_at_ns or 0) / 1e9
-            what = result.reason or ", ".join(f"{d.class_name} {d.score:.2f} {d.area_px} px" for d in result.defects)
             table.add_row(
                 time.strftime("%H:%M:%S", time.localtime(seconds)),
                 result.camera_id or "",
                 Text(result.verdict.value, style=VERDICT_STYLE[result.verdict]),
-                what,
+                result.reason or _largest(result.defects),
             )
         return table
+
+
+def _largest(defects: list[Defect]) -> str:
+    """The three largest defects, and how many more there are."""
+    by_area = sorted(defects, key=lambda defect: -defect.area_px)
+    shown = [f"{defect.class_name} {defect.area_px} px ({defect.score:.2f})" for defect in by_area[:DEFECTS_SHOWN]]
+    more = len(defects) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def cameras_table(status: LineStatus) -> Table:

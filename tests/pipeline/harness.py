@@ -41,6 +41,14 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int] = (48, 48)) -
     return folder
 
 
+def results_in(redis_url: str, line: str, stream: str = "results") -> list[dict[str, str]]:
+    """Entries of a line's stream in the store."""
+    link = RedisLink(redis_url, timeout_s=10)
+    (entries,) = link.exchange(["XRANGE", getattr(LineKeys(line), stream), "-", "+"])
+    link.close()
+    return [{k.decode(): v.decode() for k, v in zip(values[::2], values[1::2], strict=True)} for _, values in entries]
+
+
 @dataclass
 class LineUnderTest:
     """A line file, and `f2p run` on it."""
@@ -109,13 +117,7 @@ class LineUnderTest:
     def stored(self, stream: str = "results") -> list[dict[str, str]]:
         """Entries of a stream, read from the data that the line left behind."""
         with EmbeddedRedis(self.spool / "embedded-redis") as server:
-            link = RedisLink(server.url, timeout_s=10)
-            key = getattr(LineKeys(self.config["line"]), stream)
-            (entries,) = link.exchange(["XRANGE", key, "-", "+"])
-            link.close()
-        return [
-            {k.decode(): v.decode() for k, v in zip(values[::2], values[1::2], strict=True)} for _, values in entries
-        ]
+            return results_in(server.url, self.config["line"], stream)
 
     def close(self) -> None:
         if self.process is None:
