@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FRAMES_PER_CHUNK = 65_536
-"""Frames whose verdicts share one bit field; at 4 bits each a field takes at most 32 KiB."""
+"""Frames whose verdicts share one bit field; at a byte each a field takes at most 64 KiB."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from pipeline.store.records import Record, Stored
 KNOWN_FOR_S = 7 * 24 * 3600  # a frame that comes a second time does so within seconds; a spool may be carried for days
 ATTEMPTS = 20  # lost races in a row; one of two racing writers always wins, so many losses mean something is wrong
 
-# What a frame's 4 bits say. The numbers live in running servers: never give one a new meaning.
+# What the byte of a frame says. The numbers live in running servers: never give one a new meaning.
 _CODES: dict[tuple[Verdict, str | None], int] = {
     (Verdict.OK, None): 1,
     (Verdict.NG, None): 2,
@@ -33,7 +33,8 @@ _CODES: dict[tuple[Verdict, str | None], int] = {
     (Verdict.NOT_INSPECTED, NotInspectedReason.LINE_RESTARTED): 8,
     (Verdict.NOT_INSPECTED, NotInspectedReason.NO_MEMORY): 9,
     (Verdict.NOT_INSPECTED, NotInspectedReason.OVERRUN): 10,
-    (Verdict.NOT_INSPECTED, None): 15,  # also for a reason that has no number yet
+    (Verdict.NOT_INSPECTED, NotInspectedReason.ROI_OUTSIDE_FRAME): 11,
+    (Verdict.NOT_INSPECTED, None): 255,  # also for a reason that has no number yet
 }
 _MEANINGS = {code: meaning for meaning, code in _CODES.items()}
 
@@ -124,7 +125,7 @@ class RedisStore:
         for key, wanted in offsets.items():
             read: list[str] = ["BITFIELD", key]
             for offset in wanted:
-                read += ["GET", "u4", f"#{offset}"]
+                read += ["GET", "u8", f"#{offset}"]
             reads.append(read)
         streams = [self.keys.results, self.keys.alerts]
         _, *types_and_codes = self._link.exchange(["WATCH", *offsets], *(["TYPE", key] for key in streams), *reads)
@@ -147,7 +148,7 @@ class RedisStore:
         commands: list[Command] = [["MULTI"]]
         marks: dict[str, list[str | int]] = {}
         for (key, offset), record in fresh.items():
-            marks.setdefault(key, []).extend(("SET", "u4", f"#{offset}", _code(record)))
+            marks.setdefault(key, []).extend(("SET", "u8", f"#{offset}", _code(record)))
             commands += self._entries(record)
         for key, mark in marks.items():
             commands += [["BITFIELD", key, *mark], ["EXPIRE", key, KNOWN_FOR_S]]
