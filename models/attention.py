@@ -26,10 +26,14 @@ def attend_with_positions(q: Tensor, k: Tensor, v: Tensor, to_rows: Tensor, to_c
     logits[i, j] = q[i] . k[j] + to_rows[i, row of j] + to_columns[i, column of j].
     `q` (B, h, T, c) scaled; `to_rows` and `to_columns` (B, h, T, side). All ways give the same numbers.
     """
-    plain_cpu_run = q.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    if plain_cpu_run:
+    if is_plain_cpu_run(q):
         return _attend_by_tiles(q, k, v, to_rows, to_columns)
     return _attend_fused(q, k, v, to_rows, to_columns)
+
+
+def is_plain_cpu_run(x: Tensor) -> bool:
+    """Inference on a CPU, not traced for export: where buffers may be kept and written in place."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def _attend_fused(q: Tensor, k: Tensor, v: Tensor, to_rows: Tensor, to_columns: Tensor) -> Tensor:
@@ -50,7 +54,7 @@ def _attend_by_tiles(q: Tensor, k: Tensor, v: Tensor, to_rows: Tensor, to_column
     rows = min(tokens, max(1, TILE // tokens))
     logits, weights = (torch.empty(groups * rows * tokens, dtype=q.dtype) for _ in range(2))
     for g in range(0, batch * heads, groups):
-        keys, values = k[g : g + groups].mT, v[g : g + groups]
+        keys, values = k[g : g + groups].contiguous().mT, v[g : g + groups].contiguous()
         for r in range(0, tokens, rows):
             part = (slice(g, g + groups), slice(r, r + rows))
             shape = (*q[part].shape[:2], tokens)

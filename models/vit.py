@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention import attend_with_positions
+from models.attention import attend_with_positions, is_plain_cpu_run
 from models.layers import LayerNorm2d
 
 EPS = 1e-6
+
+STRIP_ROWS = 14
+"""Rows of tokens that go through a block together, where no window says how many."""
 
 
 class PatchEmbed(nn.Module):
@@ -41,7 +44,6 @@ class RelativeAttention(nn.Module):
     def __init__(self, width: int, heads: int, grid: int, window_size: int | None) -> None:
         super().__init__()
         self.heads = heads
-        self.grid = grid
         self.window_size = window_size
         side, head_width = window_size or grid, width // heads
         self.qkv = nn.Linear(width, 3 * width)
@@ -52,16 +54,16 @@ class RelativeAttention(nn.Module):
         self.register_buffer("offsets", places[:, None] - places + side - 1, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) -> the same"""
+        """(B, H, W, C) -> the same; H may be less than the grid when rows are cut between windows."""
         qkv = self.qkv(x)
         if self.window_size is None:
-            mixed = self._mix(qkv)
+            mixed = self.mix(qkv)
         else:
             windows = to_windows(qkv, self.window_size, self.qkv.bias)
-            mixed = from_windows(self._mix(windows), self.window_size, self.grid)
+            mixed = from_windows(self.mix(windows), self.window_size, x.shape[1], x.shape[2])
         return self.proj(mixed)  # type: ignore[no-any-return]
 
-    def _mix(self, qkv: Tensor) -> Tensor:
+    def mix(self, qkv: Tensor) -> Tensor:
         """(B, side, side, 3C) -> (B, side, side, C)"""
         batch, side, _, channels = qkv.shape
         head_width = channels // 3 // self.heads
@@ -102,8 +104,24 @@ class Block(nn.Module):
         self.mlp = MlpBlock(width, mlp_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_plain_cpu_run(x):
+            return self._in_strips(x.clone())
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
+
+    def _in_strips(self, x: Tensor) -> Tensor:
+        """The same, in place and a strip of rows at a time: what passes between two layers stays in the CPU's cache.
+
+        Attention within windows sees no more than its strip; attention over the grid is done before.
+        """
+        window_size = self.attn.window_size
+        if window_size is None:
+            x += self.attn(self.norm1(x))
+        for strip in torch.split(x, window_size or STRIP_ROWS, dim=1):
+            if window_size is not None:
+                strip += self.attn(self.norm1(strip))
+            strip += self.mlp(self.norm2(strip))
+        return x
 
 
 class ImageEncoderViT(nn.Module):
@@ -155,18 +173,19 @@ class ImageEncoderViT(nn.Module):
 
 def to_windows(x: Tensor, side: int, filling: Tensor) -> Tensor:
     """(B, H, W, C) -> (B * windows, side, side, C), with `filling` (C,) beyond the right and bottom edges."""
-    batch, grid, _, channels = x.shape
-    count = -(-grid // side)
-    if beyond := count * side - grid:
-        x = torch.cat([x, filling.expand(batch, grid, beyond, channels)], dim=2)
-        x = torch.cat([x, filling.expand(batch, beyond, count * side, channels)], dim=1)
-    x = x.reshape(batch, count, side, count, side, channels).transpose(2, 3)
-    return x.reshape(batch * count * count, side, side, channels)
+    batch, height, width, channels = x.shape
+    rows, columns = -(-height // side), -(-width // side)
+    if beyond := columns * side - width:
+        x = torch.cat([x, filling.expand(batch, height, beyond, channels)], dim=2)
+    if beyond := rows * side - height:
+        x = torch.cat([x, filling.expand(batch, beyond, columns * side, channels)], dim=1)
+    x = x.reshape(batch, rows, side, columns, side, channels).transpose(2, 3)
+    return x.reshape(batch * rows * columns, side, side, channels)
 
 
-def from_windows(windows: Tensor, side: int, grid: int) -> Tensor:
+def from_windows(windows: Tensor, side: int, height: int, width: int) -> Tensor:
     """Inverse of `to_windows`; what was filled in is cut off."""
-    count = -(-grid // side)
+    rows, columns = -(-height // side), -(-width // side)
     channels = windows.shape[-1]
-    x = windows.reshape(-1, count, count, side, side, channels).transpose(2, 3)
-    return x.reshape(-1, count * side, count * side, channels)[:, :grid, :grid]
+    x = windows.reshape(-1, rows, columns, side, side, channels).transpose(2, 3)
+    return x.reshape(-1, rows * side, columns * side, channels)[:, :height, :width]
