@@ -18,9 +18,9 @@ from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode
 from pipeline.adhoc import line_of_sources, write_line
 from pipeline.line import run_line
-from pipeline.rundir import RunDir
 from pipeline.summary import LineStatus
-from pipeline.transport import Subscriber
+from pipeline.wire.rundir import RunDir
+from pipeline.wire.transport import Subscriber
 
 ALERTS_QUEUED = 1_000
 
@@ -85,7 +85,7 @@ def worker(
     ] = None,
 ) -> None:
     """Run one worker in the foreground (for systemd, containers, Kubernetes)."""
-    from pipeline.workers import run_worker_of
+    from pipeline.workers.assembly import run_worker_of
 
     _log_to_stderr()
     run_worker_of(load_line(line_file), line_file, role, name, run_id)

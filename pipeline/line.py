@@ -10,16 +10,17 @@ import structlog
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import StoreAway
-from pipeline.ledger import Ledger
-from pipeline.messages import Fault, Heartbeat
+from pipeline.frames.ledger import Ledger
+from pipeline.frames.ring import RingReader, unlink_ring
+from pipeline.frames.ring_memory import StaleFrame
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
-from pipeline.ring import RingReader, StaleFrame, unlink_ring
-from pipeline.rundir import RunDir, new_run_id
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
-from pipeline.transport import Link
-from pipeline.worker import Stop
+from pipeline.wire.messages import Fault, Heartbeat
+from pipeline.wire.rundir import RunDir, new_run_id
+from pipeline.wire.transport import Link
+from pipeline.workers.worker import Stop
 
 TICK_S = 0.1
 ANSWER_S = 5.0  # beyond drain_s: for the last answers and for taking down

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from pipeline.latency import LatencyHistogram
-from pipeline.ledger import Ledger
-from pipeline.messages import Heartbeat
+from pipeline.frames.ledger import Ledger
 from pipeline.supervisor import KeptWorker
+from pipeline.wire.messages import Heartbeat
+from pipeline.workers.latency import LatencyHistogram
 
 STAGES = ("total", "queued", "engine", "stored")
 ALERT_COUNTERS = ("published", "spooled", "replayed", "doubles_suppressed")

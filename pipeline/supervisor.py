@@ -20,10 +20,10 @@ import structlog
 
 from f2pnet.backoff import Backoff
 from f2pnet.errors import ExitCode, F2pError
-from pipeline.messages import Heartbeat
-from pipeline.notify import ENVIRONMENT_KEY, NotifyListener
-from pipeline.store.tethered import tethered
-from pipeline.worker import RESTARTS_KEY, Role
+from pipeline.tethered import tethered
+from pipeline.wire.messages import Heartbeat
+from pipeline.wire.notify import ENVIRONMENT_KEY, NotifyListener
+from pipeline.workers.worker import RESTARTS_KEY, Role
 
 FIRST_RESTART_S = 0.05
 LONGEST_RESTART_S = 10.0

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from f2pnet.result import Defect, InspectionResult, Verdict
-from pipeline.ledger import Ledger
+from pipeline.frames.ledger import Ledger
 from pipeline.summary import LineStatus
-from pipeline.transport import Subscriber
+from pipeline.wire.transport import Subscriber
 
 ALERTS_SHOWN = 6
 DEFECTS_SHOWN = 3

@@ -10,7 +10,7 @@ import pytest
 IMPORTS = {
     "f2pnet": {"torch", "zmq", "redis", "onnxruntime"},
     "f2pnet.cli": {"torch", "zmq", "redis", "onnxruntime", "cv2", "numpy"},
-    "pipeline.workers": {"torch", "onnxruntime", "av"},
+    "pipeline.workers.assembly": {"torch", "onnxruntime", "av"},
     "pipeline.cli": {"torch", "onnxruntime", "av"},
     "models": {"cv2", "zmq", "redis", "pydantic"},
 }

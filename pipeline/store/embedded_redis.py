@@ -23,7 +23,7 @@ from typing import Self
 from f2pnet.errors import F2pError, MissingResource, StoreAway
 from f2pnet.redis_endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
 from f2pnet.redis_link import RedisLink
-from pipeline.store.tethered import tethered
+from pipeline.tethered import tethered
 
 START_LIMIT_S = 20.0  # loading a large append-only file takes seconds
 STOP_LIMIT_S = 5.0

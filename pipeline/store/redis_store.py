@@ -15,7 +15,7 @@ from f2pnet.errors import StoreAway
 from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
 from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Command, RedisLink
 from f2pnet.result import Verdict
-from pipeline.ledger import NotInspectedReason
+from pipeline.frames.ledger import NotInspectedReason
 from pipeline.store.records import Record, Stored
 
 KNOWN_FOR_S = 7 * 24 * 3600  # a frame that comes a second time does so within seconds; a spool may be carried for days

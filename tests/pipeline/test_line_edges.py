@@ -15,9 +15,9 @@ import pytest
 
 from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
-from pipeline.rundir import RunDir
 from pipeline.store.embedded_redis import EmbeddedRedis
-from pipeline.transport import Poller, Subscriber
+from pipeline.wire.rundir import RunDir
+from pipeline.wire.transport import Poller, Subscriber
 from tests.pipeline.harness import LineUnderTest, is_bright, results_in
 from tests.servers.mjpeg_server import MjpegServer
 

@@ -15,7 +15,7 @@ import redis
 from f2pnet.errors import ConfigError, StoreAway
 from f2pnet.redis_link import StoreRefused
 from f2pnet.result import Verdict
-from pipeline.ledger import NotInspectedReason
+from pipeline.frames.ledger import NotInspectedReason
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline.store.tethered import tethered
+from pipeline.tethered import tethered
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -27,7 +27,7 @@ def test_the_command_gets_its_arguments_input_and_exit_code() -> None:
 def test_the_command_dies_with_its_killed_parent() -> None:
     program = (
         "import subprocess, sys, time\n"
-        "from pipeline.store.tethered import tethered\n"
+        "from pipeline.tethered import tethered\n"
         "command = [sys.executable, '-c', 'print(1, flush=True); import time; time.sleep(60)']\n"
         "child = subprocess.Popen(tethered(command), stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"

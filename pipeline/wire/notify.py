@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from pipeline.messages import Heartbeat
+from pipeline.wire.messages import Heartbeat
 
 ENVIRONMENT_KEY = "NOTIFY_SOCKET"
 HEARTBEAT_KEY = "X_F2P"

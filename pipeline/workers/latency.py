@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 
-from pipeline.messages import LatencyCounts
+from pipeline.wire.messages import LatencyCounts
 
 SMALLEST_MS = 0.01
 GROWTH = 1.02  # a percentile is at most 2 % above the true value

@@ -13,11 +13,12 @@ import structlog
 from f2pnet.backoff import Backoff
 from f2pnet.config import CameraConfig
 from f2pnet.errors import MissingResource
-from pipeline.leases import LeaseBook
-from pipeline.ledger import NotInspectedReason
-from pipeline.ring import FrameRing, FrameTooLarge, HeldFrame, SharedMemoryFull
+from pipeline.frames.ledger import NotInspectedReason
+from pipeline.frames.ring import FrameRing
+from pipeline.frames.ring_memory import FrameTooLarge, HeldFrame, SharedMemoryFull
 from pipeline.sources import open_source
 from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
+from pipeline.workers.leases import LeaseBook
 
 READ_TIMEOUT_S = 0.2
 FIRST_BACKOFF_S = 0.2

@@ -22,13 +22,14 @@ from f2pnet.config import LineConfig
 from f2pnet.errors import F2pError
 from f2pnet.inspector import Inspector
 from f2pnet.result import InspectionResult, Verdict
-from pipeline.batching import Batcher
-from pipeline.ledger import NotInspectedReason
-from pipeline.messages import Bye, Fault, Heartbeat, Judged, Lease, Ready, Verdicts
-from pipeline.ring import RingReader, StaleFrame
-from pipeline.rundir import RunDir
-from pipeline.transport import Link, Poller
-from pipeline.worker import Role, Worker
+from pipeline.frames.ledger import NotInspectedReason
+from pipeline.frames.ring import RingReader
+from pipeline.frames.ring_memory import StaleFrame
+from pipeline.wire.messages import Bye, Fault, Heartbeat, Judged, Lease, Ready, Verdicts
+from pipeline.wire.rundir import RunDir
+from pipeline.wire.transport import Link, Poller
+from pipeline.workers.batching import Batcher
+from pipeline.workers.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
 LEASES_QUEUED = 1_024

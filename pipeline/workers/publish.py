@@ -16,14 +16,14 @@ import structlog
 from f2pnet.config import LineConfig
 from f2pnet.errors import SpoolError
 from f2pnet.result import InspectionResult, Verdict
-from pipeline.latency import LatencyHistogram
-from pipeline.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, Verdicts
-from pipeline.rundir import RunDir
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.records import Record, Stored
-from pipeline.transport import Broadcaster, Hub, Poller
-from pipeline.worker import Role, Worker
+from pipeline.wire.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, Verdicts
+from pipeline.wire.rundir import RunDir
+from pipeline.wire.transport import Broadcaster, Hub, Poller
+from pipeline.workers.latency import LatencyHistogram
+from pipeline.workers.worker import Role, Worker
 
 WAIT_MS = 50
 MESSAGES_PER_STEP = 256

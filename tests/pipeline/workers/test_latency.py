@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.latency import GROWTH, LatencyHistogram
+from pipeline.workers.latency import GROWTH, LatencyHistogram
 
 
 def test_percentiles_are_within_a_bucket_of_numpy_s() -> None:

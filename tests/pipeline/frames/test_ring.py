@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from f2pnet.result import Verdict
-from pipeline.ledger import NotInspectedReason
-from pipeline.ring import FrameRing, FrameTooLarge, HeldFrame, RingGeometry, RingReader, StaleFrame, unlink_ring
+from pipeline.frames.ledger import NotInspectedReason
+from pipeline.frames.ring import FrameRing, RingReader, unlink_ring
+from pipeline.frames.ring_memory import FrameTooLarge, HeldFrame, RingGeometry, StaleFrame
 
 GEOMETRY = RingGeometry(slots=4, slot_bytes=64 * 1024)
 
@@ -139,7 +140,7 @@ def test_a_torn_frame_of_a_killed_writer_never_looks_whole(name: str) -> None:
     ring = FrameRing.create(name, RingGeometry(1, 64 * 1024), "run")
     frame = capture(ring, 1)
     ring.settled(frame, Verdict.OK)
-    ring._segment.generations[0] |= np.uint64(1)  # as a writer leaves it that was killed while it wrote
+    ring._memory.generations[0] |= np.uint64(1)  # as a writer leaves it that was killed while it wrote
     ring.close()
     with pytest.raises(StaleFrame):
         RingReader(name).check(0, frame.generation)

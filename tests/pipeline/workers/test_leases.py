@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from pipeline.leases import MAX_ATTEMPTS, LeaseBook
-from pipeline.ledger import NotInspectedReason
-from pipeline.messages import Ready
-from pipeline.ring import HeldFrame
+from pipeline.frames.ledger import NotInspectedReason
+from pipeline.frames.ring_memory import HeldFrame
+from pipeline.wire.messages import Ready
+from pipeline.workers.leases import MAX_ATTEMPTS, LeaseBook
 
 MS = 1_000_000
 LEASE_MS = 1_000

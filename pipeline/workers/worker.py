@@ -13,9 +13,9 @@ from typing import Literal
 import structlog
 
 from f2pnet.errors import ExitCode
-from pipeline.messages import Heartbeat
-from pipeline.notify import notify
-from pipeline.transport import Link, end_transport
+from pipeline.wire.messages import Heartbeat
+from pipeline.wire.notify import notify
+from pipeline.wire.transport import Link, end_transport
 
 HEARTBEAT_INTERVAL_NS = 200_000_000
 RESTARTS_KEY = "F2P_RESTARTS"  # environment: how often the supervisor has replaced this worker

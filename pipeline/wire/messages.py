@@ -15,7 +15,7 @@ import msgspec
 
 from f2pnet.errors import F2pError
 from f2pnet.result import InspectionResult, Verdict
-from pipeline.ledger import Ledger
+from pipeline.frames.ledger import Ledger
 
 WIRE_VERSION = 1
 

@@ -14,15 +14,16 @@ import structlog
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.result import InspectionResult, Verdict
-from pipeline.capture import CameraState, Capture
-from pipeline.leases import LeaseBook
-from pipeline.ledger import NotInspectedReason, reason_named
-from pipeline.messages import Acks, Bye, Fault, Heartbeat, Judged, Lease, LedgerReport, Message, Ready, Verdicts
-from pipeline.ring import FrameRing, HeldFrame, RingGeometry
-from pipeline.rundir import RunDir, new_run_id
+from pipeline.frames.ledger import NotInspectedReason, reason_named
+from pipeline.frames.ring import FrameRing
+from pipeline.frames.ring_memory import HeldFrame, RingGeometry
 from pipeline.sources.base import SourceFault
-from pipeline.transport import Hub, Link, Poller
-from pipeline.worker import Role, Worker
+from pipeline.wire.messages import Acks, Bye, Fault, Heartbeat, Judged, Lease, LedgerReport, Message, Ready, Verdicts
+from pipeline.wire.rundir import RunDir, new_run_id
+from pipeline.wire.transport import Hub, Link, Poller
+from pipeline.workers.capture import CameraState, Capture
+from pipeline.workers.leases import LeaseBook
+from pipeline.workers.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
 REPORT_INTERVAL_NS = 100_000_000

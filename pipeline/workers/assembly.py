@@ -9,16 +9,16 @@ from f2pnet.config import LineConfig
 from f2pnet.errors import ConfigError
 from f2pnet.inspector import Inspector
 from f2pnet.redis_endpoint import find_embedded
-from pipeline.infer import InferWorker
-from pipeline.ingest import IngestWorker
-from pipeline.publish import PublishWorker
-from pipeline.rundir import RunDir
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import Spool
-from pipeline.transport import Link
-from pipeline.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
+from pipeline.wire.rundir import RunDir
+from pipeline.wire.transport import Link
+from pipeline.workers.infer import InferWorker
+from pipeline.workers.ingest import IngestWorker
+from pipeline.workers.publish import PublishWorker
+from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
 
 QUEUE_LIMIT = 4_096
 

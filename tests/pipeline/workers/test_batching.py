@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.batching import Batcher
+from pipeline.workers.batching import Batcher
 
 MS = 1_000_000
 

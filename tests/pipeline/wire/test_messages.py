@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from f2pnet.result import InspectionResult, Verdict
-from pipeline.messages import WIRE_VERSION, Acks, BadMessage, Bye, Judged, Verdicts, decode, encode
+from pipeline.wire.messages import WIRE_VERSION, Acks, BadMessage, Bye, Judged, Verdicts, decode, encode
 
 
 def verdicts() -> Verdicts:

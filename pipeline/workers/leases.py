@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pipeline.ledger import NotInspectedReason
-from pipeline.messages import Ready
-from pipeline.ring import HeldFrame
+from pipeline.frames.ledger import NotInspectedReason
+from pipeline.frames.ring_memory import HeldFrame
+from pipeline.wire.messages import Ready
 
 MAX_ATTEMPTS = 3
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as this many runs of the worker's engine

@@ -16,7 +16,7 @@ import structlog
 import zmq
 
 from f2pnet.errors import ConfigError, F2pError
-from pipeline.messages import BadMessage, Message, decode, encode
+from pipeline.wire.messages import BadMessage, Message, decode, encode
 
 LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent, by default
 MAX_MESSAGE_BYTES = 512 * 2**20  # a peer that sends more is cut off

@@ -1,0 +1,1 @@
+"""Frames in memory: the ring of a camera and its ledger."""

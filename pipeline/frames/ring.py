@@ -1,0 +1,269 @@
+"""The frame ring of one camera: pixels, slot states and the camera's counters in shared memory.
+
+    [header word | table 0 | table 1 | generations | slot 0 | slot 1 | ...]
+
+Pixels are written once, by the ingest worker, and read in place by inference workers. Two things make that safe:
+
+* **Generations** (a seqlock for each slot). A slot's generation is odd while it is being written and grows by two with
+  every frame. A reader names the generation it expects, before and after it looked: a stale or torn picture is
+  detected, never inspected.
+* **Two tables.** Slot states and counters stand in a table of which there are two; the low bit of the header word tells
+  the valid one. A change is prepared in the other one and becomes true by writing that single word, so a SIGKILL at
+  any instruction leaves the ledger balanced. The table outlives its process: a restarted ingest worker goes on where
+  the old one stood.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from f2pnet.result import Verdict
+from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
+from pipeline.frames.ring_memory import (
+    DROPS,
+    HEADER,
+    LAYOUT_VERSION,
+    MAGIC,
+    NOT_INSPECTED,
+    PART_ID_BYTES,
+    SHARED_MEMORY,
+    FrameTooLarge,
+    HeldFrame,
+    RingGeometry,
+    RingMemory,
+    SharedMemoryFull,
+    StaleFrame,
+    held_frame,
+    held_frames,
+    ledger_of,
+    whole_pages,
+)
+
+
+class FrameRing:
+    """The writer's side; one process, the camera's ingest worker, and there one thread at a time.
+
+    `settled` frees a slot; until then its pixels stay. All counters change in the same instant as the slot they are
+    about.
+    """
+
+    def __init__(self, memory: RingMemory) -> None:
+        self._memory = memory
+        self._reserved_bytes = [0] * memory.geometry.slots
+        held = {frame.slot for frame in held_frames(memory.table_copy())}
+        self._free = [slot for slot in range(memory.geometry.slots) if slot not in held]
+
+    @classmethod
+    def create(cls, name: str, geometry: RingGeometry, run_id: str) -> FrameRing:
+        """Make a new ring; a ring of that name that is already there is replaced."""
+        path = SHARED_MEMORY / name
+        fresh = path.with_suffix(".new")
+        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        geometry = RingGeometry(geometry.slots, whole_pages(geometry.slot_bytes))
+        os.ftruncate(file, RingMemory.size_bytes(geometry))
+        os.posix_fallocate(file, 0, RingMemory.size_bytes(RingGeometry(geometry.slots, 0)))
+        header = np.zeros((), HEADER)
+        header["magic"], header["layout"], header["run_id"] = MAGIC, LAYOUT_VERSION, run_id.encode()
+        header["slots"], header["slot_bytes"] = geometry
+        os.pwrite(file, header.tobytes(), 0)
+        fresh.rename(path)
+        return cls(RingMemory(path, file, writable=True))
+
+    @classmethod
+    def attach(cls, name: str) -> FrameRing | None:
+        """Take over the ring that an earlier ingest worker left, or None where there is none."""
+        path = SHARED_MEMORY / name
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        return cls(RingMemory(path, file, writable=True))
+
+    @property
+    def name(self) -> str:
+        return self._memory.path.name
+
+    @property
+    def run_id(self) -> str:
+        return str(self._memory.header["run_id"].item().decode())
+
+    @property
+    def geometry(self) -> RingGeometry:
+        return self._memory.geometry
+
+    @property
+    def ledger(self) -> Ledger:
+        return ledger_of(self._valid_table())
+
+    @property
+    def cursor(self) -> int:
+        """Position in the source after the last captured frame; where a restarted worker goes on reading."""
+        return int(self._valid_table()["cursor"])
+
+    @property
+    def version(self) -> int:
+        """Number of changes so far: of two ledgers, the one of the higher version is the newer."""
+        return int(self._memory.header["commits"])
+
+    @property
+    def has_free_slot(self) -> bool:
+        return bool(self._free)
+
+    def held_frames(self) -> list[HeldFrame]:
+        return held_frames(self._valid_table())
+
+    def write_pixels(self, image: npt.NDArray[np.uint8]) -> int:
+        """Copy a frame into a free slot and return the slot; the frame counts only once `captured` says so.
+
+        Raises FrameTooLarge or SharedMemoryFull; the slot then stays free.
+        """
+        memory = self._memory
+        if image.nbytes > memory.geometry.slot_bytes:
+            limit_mb = memory.geometry.slot_bytes / 2**20
+            raise FrameTooLarge(
+                f"a frame of {image.nbytes / 2**20:.1f} MB {image.shape} is larger than a slot of {limit_mb:.0f} MB: "
+                "raise the camera's max_frame_mb"
+            )
+        slot = self._free.pop()
+        try:
+            self._reserve(slot, image.nbytes)
+        except SharedMemoryFull:
+            self._free.append(slot)
+            raise
+        memory.generations[slot] |= np.uint64(1)  # odd: being written
+        np.copyto(memory.pixels(slot, image.shape), image)
+        memory.generations[slot] += np.uint64(1)
+        return slot
+
+    def captured(
+        self,
+        slot: int | None,
+        shape: tuple[int, ...],
+        *,
+        cursor: int,
+        captured_at_ns: int,
+        captured_mono_ns: int,
+        part_id: str | None = None,
+        reason: NotInspectedReason | None = None,
+    ) -> HeldFrame:
+        """Count one captured frame and hold it. `slot` None: no pixels (unreadable), any free slot keeps its place."""
+        slot = self._free.pop() if slot is None else slot
+        with self._change() as table:
+            seq = int(table["captured"])
+            table["captured"] += np.uint64(1)
+            table["cursor"] = cursor
+            row = table["slots"][slot]
+            row["held"] = True
+            row["reason"] = 0 if reason is None else 1 + NOT_INSPECTED.index(reason)
+            row["channels"] = 0 if not shape else 1 if len(shape) == 2 else shape[2]
+            row["height"], row["width"] = shape[:2] if shape else (0, 0)
+            row["generation"], row["seq"] = self._memory.generations[slot], seq
+            row["captured_at_ns"], row["captured_mono_ns"] = captured_at_ns, captured_mono_ns
+            row["part_id"] = (part_id or "").encode()[:PART_ID_BYTES]
+        return held_frame(slot, row)
+
+    def dropped_on_arrival(self, *, cursor: int) -> None:
+        """Count a captured frame that found the ring full and gave way itself."""
+        with self._change() as table:
+            table["captured"] += np.uint64(1)
+            table["cursor"] = cursor
+            table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
+
+    def dropped(self, frame: HeldFrame) -> None:
+        """Let a held frame give way to overload."""
+        with self._change() as table:
+            table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
+            table["slots"][frame.slot]["held"] = False
+        self._free.append(frame.slot)
+
+    def decided(self, frame: HeldFrame, reason: NotInspectedReason) -> None:
+        """Remember that NOT_INSPECTED was decided for a held frame; it is counted when that is durable."""
+        with self._change() as table:
+            table["slots"][frame.slot]["reason"] = 1 + NOT_INSPECTED.index(reason)
+
+    def settled(self, frame: HeldFrame, verdict: Verdict, reason: NotInspectedReason | None = None) -> None:
+        """Count the durable verdict of a held frame and free its slot."""
+        with self._change() as table:
+            if verdict is Verdict.NOT_INSPECTED:
+                table["not_inspected"][NOT_INSPECTED.index(reason or NotInspectedReason.ENGINE_FAULT)] += np.uint64(1)
+            else:
+                table["ok" if verdict is Verdict.OK else "ng"] += np.uint64(1)
+            table["slots"][frame.slot]["held"] = False
+        self._free.append(frame.slot)
+
+    def pixels(self, frame: HeldFrame) -> npt.NDArray[np.uint8]:
+        """The frame in place, (H, W) or (H, W, 3) uint8."""
+        return self._memory.pixels(frame.slot, frame.shape)
+
+    def close(self) -> None:
+        """Let go of the ring. It stays, for the next process of this worker or for a last look at its ledger."""
+        self._memory.close()
+
+    def _valid_table(self) -> Any:
+        return self._memory.tables[int(self._memory.header["commits"]) & 1]
+
+    @contextlib.contextmanager
+    def _change(self) -> Iterator[Any]:
+        """Prepare the next table; it becomes the valid one with the single store at the end."""
+        commits = int(self._memory.header["commits"])
+        now, then = commits & 1, (commits + 1) & 1
+        self._memory.tables[then] = self._memory.tables[now]
+        yield self._memory.tables[then]
+        self._memory.header["commits"] = commits + 1
+
+    def _reserve(self, slot: int, count_bytes: int) -> None:
+        if count_bytes <= self._reserved_bytes[slot]:
+            return
+        try:
+            os.posix_fallocate(self._memory.file, self._memory.slot_offset(slot), count_bytes)
+        except OSError as error:
+            raise SharedMemoryFull(
+                f"no room for a frame of {count_bytes / 2**20:.1f} MB in {SHARED_MEMORY} ({error.strerror}): enlarge "
+                "it (containers: --shm-size) or lower the cameras' ring_slots"
+            ) from error
+        self._reserved_bytes[slot] = count_bytes
+
+
+class RingReader:
+    """A reader's side: pictures in place, the ledger, nothing that changes anything."""
+
+    def __init__(self, name: str) -> None:
+        path = SHARED_MEMORY / name
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise StaleFrame(f"there is no frame ring {name}: its ingest worker is gone") from error
+        self._memory = RingMemory(path, file, writable=False)
+
+    @property
+    def ledger(self) -> Ledger:
+        return ledger_of(self._memory.table_copy())
+
+    @property
+    def run_id(self) -> str:
+        return str(self._memory.header["run_id"].item().decode())
+
+    def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        """The frame in place, read-only. Call `check` again when you are done looking. Raises StaleFrame."""
+        self.check(slot, generation)
+        return self._memory.pixels(slot, shape)
+
+    def check(self, slot: int, generation: int) -> None:
+        """Raise StaleFrame unless the slot still holds that generation, whole."""
+        found = int(self._memory.generations[slot])
+        if found != generation:
+            raise StaleFrame(f"slot {slot} holds generation {found}, wanted {generation}")
+
+    def close(self) -> None:
+        self._memory.close()
+
+
+def unlink_ring(name: str) -> None:
+    """Remove a ring that no worker uses any more."""
+    (SHARED_MEMORY / name).unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""How a frame ring lies in memory: header word, two tables, generations, slots (`pipeline.frames.ring` says why).
+
+Slots are as large as the configuration allows, but take memory only for what frames need: the file is sparse, and the
+pages of a frame are reserved before they are written, so that exhausted memory is an error and not a SIGBUS.
+Segments are files in /dev/shm: `multiprocessing.shared_memory` removes a segment when any reader ends (Python < 3.13).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from f2pnet.errors import F2pError
+from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared-memory file system, not a temporary folder
+PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
+LAYOUT_VERSION = 1
+PART_ID_BYTES = 64
+
+DROPS = tuple(DropReason)
+NOT_INSPECTED = tuple(NotInspectedReason)
+
+HEADER = np.dtype(
+    [
+        ("magic", "S8"),
+        ("layout", "<u8"),
+        ("slots", "<u8"),
+        ("slot_bytes", "<u8"),
+        ("run_id", "S40"),
+        ("commits", "<u8"),  # number of committed changes; its low bit names the valid table
+    ],
+    align=True,
+)
+_SLOT = np.dtype(
+    [
+        ("held", "?"),
+        ("reason", "u1"),  # 1 + index into NotInspectedReason once NOT_INSPECTED was decided, else 0
+        ("channels", "u1"),  # 0: a frame without pixels
+        ("height", "<u4"),
+        ("width", "<u4"),
+        ("generation", "<u8"),
+        ("seq", "<u8"),
+        ("captured_at_ns", "<i8"),
+        ("captured_mono_ns", "<i8"),
+        ("part_id", f"S{PART_ID_BYTES}"),
+    ],
+    align=True,
+)
+MAGIC = b"f2pring\x01"
+
+
+class StaleFrame(F2pError):
+    """The slot holds another frame by now, or is being overwritten."""
+
+
+class FrameTooLarge(F2pError):
+    """The frame does not fit into a slot."""
+
+
+class SharedMemoryFull(F2pError):
+    """The shared-memory file system has no room for this frame."""
+
+
+@dataclass(frozen=True)
+class HeldFrame:
+    """A frame that waits in the ring for its durable verdict. `captured_mono_ns` is this host's monotonic clock."""
+
+    slot: int
+    generation: int
+    seq: int
+    captured_at_ns: int
+    captured_mono_ns: int
+    shape: tuple[int, ...]  # (H, W) or (H, W, 3); () for a picture that could not be read
+    part_id: str | None = None
+    reason: NotInspectedReason | None = None
+
+
+class RingGeometry(NamedTuple):
+    """How large a ring is."""
+
+    slots: int
+    slot_bytes: int
+
+
+def _table_dtype(slots: int) -> np.dtype[Any]:
+    return np.dtype(
+        [
+            ("captured", "<u8"),
+            ("cursor", "<u8"),
+            ("ok", "<u8"),
+            ("ng", "<u8"),
+            ("dropped", "<u8", (len(DROPS),)),
+            ("not_inspected", "<u8", (len(NOT_INSPECTED),)),
+            ("slots", _SLOT, (slots,)),
+        ],
+        align=True,
+    )
+
+
+def whole_pages(count_bytes: int) -> int:
+    return -(-count_bytes // PAGE_BYTES) * PAGE_BYTES
+
+
+class RingMemory:
+    """One mapped ring file and the arrays that lie in it."""
+
+    def __init__(self, path: Path, file: int, *, writable: bool) -> None:
+        self.path = path
+        self.file = file
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        self.memory = mmap.mmap(file, 0, access=access)
+        if len(self.memory) < HEADER.itemsize:
+            raise F2pError(f"{path} is no frame ring: {len(self.memory)} bytes; delete it")
+        self.header = np.ndarray((), HEADER, self.memory)
+        if self.header["magic"] != MAGIC or int(self.header["layout"]) != LAYOUT_VERSION:
+            raise F2pError(f"{path} is no frame ring of layout {LAYOUT_VERSION}; stop what made it and delete it")
+        self.geometry = RingGeometry(int(self.header["slots"]), int(self.header["slot_bytes"]))
+        table = _table_dtype(self.geometry.slots)
+        offset = PAGE_BYTES
+        self.tables = np.ndarray((2,), table, self.memory, offset)
+        offset += whole_pages(2 * table.itemsize)
+        self.generations = np.ndarray((self.geometry.slots,), "<u8", self.memory, offset)
+        self.pixels_offset = offset + whole_pages(self.geometry.slots * 8)
+
+    @staticmethod
+    def size_bytes(geometry: RingGeometry) -> int:
+        table_bytes = whole_pages(2 * _table_dtype(geometry.slots).itemsize)
+        return PAGE_BYTES + table_bytes + whole_pages(geometry.slots * 8) + geometry.slots * geometry.slot_bytes
+
+    def slot_offset(self, slot: int) -> int:
+        return self.pixels_offset + slot * self.geometry.slot_bytes
+
+    def pixels(self, slot: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        return np.ndarray(shape, np.uint8, self.memory, self.slot_offset(slot))
+
+    def table_copy(self) -> Any:
+        """The valid table, as one consistent copy, also while the writer goes on."""
+        for _ in range(1000):
+            commits = int(self.header["commits"])
+            copy = self.tables[commits & 1].copy()
+            if int(self.header["commits"]) == commits:
+                return copy
+        raise F2pError(f"{self.path}: no quiet moment to read the ledger in 1000 tries")
+
+    def close(self) -> None:
+        del self.header, self.tables, self.generations
+        with contextlib.suppress(BufferError):  # a picture is still looked at; the mapping goes with its last view
+            self.memory.close()
+        os.close(self.file)
+
+
+def ledger_of(table: Any) -> Ledger:
+    return Ledger(
+        captured=int(table["captured"]),
+        ok=int(table["ok"]),
+        ng=int(table["ng"]),
+        dropped={r.value: int(n) for r, n in zip(DROPS, table["dropped"], strict=True) if n},
+        not_inspected={r.value: int(n) for r, n in zip(NOT_INSPECTED, table["not_inspected"], strict=True) if n},
+        in_flight=int(np.count_nonzero(table["slots"]["held"])),
+    )
+
+
+def held_frames(table: Any) -> list[HeldFrame]:
+    """Held frames in the order of capture."""
+    rows = [(index, row) for index, row in enumerate(table["slots"]) if row["held"]]
+    return [held_frame(index, row) for index, row in sorted(rows, key=lambda pair: int(pair[1]["seq"]))]
+
+
+def held_frame(slot: int, row: Any) -> HeldFrame:
+    size = (int(row["height"]), int(row["width"]))
+    channels = int(row["channels"])
+    return HeldFrame(
+        slot=slot,
+        generation=int(row["generation"]),
+        seq=int(row["seq"]),
+        captured_at_ns=int(row["captured_at_ns"]),
+        captured_mono_ns=int(row["captured_mono_ns"]),
+        shape=() if channels == 0 else size if channels == 1 else (*size, channels),
+        part_id=bytes(row["part_id"]).decode() or None,
+        reason=NOT_INSPECTED[int(row["reason"]) - 1] if row["reason"] else None,
+    )
