@@ -31,6 +31,7 @@ COMMANDS = {
     "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
     "alerts": _Entry("pipeline.store.alerts_cli:alerts", "Read alerts; prove that none is missing or doubled."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
+    "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("pipeline.cli:bench", "Measure rates and latencies."),
     "train": _Entry("training.cli:train", "Train F2P-Net on a data set.", "train"),
