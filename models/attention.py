@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-TILE = 1 << 20
-"""Logits in work at once, 4 MB: logits, softmax and product then stay in a CPU's cache."""
+TILE = 1 << 19
+"""Logits in work at once, 2 MB: logits, softmax and product then stay in a CPU's cache."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> Tensor:

@@ -30,7 +30,12 @@ def prepare_image(image: Tensor, config: NetworkConfig) -> tuple[Tensor, bool]:
 
 
 def scale_points(points: Tensor, size: tuple[int, int], image_size: int) -> Tensor:
-    """(..., 2) x, y in a picture of `size` (h, w) -> the network's pixels, rounded half to even."""
+    """(..., 2) x, y in a picture of `size` (h, w) -> the network's pixels, rounded half to even.
+
+    A picture that has the network's size already is left alone, and so are its coordinates.
+    """
     height, width = size
+    if (height, width) == (image_size, image_size):
+        return points.to(torch.float32)
     factors = torch.tensor([image_size / width, image_size / height], dtype=torch.float64, device=points.device)
     return (points * factors).round().to(torch.float32)

@@ -1,7 +1,7 @@
 """The pictures and prompts of a golden folder, read from its cases.json."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,21 +60,18 @@ class CasePrompts:
 
 def prompts_of(case: dict[str, Any], size: tuple[int, int], image_size: int, map_size: int) -> CasePrompts:
     """The prompts of one case for a picture of `size` (h, w); rows are the N prompts of that one picture."""
-    points = boxes = None
+    points = boxes = prompts = None
     if "points" in case:
         points = scale_points(torch.tensor(case["points"]), size, image_size)
         labels = torch.tensor(case["labels"])
+        prompts = Prompts.from_points(points[None], labels[None])
     if "boxes" in case:
         corners = torch.tensor(case["boxes"]).reshape(-1, 2, 2)
         boxes = scale_points(corners, size, image_size).reshape(-1, 4)
-    prompts = None
+        beside = () if points is None else (points[None], labels[None])
+        prompts = Prompts.from_boxes(boxes[None], *beside)
     if "mask_ellipses" in case:
-        masks = np.stack([inside_ellipse((map_size, map_size), *ellipse) for ellipse in case["mask_ellipses"]])
-        prompts = Prompts.from_masks(torch.from_numpy(masks).to(torch.float32)[None, :, None])
-    elif points is not None and boxes is not None:
-        prompts = Prompts.from_boxes(boxes[None], points[None], labels[None])
-    elif points is not None:
-        prompts = Prompts.from_points(points[None], labels[None])
-    elif boxes is not None:
-        prompts = Prompts.from_boxes(boxes[None])
+        inside = np.stack([inside_ellipse((map_size, map_size), *ellipse) for ellipse in case["mask_ellipses"]])
+        masks = torch.from_numpy(inside).to(torch.float32)[None, :, None]
+        prompts = Prompts.from_masks(masks) if prompts is None else replace(prompts, masks=masks)
     return CasePrompts(prompts, points, boxes)
