@@ -83,19 +83,24 @@ class Capture:
     @property
     def silent_s(self) -> float:
         """For how long the source has kept the thread without an answer, in s."""
-        return 0.0 if self.ended else (time.monotonic_ns() - self._silent_from_ns) / 1e9
+        return (time.monotonic_ns() - self._silent_from_ns) / 1e9 if self._thread.is_alive() else 0.0
 
     def start(self) -> None:
-        self._silent_from_ns = time.monotonic_ns()
-        self._thread.start()
+        """Begin to read; a second call changes nothing."""
+        if self._thread.ident is None and not self._stopping.is_set():
+            self._silent_from_ns = time.monotonic_ns()
+            self._thread.start()
 
     def stop(self) -> None:
         """Ask the thread to end; `join` waits for it."""
         self._stopping.set()
+        if self._thread.ident is None:
+            self.ended = True
 
     def join(self, timeout_s: float) -> bool:
         """Whether the thread has ended within the time."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:

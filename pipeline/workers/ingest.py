@@ -65,7 +65,10 @@ class IngestWorker(Worker):
         self._state = CameraState(ring, book)
         self._capture = Capture(self._camera, self._state)
         self._poller = Poller(self._hub, self._publish, self._state.wakeup)
-        self._capture.start()
+        if ring.version:
+            self._capture.start()  # the run goes on
+        else:
+            self.detail = "waiting for an inference worker"  # a run begins when its frames can be inspected
 
     def step(self) -> bool:
         self._turn()
@@ -73,7 +76,7 @@ class IngestWorker(Worker):
             raise SourceFault(f"camera {self._camera.id}: its source hangs for {self._capture.silent_s:.0f} s")
         if self._capture.camera_away:
             self.state, self.detail = "waiting", "camera away"
-        elif self.state == "waiting":
+        elif self._state.ring.version:
             self.state, self.detail = "running", None
         return not self._is_through()
 
@@ -133,7 +136,9 @@ class IngestWorker(Worker):
     def _hear(self, message: Message) -> None:
         match message:
             case Ready():
-                self._state.book.worker_ready(message)
+                with self._state.lock:
+                    self._state.book.worker_ready(message)
+                self._capture.start()
             case Bye():
                 with self._state.lock:
                     self._state.book.worker_gone(message.incarnation)
