@@ -17,7 +17,7 @@ from torch import Tensor
 from models.configuration import SIZES, NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
 from models.names import canonical_name, canonical_of_authors
-from models.weights import CheckpointError, fill, fit_tables, read_pth, some
+from models.weights import CheckpointError, fill, fit_tables, read_pth, require_fit, some
 
 __all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
 
@@ -48,7 +48,8 @@ def load_checkpoint(path: str | Path, image_size: int | None = None) -> tuple[F2
     """The network in eval mode, on the CPU, and the facts of its training.
 
     A file of the authors gives a network in `reference` mode. `image_size` changes the network's input size;
-    its position tables are then resampled. Raises CheckpointError for a file that is neither, or damaged.
+    its position tables are then resampled (ValueError if no network has that size). Raises CheckpointError for a
+    file that is neither, or damaged.
     """
     path = Path(path)
     try:
@@ -60,12 +61,26 @@ def load_checkpoint(path: str | Path, image_size: int | None = None) -> tuple[F2
         config, tensors, facts = _read_authors(path)
     else:
         config, tensors, facts = _read_own(path)
-    try:
-        network = build_network(config if image_size is None else replace(config, image_size=image_size))
-    except ValueError as error:
-        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
-    fill(network, fit_tables(tensors, network) if image_size else tensors, source=str(path))
+    _require_fit(config, tensors, path)
+    if image_size is None:
+        network = build_network(config)
+        fill(network, tensors, source=str(path))
+    else:
+        network = build_network(replace(config, image_size=image_size))
+        fill(network, fit_tables(tensors, network), source=str(path))
     return network.eval(), facts
+
+
+def _require_fit(config: NetworkConfig, tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuses a description that its own weights contradict, before any memory is spent on it."""
+    try:
+        if max(config.depth, config.prompt_width, config.decoder_depth) > len(tensors):
+            raise ValueError(f"it names more blocks than the file has tensors, {len(tensors)}")
+        with torch.device("meta"):
+            network = build_network(config)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(f"{path} describes a network that cannot be built: {error}") from error
+    require_fit(network, tensors, source=str(path))
 
 
 def _read_own(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
@@ -79,7 +94,7 @@ def _read_own(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, A
         raise CheckpointError(f"{path} has format {metadata.get('format')!r}; this version reads {FORMAT!r}")
     try:
         config = NetworkConfig.from_dict(json.loads(metadata["configuration"]))
-        facts = json.loads(metadata["facts"])
+        facts = dict(json.loads(metadata["facts"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path} has a damaged description: {error}") from error
     return config, tensors, facts

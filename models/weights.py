@@ -33,6 +33,14 @@ def read_pth(path: Path) -> dict[str, Tensor]:
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copies `tensors` into `module`. Raises CheckpointError unless names and shapes are the same on both sides."""
+    require_fit(module, tensors, source)
+    with torch.no_grad():
+        for name, target in module.state_dict().items():
+            target.copy_(tensors[name])
+
+
+def require_fit(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raises CheckpointError unless names and shapes are the same on both sides."""
     wanted = module.state_dict()
     require_names(wanted, tensors, source)
     misfits = [
@@ -42,9 +50,6 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     ]
     if misfits:
         raise CheckpointError(f"{source} does not fit: wrong shapes {some(misfits)}")
-    with torch.no_grad():
-        for name, target in wanted.items():
-            target.copy_(tensors[name])
 
 
 def require_names(wanted: Iterable[str], found: Iterable[str], source: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,28 @@ def test_a_damaged_description_is_refused(configuration: str, tmp_path: Path) ->
     safetensors.torch.save_file({"weight": torch.zeros(3)}, tmp_path / "n", metadata)
 
     with pytest.raises(CheckpointError, match="damaged description"):
+        load_checkpoint(tmp_path / "n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 10**9}, "cannot be built: it names more blocks"),
+        ({"width": 2 * 10**9}, "cannot be built"),
+        ({"width": 48.5}, "damaged description"),
+        ({"image_size": 2**20}, "does not fit: wrong shapes"),
+        ({"num_classes": 5}, "does not fit: missing decoder.class_head"),
+    ],
+)
+def test_a_description_that_the_weights_contradict_costs_neither_time_nor_memory(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    network = small_network()
+    description = json.dumps(network.config.to_dict() | changes)
+    metadata = {"format": "f2pnet-checkpoint-1", "configuration": description, "facts": "{}"}
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "n", metadata)
+
+    with pytest.raises(CheckpointError, match=message):
         load_checkpoint(tmp_path / "n")
 
 

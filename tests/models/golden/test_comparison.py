@@ -42,6 +42,17 @@ def test_a_folder_without_golden_files_is_a_usage_error(tmp_path: Path, capsys: 
     assert "needs cases.json" in capsys.readouterr().err
 
 
+def test_a_file_of_an_unknown_network_fails_the_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cases.json").write_text('{"salt": "s", "images": []}')
+    np.savez(tmp_path / "f2p_vit_x.npz", A__crc=np.uint32(1))
+
+    assert main([str(tmp_path)]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "names no network" in lines[1]
+    assert lines[-1] == "worst relative error inf"
+
+
 @pytest.fixture
 def one_picture(shared_dir: Path, tmp_path: Path) -> Path:
     """A golden folder with picture A of the vit_b file, its cases without a prompt and with a box."""
