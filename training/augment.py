@@ -47,7 +47,9 @@ def _placement(size: int, change: Augmentation, rng: np.random.Generator) -> np.
     if change.turns:
         quarter = int(rng.integers(4))
         cos, sin = (1, 0, -1, 0)[quarter], (0, 1, 0, -1)[quarter]
-        linear = np.array([[cos, -sin], [sin, cos]]) @ np.diag([rng.choice([-1, 1]), 1])
+        linear = np.array([[cos, -sin], [sin, cos]]) @ linear
+    if change.flips:
+        linear = np.diag(rng.choice([-1, 1], 2)) @ linear
     zoom, stretch = _factor(change.scale, rng), _factor(change.aspect, rng) ** 0.5
     linear = np.diag([zoom * stretch, zoom / stretch]) @ linear
     centre = np.full(2, (size - 1) / 2)

@@ -46,7 +46,7 @@ def split_dataset(choice: DatasetChoice, recipe: TrainingRecipe) -> tuple[list[R
     records = read_records(choice.path, choice.train_list)
     if recipe.shots is not None:
         records = few_shot(records, choice.path, recipe.shots)
-    training, validation = split_by_part(records, choice.val_share, recipe.seed)
+    training, validation = split_by_part(records, choice.val_share, recipe.split_seed)
     if not training or not validation:
         parts = len({record.part_id for record in records})
         raise ConfigError(

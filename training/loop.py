@@ -18,6 +18,7 @@ from training.data import TrainingData
 from training.ema import AveragedWeights
 from training.evaluate import figures, network_predictor, predict
 from training.journal import Journal, read_journal
+from training.model import read_checkpoint
 from training.pictures import draw_curves, draw_worst
 from training.recipe import TrainingRecipe
 from training.schedule import learning_rate
@@ -52,7 +53,8 @@ def train(
     network: F2PNet = run.network  # type: ignore[assignment]
     started = time.monotonic()
 
-    for step in range(run.step, recipe.steps):
+    last_step = recipe.stop_after or recipe.steps
+    for step in range(run.step, last_step):
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe)
         torch.manual_seed(recipe.seed + step)  # whatever a layer draws is a function of the step too
@@ -74,7 +76,7 @@ def train(
             line["elapsed_s"] = round(time.monotonic() - started, 1)
             journal.write("step", run.step, line)
             report(run.step, line)
-        if run.step % recipe.evaluate_every == 0 or run.step == recipe.steps:
+        if run.step % recipe.evaluate_every == 0 or run.step == last_step:
             validate_and_keep(run, recipe, data, folder, journal)
             run.save(folder / LAST, recipe)
 
@@ -83,9 +85,11 @@ def train(
 
 
 def new_run(recipe: TrainingRecipe) -> RunState:
-    """A fresh network with its optimiser; the same recipe gives the same start weights."""
+    """A network with its optimiser; the same recipe gives the same start weights."""
     torch.manual_seed(recipe.seed)
     network = build_network(network_config(recipe.sam_type, recipe.image_size))
+    if recipe.start_from is not None:
+        network.load_state_dict(read_checkpoint(recipe.start_from)[0].state_dict())
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)

@@ -14,6 +14,7 @@ from training.images import ImageSet, Pixels
 
 WIDTH_PX, HEIGHT_PX, MARGIN_PX = 900, 420, 50
 TILE_PX, TILES_IN_ROW, TILE_COUNT = 224, 6, 12
+SMOOTHING = 15
 COLOURS = [(180, 80, 30), (40, 120, 220), (60, 150, 60), (150, 60, 150), (60, 60, 60), (0, 160, 200)]  # BGR
 TRUTH, FOUND = (80, 200, 80), (60, 60, 230)
 
@@ -21,7 +22,7 @@ Curve = list[tuple[float, float]]
 
 
 def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Losses of the steps above, foreground IoU of the validations below, as a PNG."""
+    """Losses by step above, each a mean over SMOOTHING logged steps; foreground IoU of the validations below; a PNG."""
     losses: dict[str, Curve] = {}
     scores: dict[str, Curve] = {}
     for line in lines:
@@ -32,6 +33,7 @@ def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
         else:
             for name, values in line["datasets"].items():
                 scores.setdefault(name, []).append((line["step"], values["iou"]))
+    losses = {name: _smooth(curve) for name, curve in losses.items()}
     _write(path, np.vstack([_chart("loss by step", losses), _chart("validation foreground IoU by step", scores)]))
 
 
@@ -57,6 +59,12 @@ def _tile(images: ImageSet, predicted: Predicted, index: int, iou: float) -> Pix
     text = f"{iou:.2f}  score {predicted.score[index]:.2f}  {images.records[index].class_name}"
     cv2.putText(tile, text, (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 255, 255), 1, cv2.LINE_AA)
     return tile
+
+
+def _smooth(curve: Curve) -> Curve:
+    """Single steps jump with what their few images show; a mean over some of them shows the way."""
+    values = [y for _, y in curve]
+    return [(x, float(np.mean(values[max(0, at - SMOOTHING + 1) : at + 1]))) for at, (x, _) in enumerate(curve)]
 
 
 def _chart(title: str, curves: dict[str, Curve]) -> Pixels:

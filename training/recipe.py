@@ -25,7 +25,8 @@ class DatasetChoice(StrictModel):
 class Augmentation(StrictModel):
     """What may change between shifts: position, light, sharpness. Each value is the largest change drawn."""
 
-    turns: bool = Field(True, description="flips and 90-degree turns")
+    flips: bool = Field(True, description="mirrored left-right and top-bottom")
+    turns: bool = Field(False, description="by 90 degrees; for surfaces that have no up and down")
     scale: float = Field(0.25, ge=0, lt=1, description="zoom factor 1/(1+scale) .. 1+scale")
     aspect: float = Field(0.15, ge=0, lt=1, description="stretch of one side against the other")
     shift: float = Field(0.15, ge=0, lt=1, description="of the side")
@@ -52,9 +53,14 @@ class TrainingRecipe(StrictModel):
     image_size: int = Field(256, ge=32, le=2048, description="side of the network's input, pixels")
     datasets: tuple[DatasetChoice, ...] = Field((), description="`f2p train --dataset` takes their place")
     shots: int | None = Field(None, ge=1, description="few-shot list of this size; null: the full list")
-    seed: int = Field(3407, ge=0)
+    seed: int = Field(3407, ge=0, description="of start weights, draws and augmentation")
+    split_seed: int = Field(3407, ge=0, description="of what is held out; the same in recipes that build on each other")
 
+    start_from: ConfigPath | None = Field(
+        None, description="checkpoint whose weights the run begins with, e.g. best.pth of an earlier recipe; null: none"
+    )
     steps: int = Field(2000, ge=1, description="optimiser steps; the learning rate falls over all of them")
+    stop_after: int | None = Field(None, ge=1, description="end the run at this step, in mid-fall; null: at the last")
     batch: int = Field(16, ge=1, description="images in a step")
     learning_rate: float = Field(1e-3, gt=0, description="peak")
     final_learning_rate: float = Field(1e-5, ge=0)

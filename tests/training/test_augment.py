@@ -6,7 +6,7 @@ import pytest
 from training.augment import augment, move, relight
 from training.recipe import Augmentation
 
-STILL = Augmentation(turns=False, scale=0, aspect=0, shift=0, exposure=0, contrast=0, shading=0, noise=0, blur_px=0)
+STILL = Augmentation(flips=False, scale=0, aspect=0, shift=0, exposure=0, contrast=0, shading=0, noise=0, blur_px=0)
 
 
 def picture(channels: int = 1) -> np.ndarray:
@@ -22,7 +22,7 @@ def test_no_change_asked_for_is_no_change() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_turns_and_flips_move_image_and_mask_alike(channels: int) -> None:
-    change = STILL.model_copy(update={"turns": True})
+    change = STILL.model_copy(update={"flips": True, "turns": True})
     mask = (picture()[:, :, 0] > 120).astype(np.uint8)
     image = np.repeat(mask[:, :, None] * np.uint8(255), channels, axis=2)
     dihedral = [np.rot90(flipped, k) for flipped in (mask, mask[:, ::-1]) for k in range(4)]

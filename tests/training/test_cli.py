@@ -59,4 +59,4 @@ def test_a_recipe_without_data_sets_asks_for_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "configs/training").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_recipe_loads(path: Path) -> None:
-    assert load_yaml(path, TrainingRecipe).datasets
+    assert load_yaml(path, TrainingRecipe).steps > 0

@@ -11,7 +11,7 @@ from f2pnet.errors import ConfigError, MissingResource
 from models.checkpoint import load_checkpoint
 from training.data import load_data
 from training.journal import read_journal
-from training.loop import train
+from training.loop import new_run, train
 from training.recipe import TrainingRecipe
 
 
@@ -53,6 +53,21 @@ def test_a_run_that_was_cut_resumes_to_the_same_weights(tiny_recipe: TrainingRec
             assert torch.equal(value, resumed[part][name]), name
     steps = [line["step"] for line in read_journal(tmp_path / "cut/log.jsonl") if line["kind"] == "step"]
     assert steps == list(range(1, 21))
+
+
+def test_a_run_ends_where_the_recipe_stops_it(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    stopped = tiny_recipe.model_copy(update={"stop_after": 3})
+    train(stopped, load_data(stopped), tmp_path / "exp")
+    assert [line["step"] for line in read_journal(tmp_path / "exp/log.jsonl")] == [1, 2, 3, 3]
+
+
+def test_a_run_starts_from_the_weights_of_an_earlier_one(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    first = tiny_recipe.model_copy(update={"steps": 2, "warmup_steps": 1})
+    best = train(first, load_data(first), tmp_path / "first")
+    second = new_run(tiny_recipe.model_copy(update={"start_from": best, "seed": 1}))
+    network, _ = load_checkpoint(best)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[name]), name
 
 
 def test_there_is_nothing_to_resume_in_a_new_folder(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
