@@ -180,6 +180,8 @@ def _run_shown(
     with ExitStack() as stack:
         log_dir = line.publish.spool.dir / "logs"
         log_dir.mkdir(parents=True, exist_ok=True)
+        for old in log_dir.glob("*.log"):
+            old.unlink()
         feed = Subscriber(RunDir(line, line_file).alert_addresses[0], "f2p.", ALERTS_QUEUED)
         view = stack.enter_context(LiveView(console, feed))
         return run_line(line, line_file, duration_s=duration, view=view, log_dir=log_dir, **options)

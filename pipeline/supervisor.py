@@ -159,7 +159,7 @@ class Supervisor:
             ENVIRONMENT_KEY: str(self._listener.path),
             RESTARTS_KEY: str(worker.restarts),
         }
-        log = None if self._log_dir is None else (self._log_dir / f"{worker.spec.name}.log").open("ab")
+        log = None if self._log_dir is None else self._log_of(worker).open("ab")
         # A group of its own: Ctrl-C on the terminal reaches the supervisor only, which ends the workers in order.
         worker.process = subprocess.Popen(  # noqa: S603 - our own command line
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
@@ -177,13 +177,13 @@ class Supervisor:
         why = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         never_ran = worker.heartbeat is None or worker.heartbeat.state == "starting"
         if code in HOPELESS and never_ran:
-            raise WorkerLost(f"worker {worker.spec.name} can't start ({why}); its last words are above or in its log")
+            raise WorkerLost(f"worker {worker.spec.name} can't start ({why}){self._last_words(worker)}")
         now_s = time.monotonic()
         worker.deaths_s.append(now_s)
         if len(worker.deaths_s) == CRASH_LOOP_DEATHS and now_s - worker.deaths_s[0] < CRASH_LOOP_S:
             raise WorkerLost(
                 f"worker {worker.spec.name} died {CRASH_LOOP_DEATHS} times within {now_s - worker.deaths_s[0]:.0f} s, "
-                f"last: {why}"
+                f"last: {why}{self._last_words(worker)}"
             )
         if now_s - worker.started_s > STABLE_S:
             worker.backoff.reset()
@@ -194,6 +194,16 @@ class Supervisor:
             worker.heartbeat = None
         _log.warning("worker replaced", worker=worker.spec.name, why=why, restarts=worker.restarts)
         self._on_restart(worker, why)
+
+    def _last_words(self, worker: KeptWorker) -> str:
+        """The end of the worker's log, where its reason stands; without logs it is on stderr already."""
+        if self._log_dir is None:
+            return ""
+        lines = self._log_of(worker).read_text(encoding="utf-8", errors="replace").splitlines()
+        return f": {lines[-1]}" if lines else ""
+
+    def _log_of(self, worker: KeptWorker) -> Path:
+        return (self._log_dir or Path()) / f"{worker.spec.name}.log"
 
     @staticmethod
     def _kill(worker: KeptWorker) -> None:
