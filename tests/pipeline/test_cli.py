@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import select
 import socket
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +136,32 @@ def test_status_shows_workers_ledger_and_latencies(line: LineUnderTest) -> None:
     camera = status["cameras"]["cam1"]
     assert camera["captured"] == camera["inspected"] + camera["in_flight"] > 0
     assert status["engine"]["backend"] == "onnxruntime"
+
+
+def test_on_a_terminal_the_live_table_shows_the_ledger_and_the_last_alerts(line: LineUnderTest) -> None:
+    line.config["cameras"][0]["source"] |= {"fps": 20}
+    line.file.write_text(yaml.safe_dump(line.config))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    command = [sys.executable, "-m", "f2pnet.cli", "run", str(line.file)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, process_group=0)
+    os.close(theirs)
+    shown, until = b"", time.monotonic() + 60
+    while time.monotonic() < until:
+        if not select.select([ours], [], [], 1.0)[0]:
+            continue
+        try:
+            shown += os.read(ours, 65_536)
+        except OSError:  # the other side has ended
+            break
+    os.close(ours)
+    assert process.wait(timeout=10) == 0
+    text = shown.decode(errors="replace")
+    assert "last alerts" in text
+    assert "running" in text
+    assert "balanced" in text
+    assert "defect 576 px" in text  # the bright square of 24 x 24 px
+    assert (line.spool / "logs" / "infer-0.log").exists()
 
 
 def test_a_worker_of_no_camera_of_the_line_is_refused(line: LineUnderTest) -> None:
