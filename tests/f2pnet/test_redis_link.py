@@ -12,7 +12,7 @@ import pytest
 from f2pnet.errors import StoreAway
 from f2pnet.redis_link import ErrorReply, RedisLink, address_without_secrets
 from pipeline.store.embedded_redis import server_program
-from pipeline.store.tethered import tethered
+from pipeline.tethered import tethered
 
 
 @pytest.fixture
