@@ -105,23 +105,24 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if is_plain_cpu_run(x):
-            return self._in_strips(x.clone())
+            return self._in_strips(x)
         x = x + self.attn(self.norm1(x))
         return x + self.mlp(self.norm2(x))  # type: ignore[no-any-return]
 
     def _in_strips(self, x: Tensor) -> Tensor:
-        """The same, in place and a strip of rows at a time: what passes between two layers stays in the CPU's cache.
+        """The same, a strip of rows at a time: what passes between two layers stays in the CPU's cache.
 
         Attention within windows sees no more than its strip; attention over the grid is done before.
         """
         window_size = self.attn.window_size
         if window_size is None:
-            x += self.attn(self.norm1(x))
-        for strip in torch.split(x, window_size or STRIP_ROWS, dim=1):
-            if window_size is not None:
-                strip += self.attn(self.norm1(strip))
-            strip += self.mlp(self.norm2(strip))
-        return x
+            x = x + self.attn(self.norm1(x))
+        rows = window_size or STRIP_ROWS
+        result = torch.empty_like(x)
+        for strip, finished in zip(torch.split(x, rows, dim=1), torch.split(result, rows, dim=1), strict=True):
+            mixed = strip if window_size is None else strip + self.attn(self.norm1(strip))
+            torch.add(mixed, self.mlp(self.norm2(mixed)), out=finished)
+        return result
 
 
 class ImageEncoderViT(nn.Module):
