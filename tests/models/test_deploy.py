@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -74,13 +75,28 @@ def test_an_unknown_second_pass_is_refused() -> None:
         AutoNetwork(small_network(), "loop")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("second_pass", SECOND_PASSES)
-def test_the_exported_graph_gives_the_same_for_any_batch(
-    second_pass: SecondPass | None, pixels: Tensor, tmp_path: Path
-) -> None:
-    auto = AutoNetwork(small_network(num_classes=2), second_pass, threshold=0.3).eval()
-    model = exported(auto, pixels, tmp_path / "network.onnx")
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+EXPORTS = [None, "boxes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mask", "points"))]
+
+
+@pytest.fixture(scope="module", params=EXPORTS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[AutoNetwork, Path]:
+    """A network and its ONNX file. As few blocks as hold one of each kind: the exporter takes seconds for each."""
+    few_blocks = {"depth": 5, "global_blocks": (1, 2, 3, 4), "decoder_depth": 1}
+    auto = AutoNetwork(small_network(num_classes=2, **few_blocks), request.param, threshold=0.3).eval()
+    path = tmp_path_factory.mktemp("exported") / "network.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns of its own internals
+        torch.onnx.export(
+            auto, (torch.zeros(2, 128, 128, 3, dtype=torch.uint8),), path, dynamo=True, input_names=["image"],
+            output_names=list(auto.output_names), dynamic_shapes={"images": {0: torch.export.Dim("batch", max=64)}},
+            verbose=False,
+        )  # fmt: skip
+    return auto, path
+
+
+def test_the_exported_graph_gives_the_same_for_any_batch(exported: tuple[AutoNetwork, Path], pixels: Tensor) -> None:
+    auto, path = exported
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
     for batch in (pixels, pixels[:1]):
         outputs = session.run(list(auto.output_names), {"image": batch.numpy()})
@@ -91,19 +107,7 @@ def test_the_exported_graph_gives_the_same_for_any_batch(
             np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-5)
 
 
-def test_the_exported_graph_holds_standard_operators_only(pixels: Tensor, tmp_path: Path) -> None:
-    import onnx
-
-    graph = onnx.load(exported(AutoNetwork(small_network(), "points").eval(), pixels, tmp_path / "n.onnx")).graph
+def test_the_exported_graph_holds_no_operator_that_engines_refuse(exported: tuple[AutoNetwork, Path]) -> None:
+    graph = onnx.load(exported[1]).graph
 
     assert {node.op_type for node in graph.node}.isdisjoint(UNWANTED_OPERATORS)
-
-
-def exported(auto: AutoNetwork, pixels: Tensor, path: Path) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns of its own internals
-        torch.onnx.export(
-            auto, (pixels,), path, dynamo=True, input_names=["image"], output_names=list(auto.output_names),
-            dynamic_shapes={"images": {0: torch.export.Dim("batch", min=1, max=64)}}, verbose=False,
-        )  # fmt: skip
-    return path
