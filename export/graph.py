@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,7 @@ def onnx_from_network(network: F2PNet, path: Path) -> dict[str, tuple[int, ...]]
         shapes = {
             name: tuple(value.shape[1:]) for name, value in zip(deployed.output_names, deployed(example), strict=True)
         }
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists packages that it could do more with
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter talks about its own internals; failures still raise
         program = torch.onnx.export(

@@ -103,10 +103,10 @@ def experiment_name(recipe: TrainingRecipe) -> str:
 
 
 def _sheet_table(sheets: list[dict[str, Any]]) -> Table:
-    """One row for each data set, the figures of all of them as columns."""
-    names = list(dict.fromkeys(name for sheet in sheets for name in sheet["values"]))
-    table = Table("data set", "images", *names, title=f"protocol {PROTOCOL}: no prompts")
-    for sheet in sheets:
-        cells = [f"{sheet['values'][name]:.3f}" if name in sheet["values"] else "" for name in names]
-        table.add_row(sheet["dataset"], str(sheet["images"]), *cells)
+    """One column for each data set, one row for each figure; empty where a set can't have it."""
+    names = dict.fromkeys(name for sheet in sheets for name in sheet["values"])
+    table = Table("", *(sheet["dataset"] for sheet in sheets), title=f"protocol {PROTOCOL}: no prompts")
+    table.add_row("images", *(str(sheet["images"]) for sheet in sheets))
+    for name in names:
+        table.add_row(name, *(f"{sheet['values'][name]:.3f}" if name in sheet["values"] else "" for sheet in sheets))
     return table
