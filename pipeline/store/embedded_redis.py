@@ -23,6 +23,7 @@ from typing import Self
 from f2pnet.errors import F2pError, MissingResource, StoreAway
 from f2pnet.redis_endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
 from f2pnet.redis_link import RedisLink
+from pipeline.store.append_only_file import mend_append_only_files
 from pipeline.tethered import tethered
 
 START_LIMIT_S = 20.0  # loading a large append-only file takes seconds
@@ -38,6 +39,8 @@ dir {data_dir}
 user default on >{password} ~* &* +@all -@dangerous -@scripting +info
 appendonly yes
 appendfsync always
+aof-load-truncated no
+aof-use-rdb-preamble no
 save ""
 maxmemory-policy noeviction
 daemonize no
@@ -131,6 +134,7 @@ class EmbeddedRedis:
     def _launch(self, program: str) -> None:
         log = self.data_dir / LOG_FILE
         configuration = _CONFIGURATION.format(port=self._port, data_dir=_quoted(self.data_dir), password=self._password)
+        mend_append_only_files(self.data_dir)
         with log.open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 tethered([program, "-"]),  # the configuration comes by stdin: command lines are public

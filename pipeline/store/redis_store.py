@@ -153,7 +153,13 @@ class RedisStore:
         for key, mark in marks.items():
             commands += [["BITFIELD", key, *mark], ["EXPIRE", key, KNOWN_FOR_S]]
         commands.append(["EXEC"])
-        outcome = self._link.exchange(*commands)[-1]
+        # Outside of the transaction: Redis writes down how much was trimmed, and a transaction that a crash cut off
+        # (see `append_only_file`) must not take older entries with it.
+        trims: list[Command] = [
+            ["XTRIM", self.keys.results, "MAXLEN", "~", self._results_kept],
+            ["XTRIM", self.keys.alerts, "MAXLEN", "~", self._alerts_kept],
+        ]
+        outcome = self._link.exchange(*commands, *trims)[len(commands) - 1]
         if outcome is None:
             return False
         failed = [str(reply) for reply in outcome if isinstance(reply, Exception)]
@@ -167,9 +173,9 @@ class RedisStore:
         fields += ["verdict", record.verdict.value, "captured_at_ns", record.captured_at_ns, "data", record.data]
         entries: list[Command] = []
         if not record.is_fault:  # the results stream holds verdicts of frames and nothing else
-            entries.append(["XADD", self.keys.results, "MAXLEN", "~", self._results_kept, *fields])
+            entries.append(["XADD", self.keys.results, *fields])
         if record.is_alert:
-            entries.append(["XADD", self.keys.alerts, "MAXLEN", "~", self._alerts_kept, *fields])
+            entries.append(["XADD", self.keys.alerts, *fields])
         return entries
 
 
