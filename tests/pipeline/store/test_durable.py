@@ -77,7 +77,7 @@ def test_while_redis_is_paused_verdicts_are_spooled_and_only_the_first_write_wai
         store.write([frame(seq)])
     rest_s = time.monotonic() - started - first_s
 
-    assert first_s < 1.0
+    assert first_s < 3.0  # redis-py's own retries would take longer
     assert rest_s < 1.0  # 49 time-outs would be 15 s
     assert store.away
     assert store.verdicts.spooled == len(store.spool) == 50
