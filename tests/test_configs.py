@@ -31,15 +31,14 @@ LOADERS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_every_configuration_loads(path: Path) -> None:
-    LOADERS[path.relative_to(CONFIGS).parts[0]](path)
+    assert LOADERS[path.relative_to(CONFIGS).parts[0]](path)
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "lines").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_line_names_an_engine_and_a_recipe_that_are_there(path: Path) -> None:
     line = load_line(path)
-    open_bundle(line.engine.bundle)
-    if line.recipe is not None:
-        load_recipe(line.recipe)
+    assert open_bundle(line.engine.bundle).engine_id
+    assert line.recipe is None or load_recipe(line.recipe).recipe_id
 
 
 def test_the_shipped_engines_are_small_enough() -> None:

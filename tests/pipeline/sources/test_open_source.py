@@ -46,3 +46,5 @@ def test_closing_twice_does_no_harm(tmp_path: Path) -> None:
 
     source.close()
     source.close()
+
+    assert not source.live
