@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pipeline.frames.ring_memory import SHARED_MEMORY
 from tests.pipeline.harness import LineUnderTest, write_pictures
 from tests.toy_engine import write_toy_bundle
 
@@ -45,6 +47,10 @@ def line(tmp_path: Path, toy_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> I
     )
     yield under_test
     under_test.close()
+    for folder in (runtime / "f2p").glob("bar-*"):  # a line that was killed leaves its rings to its next start
+        for ring in SHARED_MEMORY.glob(f"{folder.name}.*.ring"):
+            ring.unlink()
+    shutil.rmtree(runtime, ignore_errors=True)
 
 
 @pytest.fixture
