@@ -87,7 +87,9 @@ class EvidenceConfig(StrictModel):
     """Pictures behind verdicts."""
 
     dir: ConfigPath
-    keep: Literal["none", "ng", "all"] = Field("ng", description="ng: NG and NOT_INSPECTED frames; all: every frame")
+    keep: Literal["none", "ng", "all"] = Field(
+        "ng", description="ng: frames that an inference worker did not call OK; all: every frame it judged"
+    )
     max_mb: int = Field(1024, ge=1)
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,6 @@ class LineUnderTest:
     config: dict[str, Any]
     process: subprocess.Popen[str] | None = None
     output: str = ""
-    extra: list[str] = field(default_factory=list)
 
     @property
     def file(self) -> Path:
