@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 FOCAL_WEIGHT = 5.0
 FOCAL_ALPHA = 0.25  # multiplies both classes, as in the reference
-FOCAL_GAMMA = 2.0
 
 
 def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """BCE + Dice + 5 Focal. Logits (B, 1, h, w) are brought to the targets' size (B, 1, H, W; 0 or 1); a scalar."""
-    logits = resize_logits(logits, targets)
-    return (
-        F.binary_cross_entropy_with_logits(logits, targets)
-        + dice_loss(logits, targets)
-        + (FOCAL_WEIGHT * focal_loss(logits, targets))
-    )
+    """BCE + Dice + 5 Focal. Logits (B, 1, h, w) are brought to the targets' size (B, 1, H, W; 0 or 1); a scalar.
+
+    Dice is the mean over images of 1 - (2 |p t| + 1) / (|p| + |t| + 1), so small defects weigh as much as large ones.
+    Focal is the mean over pixels of alpha (1 - p_true)^gamma times the cross entropy.
+    """
+    return _MaskLoss.apply(resize_logits(logits, targets), targets)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -26,23 +26,42 @@ def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, labels)
 
 
-def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over images of 1 - (2 |p t| + 1) / (|p| + |t| + 1): small defects weigh as much as large ones."""
-    probabilities = logits.sigmoid().flatten(1)
-    targets = targets.flatten(1)
-    overlap = (probabilities * targets).sum(1)
-    return (1 - (2 * overlap + 1) / (probabilities.sum(1) + targets.sum(1) + 1)).mean()
-
-
-def focal_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean over pixels of alpha (1 - p_true)^gamma times the cross entropy."""
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    p_true = torch.exp(-cross_entropy)
-    return FOCAL_ALPHA * ((1 - p_true) ** FOCAL_GAMMA * cross_entropy).mean()
-
-
 def resize_logits(logits: Tensor, targets: Tensor) -> Tensor:
     """Bilinear to the targets' height and width, pixel centres aligned."""
     if logits.shape[-2:] == targets.shape[-2:]:
         return logits
     return F.interpolate(logits, targets.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class _MaskLoss(torch.autograd.Function):
+    """All three terms and their gradient in one go: a third of the passes over the pixels that autograd would make.
+
+    With wrong = 1 - p_true, ce = -log p_true and y = +1 where the target is 0, -1 where it is 1, the derivatives by
+    the logit are y wrong for the cross entropy, alpha y wrong^2 (2 p_true ce + wrong) for Focal with gamma 2, and
+    wrong p_true ((2 o + 1) / s^2 - 2 t / s) for Dice, where s = |p| + |t| + 1 and o = |p t|.
+    """
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        sign = 1 - 2 * targets
+        cross_entropy = F.softplus(sign * logits)
+        wrong = torch.sigmoid(sign * logits)
+        right = 1 - wrong
+        pixels, images = logits.numel(), logits.shape[0]
+
+        overlap = (right * targets).flatten(1).sum(1)
+        size = (wrong * sign + 2 * targets).flatten(1).sum(1) + 1  # p + t, as p = t + sign * wrong
+        dice = (1 - (2 * overlap + 1) / size).mean()
+        focal = FOCAL_ALPHA * (wrong * wrong * cross_entropy).sum() / pixels
+        loss = cross_entropy.sum() / pixels + dice + FOCAL_WEIGHT * focal
+
+        by_pixel = FOCAL_WEIGHT * FOCAL_ALPHA * wrong * (2 * right * cross_entropy + wrong) + 1
+        ratio = ((2 * overlap + 1) / size**2).reshape(-1, 1, 1, 1)
+        by_image = right * (ratio - targets * (2 / size).reshape(-1, 1, 1, 1))
+        context.save_for_backward(wrong * (sign * by_pixel / pixels + by_image / images))
+        return loss
+
+    @staticmethod
+    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = context.saved_tensors
+        return upstream[0] * gradient, None
