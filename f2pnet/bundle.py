@@ -26,7 +26,8 @@ MANIFEST_NAME = "manifest.json"
 ENGINE_ID_DIGITS = 12
 
 ArtifactFormat = Literal["onnx", "tensorrt", "openvino"]
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Role = Literal["auto", "encoder", "decoder"]
 OutputName = Literal["mask", "pixel_map", "score", "class_map"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
@@ -102,7 +103,7 @@ class TrainingFacts(StrictModel):
 
 
 class GpuFacts(StrictModel):
-    """The GPU that an artifact was built for, and only runs on."""
+    """The GPU that an artifact was built for, and only runs on; `built_with` has the runtime's flavour and version."""
 
     name: str
     compute_capability: str
@@ -119,17 +120,39 @@ class Parity(StrictModel):
     verdict_agreement: Probability
 
 
+class ExtraFile(StrictModel):
+    """A file that an artifact needs beside its own: weights kept outside of the graph, a timing cache."""
+
+    file: FileName
+    sha256: Sha256
+
+
 class Artifact(StrictModel):
-    """One model file."""
+    """One engine: a model file, and what lies beside it."""
 
     file: FileName
     format: ArtifactFormat
     precision: Precision
     sha256: Sha256
+    extra_files: list[ExtraFile] = Field(default_factory=list)
+    role: Role = Field(
+        default="auto", description="auto: pixels in, verdict's maps out; encoder and decoder: its halves, for prompts"
+    )
     max_batch: int = Field(ge=1)
+    static_batch: bool = Field(default=False, description="true: the file takes exactly max_batch images")
     built_with: dict[str, str] = Field(default_factory=dict, description="package -> version")
+    built_from: Sha256 | None = Field(default=None, description="the ONNX file it was built from; null: the checkpoint")
     gpu: GpuFacts | None = None
-    parity: Parity | None = Field(default=None, description="null: never compared with its checkpoint")
+    float_layers: list[str] = Field(
+        default_factory=list, description="int8: layers left in float because measurement shows they need it"
+    )
+    parity: Parity | None = Field(default=None, description="the worst set's; null: never compared with its checkpoint")
+    parities: list[Parity] = Field(default_factory=list, description="one for each set of images it was compared on")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The hash of every file it needs, by name."""
+        return {self.file: self.sha256} | {extra.file: extra.sha256 for extra in self.extra_files}
 
 
 class Manifest(StrictModel):
@@ -160,9 +183,15 @@ class Manifest(StrictModel):
             raise ValueError(f"class_map has {shapes['class_map'][0]} channels for {len(self.classes)} classes")
         if len(self.classes) > 1 and "class_map" not in shapes:
             raise ValueError(f"{len(self.classes)} classes need the output class_map; found {', '.join(shapes)}")
-        if len({artifact.file for artifact in self.artifacts}) < len(self.artifacts):
+        owners = [file for artifact in self.artifacts for file in (artifact.file, *_extra_names(artifact))]
+        if len(set(owners)) < len(owners):
             raise ValueError("an artifact file is listed twice")
         return self
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The hash of every file of every artifact, by name."""
+        return {file: sha256 for artifact in self.artifacts for file, sha256 in artifact.files.items()}
 
     def output(self, name: str) -> OutputSpec | None:
         """The output of that name, None where the engine has none."""
@@ -181,7 +210,7 @@ class Bundle:
         """Hash of all that can change a verdict: the model files and how their outputs are read (64 hex digits)."""
         manifest = self.manifest
         content = {
-            "artifacts": sorted([artifact.file, artifact.sha256] for artifact in manifest.artifacts),
+            "artifacts": sorted([file, sha256] for file, sha256 in manifest.files.items()),
             "classes": manifest.classes,
             "defect_output": manifest.defect_output,
             "thresholds": manifest.thresholds.model_dump(mode="json"),
@@ -193,14 +222,20 @@ class Bundle:
         """The first 12 digits of `sha256`, as every verdict carries them."""
         return self.sha256[:ENGINE_ID_DIGITS]
 
-    def artifact(self, kind: ArtifactFormat) -> Artifact:
-        """The first artifact of that format. Raises MissingResource when the bundle has none."""
+    def artifact(self, kind: ArtifactFormat, precision: Precision | None = None, *, role: Role = "auto") -> Artifact:
+        """The first artifact of that format, and of that precision where one is given.
+
+        Raises MissingResource when the bundle has none.
+        """
         for artifact in self.manifest.artifacts:
-            if artifact.format == kind:
+            if (artifact.format, artifact.role) == (kind, role) and precision in (None, artifact.precision):
                 return artifact
-        held = ", ".join(sorted({artifact.format for artifact in self.manifest.artifacts}))
+        wanted = " ".join(word for word in (precision, kind, "" if role == "auto" else role) if word)
+        held = ", ".join(sorted({_described(artifact) for artifact in self.manifest.artifacts}))
+        options = f"--format {kind}" + (f" --precision {precision}" if precision else "")
+        options += "" if role == "auto" else " --split"
         raise MissingResource(
-            f"engine bundle {self.folder} has no {kind} file, only {held}: export it with `f2p export --format {kind}`"
+            f"engine bundle {self.folder} has no {wanted} file, only {held}: export it with `f2p export {options}`"
         )
 
     def path(self, artifact: Artifact) -> Path:
@@ -223,8 +258,8 @@ def open_bundle(folder: Path | str) -> Bundle:
     if not folder.is_dir():
         raise MissingResource(f"no engine bundle {folder}: check the path, or make one with `f2p export`")
     manifest = _read_manifest(folder / MANIFEST_NAME)
-    for artifact in manifest.artifacts:
-        _check_file(folder / artifact.file, artifact.sha256)
+    for file, sha256 in manifest.files.items():
+        _check_file(folder / file, sha256)
     return Bundle(folder, manifest)
 
 
@@ -233,12 +268,12 @@ def write_bundle(
 ) -> Bundle:
     """Write a bundle in one step: it is put together and checked beside `folder`, then moved there.
 
-    `files` maps each artifact's file name to where its bytes are now; `readme` becomes README.md. A bundle that stands
-    at `folder` is replaced; anything else there is left alone and raises ConfigError. Returns the opened bundle.
+    `files` maps the name of each artifact's files to where its bytes are now; `readme` becomes README.md. A bundle that
+    stands at `folder` is replaced; anything else there is left alone and raises ConfigError. Returns the opened bundle.
     """
     folder = Path(folder)
     _refuse_other_content(folder)
-    named = {artifact.file for artifact in manifest.artifacts}
+    named = set(manifest.files)
     if named != set(files):
         raise ConfigError(f"the manifest lists {sorted(named)}, but the files given are {sorted(files)}")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -255,6 +290,15 @@ def write_bundle(
             folder.rename(Path(scratch, "old"))  # goes with the scratch folder
         new.rename(folder)
     return Bundle(folder, manifest)
+
+
+def _extra_names(artifact: Artifact) -> list[str]:
+    return [extra.file for extra in artifact.extra_files]
+
+
+def _described(artifact: Artifact) -> str:
+    words = (artifact.precision, artifact.format, "" if artifact.role == "auto" else artifact.role)
+    return " ".join(word for word in words if word)
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -102,6 +102,37 @@ def test_an_empty_file_is_named_as_such(bundle_dir: Path) -> None:
         open_bundle(bundle_dir)
 
 
+def test_a_changed_byte_in_a_file_beside_the_model_is_refused(tmp_path: Path, model_file: Path) -> None:
+    weights = tmp_path / "weights.data"
+    weights.write_bytes(b"weights")
+    (artifact,) = manifest().artifacts
+    extra = [{"file": "model.onnx.data", "sha256": sha256_of(weights)}]
+    facts = manifest(artifacts=[artifact.model_dump() | {"extra_files": extra}])
+    folder = tmp_path / "toy"
+    bundle = write_bundle(folder, facts, {"model.onnx": model_file, "model.onnx.data": weights})
+    assert bundle.sha256 != write_bundle(tmp_path / "bare", manifest(), {"model.onnx": model_file}).sha256
+    (folder / "model.onnx.data").write_bytes(b"Weights")
+    with pytest.raises(BundleError, match=r"model\.onnx\.data was changed or damaged"):
+        open_bundle(folder)
+
+
+def test_an_artifact_is_chosen_by_format_precision_and_role(tmp_path: Path, model_file: Path) -> None:
+    (artifact,) = manifest().artifacts
+    kinds = [("fp32.onnx", "fp32", "auto"), ("int8.onnx", "int8", "auto"), ("decoder.onnx", "fp32", "decoder")]
+    facts = manifest(
+        artifacts=[
+            artifact.model_dump() | {"file": file, "precision": precision, "role": role}
+            for file, precision, role in kinds
+        ]
+    )
+    bundle = write_bundle(tmp_path / "toy", facts, {file: model_file for file, _, _ in kinds})
+    assert bundle.artifact("onnx").file == "fp32.onnx"
+    assert bundle.artifact("onnx", "int8").file == "int8.onnx"
+    assert bundle.artifact("onnx", role="decoder").file == "decoder.onnx"
+    with pytest.raises(MissingResource, match="no fp16 onnx file, only fp32 onnx, fp32 onnx decoder, int8 onnx"):
+        bundle.artifact("onnx", "fp16")
+
+
 def test_a_missing_file_is_named(bundle_dir: Path) -> None:
     (bundle_dir / "model.onnx").unlink()
 
