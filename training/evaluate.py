@@ -18,19 +18,21 @@ from training.metrics import Counts, count, roc_auc
 
 MapName = Literal["mask", "pixel_map"]
 Map = NDArray[np.float32]
+Maps = Map | Sequence[Map]
+"""N maps of one size, (N, h, w), or of any."""
 Predictor = Callable[[Pixels], Mapping[str, NDArray[np.float32]]]
 """(B, S, S, 3) uint8 RGB to the outputs of an engine: mask, pixel_map (B, h, w), score (B,), probabilities."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the network says of N images: probabilities `mask` and `pixel_map` (N, h, w), `score` (N,)."""
+    """What the network says of N images: probabilities `mask` and `pixel_map`, `score` (N,)."""
 
-    mask: Map
-    pixel_map: Map
+    mask: Maps
+    pixel_map: Maps
     score: Map
 
-    def map(self, name: MapName) -> Map:
+    def map(self, name: MapName) -> Maps:
         return self.mask if name == "mask" else self.pixel_map
 
 
@@ -57,10 +59,12 @@ def predict(predictor: Predictor, images: Sequence[Pixels], batch: int) -> Predi
 
 def map_at(probabilities: Map, shape: tuple[int, ...]) -> Map:
     """A map (h, w) at another size (H, W), bilinear."""
+    if probabilities.shape == shape:
+        return probabilities
     return np.asarray(cv2.resize(probabilities, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
-def pixel_counts(maps: Map, masks: Sequence[Pixels], threshold: float) -> list[Counts]:
+def pixel_counts(maps: Maps, masks: Sequence[Pixels], threshold: float) -> list[Counts]:
     """One confusion matrix for each image, at the size of its true mask."""
     return [count(map_at(found, mask.shape) >= threshold, mask) for found, mask in zip(maps, masks, strict=True)]
 
