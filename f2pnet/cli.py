@@ -35,7 +35,7 @@ COMMANDS = {
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("pipeline.cli:bench", "Measure rates and latencies."),
     "train": _Entry("training.cli:train", "Train F2P-Net on a data set.", "train"),
-    "test": _Entry("training.cli:test", "Score a checkpoint or an engine.", "train"),
+    "test": _Entry("training.test_cli:test", "Score a checkpoint, an engine or a trivial baseline.", "train"),
     "export": _Entry("export.cli:export", "Make an engine bundle from a checkpoint.", "train"),
 }
 

@@ -19,7 +19,7 @@ def boundary(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     depth_px = max(1, round(SHARE_OF_DIAGONAL * float(np.hypot(*mask.shape))))
     square = np.ones((2 * depth_px + 1, 2 * depth_px + 1), np.uint8)
     core = cv2.erode(mask, square, borderType=cv2.BORDER_CONSTANT, borderValue=(0.0,))
-    return (mask > 0) & (core == 0)
+    return np.asarray((mask > 0) & (core == 0))
 
 
 def boundary_overlap(found: NDArray[np.uint8], truth: NDArray[np.uint8]) -> tuple[int, int]:

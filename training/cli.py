@@ -1,5 +1,4 @@
-"""`f2p train` and `f2p test`."""
-# ruff: noqa: PT028 - `test` is a command here, not a test function
+"""`f2p train`."""
 
 from __future__ import annotations
 
@@ -11,16 +10,13 @@ import torch
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from f2pnet.errors import ConfigError
 from training.data import load_data
 from training.finish import finish
 from training.loop import train as run_training
-from training.model import open_engine, open_network
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
-from training.records import find_dataset, read_records
-from training.score_sheet import PROTOCOL, answers_for, score_sheet
+from training.records import find_dataset
+from training.sheet_tables import figures_table
 
 
 def train(
@@ -60,53 +56,10 @@ def train(
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
-        Console().print(_sheet_table(facts["metrics"]))
-
-
-def test(
-    dataset: Annotated[list[str], typer.Option(help="name under --data-dir, or a folder; may be given several times")],
-    ckpt_path: Annotated[Path | None, typer.Option(help="a checkpoint that `f2p train` wrote")] = None,
-    engine: Annotated[Path | None, typer.Option(help="an engine bundle")] = None,
-    test_list: Annotated[str, typer.Option(help="index file of each data set")] = "test.json",
-    protocol: Annotated[str, typer.Option(help="auto: without prompts")] = PROTOCOL,
-    data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
-    json_file: Annotated[Path | None, typer.Option("--json", help="write the score sheets here")] = None,
-) -> None:
-    """Score a checkpoint or an engine on labelled images, without prompts."""
-    if protocol != PROTOCOL:
-        raise ConfigError(f"protocol is '{protocol}', wanted '{PROTOCOL}'")
-    if (ckpt_path is None) == (engine is None):
-        raise ConfigError("name what to score: either --ckpt-path FILE or --engine BUNDLE")
-    model = open_engine(engine) if engine else open_network(ckpt_path or Path())
-    sheets = []
-    for name in dataset:
-        folder = find_dataset(name, data_dir)
-        answers = answers_for(model, read_records(folder, test_list))
-        sheets.append(
-            {
-                "dataset": folder.name,
-                "split": test_list,
-                "protocol": protocol,
-                "images": len(answers.labels),
-                "values": score_sheet(answers, model.choice),
-            }
-        )
-    if json_file:
-        json_file.write_text(json.dumps(sheets, indent=2) + "\n", encoding="utf-8")
-    Console().print(_sheet_table(sheets))
+        Console().print(figures_table(facts["metrics"]))
 
 
 def experiment_name(recipe: TrainingRecipe) -> str:
     """`{dataset}_{sam_type}_{N|full}shot`; the data sets of a mix are joined by '+'."""
     sets = "+".join(choice.path.name for choice in recipe.datasets)
     return f"{sets}_{recipe.sam_type}_{recipe.shots or 'full'}shot"
-
-
-def _sheet_table(sheets: list[dict[str, Any]]) -> Table:
-    """One column for each data set, one row for each figure; empty where a set can't have it."""
-    names = dict.fromkeys(name for sheet in sheets for name in sheet["values"])
-    table = Table("", *(sheet["dataset"] for sheet in sheets), title=f"protocol {PROTOCOL}: no prompts")
-    table.add_row("images", *(str(sheet["images"]) for sheet in sheets))
-    for name in names:
-        table.add_row(name, *(f"{sheet['values'][name]:.3f}" if name in sheet["values"] else "" for sheet in sheets))
-    return table
