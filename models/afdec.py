@@ -54,6 +54,8 @@ class Decoded(NamedTuple):
 
 
 class AFDec(nn.Module):
+    """With `fused=False` the heads read SAM's features as they are, to see what fusing brings."""
+
     def __init__(
         self,
         sam: SamDecoder,
@@ -62,6 +64,7 @@ class AFDec(nn.Module):
         vit_width: int,
         width: int,
         feature_width: int,
+        fused: bool = True,
         detail_widths: dict[int, int],
         score_sees_map: bool,
         num_classes: int,
@@ -69,6 +72,7 @@ class AFDec(nn.Module):
         super().__init__()
         self.sam = sam
         self.mode = mode
+        self.fused = fused
         self.detail_stages = tuple(detail_widths)
         self.score_sees_map = score_sees_map
         self.hf_token = nn.Embedding(1, width)
@@ -148,6 +152,8 @@ class AFDec(nn.Module):
         )
 
     def _fuse(self, encoded: Encoded, sam_features: Tensor, prompts: int) -> Tensor:
+        if not self.fused:
+            return sam_features
         if self.mode == "reference":
             sam_features, prompts = sam_features[::prompts], 1
         if encoded.detail is not None:

@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args
 Mode = Literal["paper", "reference"]
 CnnKind = Literal["resnet18", "resnet34", "resnet50"]
 CnnNorm = Literal["batch", "group"]
+Module = Literal["cnn", "evpt", "afdec"]
+"""What a network can pass by, to see what it brings."""
 
 CNN_STRIDES = (4, 8, 16, 32)
 MASK_TOKENS = 4
@@ -67,6 +69,9 @@ class NetworkConfig:
     """Carry SAM's own mask and quality heads; unused by the masks of `paper` mode, kept so that SAM can be run."""
     freeze_sam: bool = True
     """SAM's weights take no gradient."""
+    without: tuple[Module, ...] = ()
+    """Modules passed by: ViCNet's CNN, EVPT's prompts, AFDec's fused features (masks then from SAM's). Their weights
+    are there and idle."""
     skip_norm_1024: bool = False
     """Repeat a defect of the published code: images that arrive as 1024 x 1024 are not normalised."""
 
@@ -93,6 +98,10 @@ class NetworkConfig:
             )
         if self.num_classes < 0 or self.num_classes == 1:
             raise ValueError(f"num_classes is {self.num_classes}; it must be 0 (no class map) or at least 2")
+        if unknown := set(self.without) - set(get_args(Module)):
+            raise ValueError(f"without names {sorted(unknown)}; it may name {', '.join(get_args(Module))}")
+        if self.mode == "reference" and self.without:
+            raise ValueError(f"mode reference is whole, but without is {self.without}: use mode paper")
         if self.mode == "reference" and (self.num_classes or self.detail_stages or self.score_sees_map):
             raise ValueError("mode reference has no class map, no detail stages and no score from the map: unset them")
 

@@ -84,13 +84,14 @@ def build_network(config: NetworkConfig) -> F2PNet:
         vit_width=config.width,
         width=config.decoder_width,
         feature_width=config.feature_width,
-        detail_widths={stage: widths[stage] for stage in config.detail_stages},
+        fused="afdec" not in config.without,
+        detail_widths={stage: widths[stage] for stage in config.detail_stages if "cnn" not in config.without},
         score_sees_map=config.score_sees_map,
         num_classes=config.num_classes,
     )
     network = F2PNet(
         config,
-        ViCNet(build_vit(config), cnn, evpt, widths, config.width),
+        ViCNet(build_vit(config), cnn, evpt, widths, config.width, config.without),
         PromptEncoder(config.image_size, config.grid, config.decoder_width),
         decoder,
     )

@@ -5,10 +5,12 @@ ViT's width, brought to the token grid, and added to the input of the j-th globa
 Paper: "ViCNet"; reference: image_encoder with Auxiliary_encoder and fpn.
 """
 
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from models.configuration import Module
 from models.evpt import EVPT
 from models.layers import resize_map
 from models.resnet import ResNet
@@ -23,12 +25,21 @@ class ViCNetFeatures(NamedTuple):
     early: Tensor
     """(B, H, W, C), output of the first global block."""
     stages: list[Tensor]
-    """CNN maps of stride 4, 8, 16, 32."""
+    """CNN maps of stride 4, 8, 16, 32; empty where the CNN is left out."""
 
 
 class ViCNet(nn.Module):
-    def __init__(self, vit: ImageEncoderViT, cnn: ResNet, evpt: EVPT, stage_widths: list[int], width: int) -> None:
+    def __init__(
+        self,
+        vit: ImageEncoderViT,
+        cnn: ResNet,
+        evpt: EVPT,
+        stage_widths: list[int],
+        width: int,
+        without: Collection[Module] = (),
+    ) -> None:
         super().__init__()
+        self.without = without
         self.vit = vit
         self.cnn = cnn
         self.evpt = evpt
@@ -36,17 +47,24 @@ class ViCNet(nn.Module):
 
     def forward(self, images: Tensor, hf_token: Tensor) -> ViCNetFeatures:
         """(B, 3, S, S) normalised images and the (1, decoder width) high-frequency token."""
-        joint = self.evpt.joint(images, self.vit.patch_embed.proj, hf_token)
-        stages = self.cnn(images)
+        prompt = self._prompt(images, hf_token)
+        stages = [] if "cnn" in self.without else self.cnn(images)
 
-        def before_block(block: int) -> Tensor:
-            prompt = self.evpt.prompt(block, joint)
-            if block not in self.vit.global_blocks:
-                return prompt
-            return prompt + self.fuse(self.vit.global_blocks.index(block), stages)
+        def before_block(block: int) -> Tensor | None:
+            if not stages or block not in self.vit.global_blocks:
+                return prompt(block)
+            fused, own = self.fuse(self.vit.global_blocks.index(block), stages), prompt(block)
+            return fused if own is None else own + fused
 
         embedding, global_outputs = self.vit(images, before_block)
         return ViCNetFeatures(embedding, global_outputs[0], stages)
+
+    def _prompt(self, images: Tensor, hf_token: Tensor) -> Callable[[int], Tensor | None]:
+        """What EVPT adds before a block."""
+        if "evpt" in self.without:
+            return lambda block: None
+        joint = self.evpt.joint(images, self.vit.patch_embed.proj, hf_token)
+        return lambda block: self.evpt.prompt(block, joint)
 
     def fuse(self, stage: int, stages: list[Tensor]) -> Tensor:
         """Stage j as (B, H, W, C) tokens, by way of whichever order touches fewer pixels.

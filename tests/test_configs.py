@@ -22,10 +22,17 @@ def _load_training(path: Path) -> object:
     return load_training_recipe(path)
 
 
+def _load_study(path: Path) -> object:
+    from benchmarks.accuracy_runs import recipes
+
+    return list(recipes(path))
+
+
 LOADERS: dict[str, Callable[[Path], object]] = {
     "lines": load_line,
     "recipes": load_recipe,
     "training": _load_training,
+    "studies": _load_study,
 }
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.checkpoint import load_checkpoint, save_checkpoint
 from training.data import split_dataset
 from training.model import as_model, choice_of
+from training.networks import read_network, save_network
 from training.recipe import TrainingRecipe
 from training.score_sheet import PROTOCOL, answers_for, score_sheet
 from training.thresholds import choose_thresholds
@@ -20,7 +20,7 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
     The facts gain `defect_output`, `thresholds`, `notes` and `metrics` (a score sheet of each validation set); the
     same facts go into `metrics.json` beside the checkpoint.
     """
-    network, facts = load_checkpoint(checkpoint)
+    network, facts = read_network(checkpoint)
     model = as_model(network, choice_of({}))
     validated = {choice.path.name: answers_for(model, split_dataset(choice, recipe)[1]) for choice in recipe.datasets}
     choice = choose_thresholds(validated)
@@ -39,6 +39,6 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
             for name, answers in validated.items()
         ],
     }
-    save_checkpoint(checkpoint, network, facts)
+    save_network(checkpoint, network, facts)
     checkpoint.with_name("metrics.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts

@@ -10,15 +10,13 @@ from typing import Any
 
 import torch
 
-from models.checkpoint import save_checkpoint
-from models.configuration import network_config
-from models.f2pnet import F2PNet, build_network
+from models.f2pnet import F2PNet
 from training.batches import draw_batch, step_generator
 from training.data import TrainingData
 from training.ema import AveragedWeights
 from training.evaluate import figures, network_predictor, predict
 from training.journal import Journal, read_journal
-from training.model import read_checkpoint
+from training.networks import new_network, save_network
 from training.pictures import draw_curves, draw_worst
 from training.recipe import TrainingRecipe
 from training.schedule import learning_rate
@@ -87,9 +85,7 @@ def train(
 def new_run(recipe: TrainingRecipe) -> RunState:
     """A network with its optimiser; the same recipe gives the same start weights."""
     torch.manual_seed(recipe.seed)
-    network = build_network(network_config(recipe.sam_type, recipe.image_size))
-    if recipe.start_from is not None:
-        network.load_state_dict(read_checkpoint(recipe.start_from)[0].state_dict())
+    network = new_network(recipe)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
@@ -122,5 +118,5 @@ def validate_and_keep(
             "images_seen": run.step * recipe.batch,
             "validation": sheet,
         }
-        save_checkpoint(folder / BEST, averaged, facts)
+        save_network(folder / BEST, averaged, facts)
         (folder / METRICS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

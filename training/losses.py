@@ -12,13 +12,17 @@ FOCAL_WEIGHT = 5.0
 FOCAL_ALPHA = 0.25  # multiplies both classes, as in the reference
 
 
-def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, targets: Tensor, *, dice_on_good: bool = False) -> Tensor:
     """BCE + Dice + 5 Focal. Logits (B, 1, h, w) are brought to the targets' size (B, 1, H, W; 0 or 1); a scalar.
 
     Dice is the mean over images of 1 - (2 |p t| + 1) / (|p| + |t| + 1), so small defects weigh as much as large ones.
     Focal is the mean over pixels of alpha (1 - p_true)^gamma times the cross entropy.
+    An image without a defect has no Dice term unless `dice_on_good` (the reference's way) asks for it: its pull towards
+    finding nothing anywhere keeps a network from ever starting on small defects (docs/adr/0006).
     """
-    return _MaskLoss.apply(resize_logits(logits, targets), targets)  # type: ignore[no-any-return, no-untyped-call]
+    return _MaskLoss.apply(  # type: ignore[no-any-return, no-untyped-call]
+        resize_logits(logits, targets), targets, dice_on_good
+    )
 
 
 def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -42,7 +46,7 @@ class _MaskLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(context: Any, logits: Tensor, targets: Tensor, dice_on_good: bool) -> Tensor:
         sign = 1 - 2 * targets
         cross_entropy = F.softplus(sign * logits)
         wrong = torch.sigmoid(sign * logits)
@@ -51,17 +55,18 @@ class _MaskLoss(torch.autograd.Function):
 
         overlap = (right * targets).flatten(1).sum(1)
         size = (wrong * sign + 2 * targets).flatten(1).sum(1) + 1  # p + t, as p = t + sign * wrong
-        dice = (1 - (2 * overlap + 1) / size).mean()
+        counted = torch.ones_like(size) if dice_on_good else targets.flatten(1).amax(1)
+        dice = (counted * (1 - (2 * overlap + 1) / size)).mean()
         focal = FOCAL_ALPHA * (wrong * wrong * cross_entropy).sum() / pixels
         loss = cross_entropy.sum() / pixels + dice + FOCAL_WEIGHT * focal
 
         by_pixel = FOCAL_WEIGHT * FOCAL_ALPHA * wrong * (2 * right * cross_entropy + wrong) + 1
-        ratio = ((2 * overlap + 1) / size**2).reshape(-1, 1, 1, 1)
-        by_image = right * (ratio - targets * (2 / size).reshape(-1, 1, 1, 1))
+        ratio = (counted * (2 * overlap + 1) / size**2).reshape(-1, 1, 1, 1)
+        by_image = right * (ratio - targets * (counted * 2 / size).reshape(-1, 1, 1, 1))
         context.save_for_backward(wrong * (sign * by_pixel / pixels + by_image / images))
         return loss
 
     @staticmethod
-    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = context.saved_tensors
-        return upstream[0] * gradient, None
+        return upstream[0] * gradient, None, None

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from f2pnet.backends import open_backend
 from f2pnet.bundle import Thresholds, open_bundle
-from f2pnet.errors import ConfigError, MissingResource
-from models.checkpoint import CheckpointError, load_checkpoint
 from models.f2pnet import F2PNet
 from training.evaluate import Predictor, network_predictor
+from training.networks import read_network
 from training.thresholds import Choice
+
+if TYPE_CHECKING:
+    from training.networks import Network
 
 TORCH_BATCH = 16
 
@@ -29,13 +31,14 @@ class Model:
 
 def open_network(path: Path) -> Model:
     """A checkpoint that `f2p train` wrote."""
-    network, facts = read_checkpoint(path)
+    network, facts = read_network(path)
     return as_model(network, choice_of(facts))
 
 
-def as_model(network: F2PNet, choice: Choice) -> Model:
+def as_model(network: Network, choice: Choice) -> Model:
     """A network in memory."""
-    return Model(network_predictor(network), choice, network.config.image_size, TORCH_BATCH)
+    predictor = network_predictor(cast(F2PNet, network))  # a baseline has F2P-Net's face
+    return Model(predictor, choice, network.config.image_size, TORCH_BATCH)
 
 
 def open_engine(folder: Path) -> Model:
@@ -49,13 +52,3 @@ def open_engine(folder: Path) -> Model:
 def choice_of(facts: dict[str, Any]) -> Choice:
     """The thresholds that a checkpoint carries; plain defaults for one whose run was not finished."""
     return Choice(facts.get("defect_output", "mask"), Thresholds.model_validate(facts.get("thresholds", {})))
-
-
-def read_checkpoint(path: Path) -> tuple[F2PNet, dict[str, Any]]:
-    """Network and facts. Raises MissingResource without a file, ConfigError for one that is no checkpoint of ours."""
-    if not path.is_file():
-        raise MissingResource(f"no checkpoint {path}: check the path, or make one with `f2p train`")
-    try:
-        return load_checkpoint(path)
-    except CheckpointError as error:
-        raise ConfigError(str(error)) from error

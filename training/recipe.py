@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
+from models.configuration import Module
 
 
 class DatasetChoice(StrictModel):
@@ -44,12 +45,17 @@ class LossWeights(StrictModel):
     pixel: float = Field(1.0, ge=0)
     image: float = Field(1.0, ge=0)
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
+    dice_on_good: bool = Field(False, description="Dice also on images without a defect, as the reference does")
 
 
 class TrainingRecipe(StrictModel):
     """A run. Equal recipe, data and machine give equal weights."""
 
-    sam_type: str = Field("nano", description="size of the network")
+    network: Literal["f2pnet", "unet", "segformer"] = Field(
+        "f2pnet", description="f2pnet, or a baseline to compare with"
+    )
+    sam_type: str = Field("nano", description="size of F2P-Net")
+    without: tuple[Module, ...] = Field((), description="modules of F2P-Net left out, to see what each brings")
     image_size: int = Field(256, ge=32, le=2048, description="side of the network's input, pixels")
     datasets: tuple[DatasetChoice, ...] = Field((), description="`f2p train --dataset` takes their place")
     shots: int | None = Field(None, ge=1, description="few-shot list of this size; null: the full list")
@@ -77,6 +83,14 @@ class TrainingRecipe(StrictModel):
     evaluate_every: int = Field(250, ge=1, description="steps between validations; each may make a new best.pth")
     log_every: int = Field(10, ge=1)
     notes: str | None = Field(None, description="licences of the data and whatever else users of the engine must know")
+
+    @model_validator(mode="after")
+    def _baselines_are_plain(self) -> Self:
+        if self.network != "f2pnet" and self.prompted_share > 0:
+            raise ValueError(f"prompted_share is {self.prompted_share}, wanted 0: {self.network} takes no prompts")
+        if self.network != "f2pnet" and self.without:
+            raise ValueError(f"without is {list(self.without)}, wanted []: {self.network} has no such modules")
+        return self
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> Self:

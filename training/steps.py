@@ -46,9 +46,10 @@ def step_losses(network: F2PNet, batch: Batch, recipe: TrainingRecipe, step: int
         if with_prompts:
             prompts, targets = draw_prompts(batch.masks, free.mask_logits.float(), rng)
             answered = network.decode(encoded, prompts)
+    dice_on_good = recipe.losses.dice_on_good
     return StepLosses(
-        mask=mask_loss(free.mask_logits.float(), batch.masks),
-        pixel=mask_loss(free.pixel_logits.float(), batch.masks),
+        mask=mask_loss(free.mask_logits.float(), batch.masks, dice_on_good=dice_on_good),
+        pixel=mask_loss(free.pixel_logits.float(), batch.masks, dice_on_good=dice_on_good),
         image=image_loss(free.image_logits.float(), batch.labels),
-        prompted=mask_loss(answered.mask_logits.float(), targets) if with_prompts else None,
+        prompted=mask_loss(answered.mask_logits.float(), targets, dice_on_good=dice_on_good) if with_prompts else None,
     )

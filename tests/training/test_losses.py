@@ -9,29 +9,45 @@ from training.losses import image_loss, mask_loss
 LOGITS = torch.tensor(np.random.default_rng(0).normal(0, 2, (3, 1, 6, 5)))
 TARGETS = torch.tensor((np.random.default_rng(1).random((3, 1, 6, 5)) > 0.7).astype(float))
 
+WITH_A_GOOD_ONE = TARGETS * torch.tensor([1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)
 
-def in_numpy(logits: np.ndarray) -> float:
+
+def in_numpy(logits: np.ndarray, targets: np.ndarray, *, dice_on_good: bool = False) -> float:
     """BCE + Dice + 5 Focal from their formulas, in NumPy."""
-    p, t = 1 / (1 + np.exp(-logits)), TARGETS.numpy()
+    p, t = 1 / (1 + np.exp(-logits)), targets
     p_true = np.where(t == 1, p, 1 - p)
     bce = -np.log(p_true).mean()
-    per_image = [1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) for a, b in zip(p, t, strict=True)]
+    per_image = [
+        1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) if b.any() or dice_on_good else 0.0
+        for a, b in zip(p, t, strict=True)
+    ]
     focal = (-0.25 * (1 - p_true) ** 2 * np.log(p_true)).mean()
     return float(bce + np.mean(per_image) + 5 * focal)
 
 
 def test_the_mask_loss_agrees_with_its_formulas() -> None:
-    assert mask_loss(LOGITS, TARGETS).item() == pytest.approx(in_numpy(LOGITS.numpy()))
+    assert mask_loss(LOGITS, TARGETS).item() == pytest.approx(in_numpy(LOGITS.numpy(), TARGETS.numpy()))
 
 
-def test_the_gradient_agrees_with_the_slope_of_the_formulas() -> None:
+@pytest.mark.parametrize("dice_on_good", [False, True])
+def test_a_good_image_takes_part_in_dice_only_where_asked_for(dice_on_good: bool) -> None:
+    found = mask_loss(LOGITS, WITH_A_GOOD_ONE, dice_on_good=dice_on_good).item()
+    assert found == pytest.approx(in_numpy(LOGITS.numpy(), WITH_A_GOOD_ONE.numpy(), dice_on_good=dice_on_good))
+
+
+@pytest.mark.parametrize("dice_on_good", [False, True])
+def test_the_gradient_agrees_with_the_slope_of_the_formulas(dice_on_good: bool) -> None:
     logits = LOGITS.clone().requires_grad_()
-    (3 * mask_loss(logits, TARGETS)).backward()
+    (3 * mask_loss(logits, WITH_A_GOOD_ONE, dice_on_good=dice_on_good)).backward()
     slope = np.zeros(LOGITS.shape)
     for place in np.ndindex(*LOGITS.shape):
         nudge = np.zeros(LOGITS.shape)
         nudge[place] = 1e-5
-        slope[place] = 3 * (in_numpy(LOGITS.numpy() + nudge) - in_numpy(LOGITS.numpy() - nudge)) / 2e-5
+        up, down = (
+            in_numpy(LOGITS.numpy() + way * nudge, WITH_A_GOOD_ONE.numpy(), dice_on_good=dice_on_good)
+            for way in (1, -1)
+        )
+        slope[place] = 3 * (up - down) / 2e-5
     np.testing.assert_allclose(logits.grad.numpy(), slope, atol=1e-8)
 
 
