@@ -11,6 +11,7 @@ import torch
 from training.augment import augment
 from training.images import ImageSet, Pixels
 from training.recipe import Augmentation
+from training.synthetic import DefectDonors
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,13 @@ def draw_batch(
 ) -> Batch:
     """`size` augmented images, drawn by `weights` with replacement."""
     chosen = rng.choice(len(images), size, p=weights / weights.sum())
-    pairs = [augment(images.images[i], images.masks[i], change, rng) for i in chosen]
+    sources = [(images.images[i], images.masks[i]) for i in chosen]
+    if change.synthetic:
+        donors = DefectDonors(images)
+        for place, i in enumerate(chosen):
+            if not images.records[i].label and rng.random() < change.synthetic:
+                sources[place] = donors.spoil(int(i), rng)
+    pairs = [augment(image, mask, change, rng) for image, mask in sources]
     return as_batch([image for image, _ in pairs], [mask for _, mask in pairs])
 
 

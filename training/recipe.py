@@ -35,6 +35,12 @@ class Augmentation(StrictModel):
     contrast: float = Field(0.3, ge=0, lt=1, description="gain 1/(1+contrast) .. 1+contrast about the image's mean")
     shading: float = Field(0.25, ge=0, lt=1, description="share of the light gained and lost at opposite corners")
     noise: float = Field(0.02, ge=0, le=1, description="standard deviation, of the full range")
+    synthetic: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the good images drawn that get a synthetic defect (training/synthetic.py)",
+    )
     blur_px: float = Field(1.0, ge=0, le=8, description="standard deviation at the network's size")
 
 
