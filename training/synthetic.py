@@ -19,7 +19,7 @@ LARGEST_CUT = 0.05
 """Share of the image above which a defect is no longer pasted: it would bring its whole surroundings along."""
 MARGIN_PX = 4
 VISIBLE = 0.8
-"""Mean light of a pasted defect, at least, in standard deviations of what it lies on: there must be something to see."""
+"""Mean light of a pasted defect, at least, in standard deviations of what it lies on: there must be something."""
 LIGHT = (8.0, 45.0)
 """Grey levels by which a drawn defect is darker or brighter than what it lies on."""
 
