@@ -14,7 +14,7 @@ from training.image_stats import ImageStats
 from training.sheet_figures import weighted_figures
 
 RESAMPLES = 1000
-AT_ONCE = 50  # resamples whose histograms are in memory together
+AT_ONCE = 200  # resamples whose histograms are in memory together
 LEVEL = 0.95
 SEED = 0
 

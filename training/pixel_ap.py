@@ -21,7 +21,7 @@ def pixel_histograms(probabilities: NDArray[np.float32], mask: NDArray[np.uint8]
 
 
 def average_precision(histograms: ArrayLike) -> NDArray[np.float64]:
-    """Sum over falling thresholds of precision x gain in recall, (R,) of (R, 2, BINS); NaN without defect pixels.
+    """Sum over falling thresholds of precision x gain in recall, (R,) of (R, 2, bins); NaN without defect pixels.
 
     The definition of scikit-learn's `average_precision_score`, without interpolation.
     """

@@ -58,7 +58,8 @@ def test_trivial_baselines_are_scored_by_the_same_sheet(spots: Path, tmp_path: P
     assert values["nothing"]["escape_rate"] == 1
     assert values["twin"]["iou"] == 1  # the test images of this set are its first training images
     assert values["fill-box"]["iou"] == 1  # its defects are squares
-    assert values["otsu-box"]["iou"] == values["otsu"]["iou"] > 0.3
+    assert values["otsu"]["recall"] > 0.9  # and on good images it parts noise
+    assert values["otsu-box"]["precision"] == 1
 
 
 def test_an_engine_s_manifest_takes_the_figures(spots: Path, tmp_path: Path) -> None:
