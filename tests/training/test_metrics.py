@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import jaccard_score, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import jaccard_score, precision_score, recall_score, roc_auc_score, roc_curve
 
-from training.metrics import Counts, count, roc_auc
+from training.metrics import Counts, count, recall_at, roc_auc, roc_aucs, tradeoff
 
 RNG = np.random.default_rng(0)
 
@@ -60,3 +60,32 @@ def test_roc_auc_agrees_with_scikit_learn(decimals: int) -> None:
 
 def test_roc_auc_needs_both_kinds() -> None:
     assert roc_auc([0.1, 0.2], [1, 1]) is None
+
+
+def test_weighted_roc_auc_is_that_of_the_repeated_images() -> None:
+    labels = RNG.random(40) > 0.5
+    scores = np.round(RNG.random(40), 1)
+    weights = RNG.integers(0, 4, (3, 40))
+    repeated = [roc_auc_score(np.repeat(labels, row), np.repeat(scores, row)) for row in weights]
+    assert roc_aucs(scores, labels, weights) == pytest.approx(repeated)
+
+
+def test_the_tradeoff_is_the_roc_curve_of_scikit_learn() -> None:
+    labels = RNG.random(60) > 0.5
+    scores = np.round(RNG.random(60), 1)
+    curve = tradeoff(scores, labels, np.ones((1, 60)))
+    false_rejects, recall, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+    assert curve.thresholds == pytest.approx(thresholds)
+    assert curve.false_reject_rate[0] == pytest.approx(false_rejects)
+    assert 1 - curve.escape_rate[0] == pytest.approx(recall)
+
+
+def test_an_image_scored_below_zero_escapes_at_every_threshold() -> None:
+    curve = tradeoff([-1, 0.2, 0.4, 0.6], [1, 0, 1, 0], np.ones((1, 4)))
+    assert curve.escape_rate.min() == 0.5
+
+
+def test_recall_is_read_at_the_last_threshold_that_is_allowed() -> None:
+    scores, labels = [0.9, 0.8, 0.7, 0.6, 0.5], [1, 0, 1, 0, 1]
+    curve = tradeoff(scores, labels, np.ones((1, 5)))
+    assert [recall_at(curve, limit)[0] for limit in (0, 0.5, 1)] == pytest.approx([1 / 3, 2 / 3, 1])
