@@ -83,11 +83,11 @@ def wanted_kinds(formats: Iterable[str], precisions: Iterable[str]) -> list[Kind
             if value not in known:
                 raise ConfigError(f"{name} is '{value}', wanted one of: {', '.join(known)}")
     found = [kind for kind in BUILDERS if kind[0] in formats and kind[1] in precisions]
-    for place, values in ((0, formats), (1, precisions)):
+    for place, values, others in ((1, precisions, formats), (0, formats, precisions)):
         for value in values:
             if not any(kind[place] == value for kind in found):
                 partners = ", ".join(kind[1 - place] for kind in BUILDERS if kind[place] == value)
-                raise ConfigError(f"{value} goes with {partners}; asked for were {', '.join([*formats, *precisions])}")
+                raise ConfigError(f"{value} goes with {partners}, not with {', '.join(others)}")
     return [REFERENCE, *(kind for kind in found if kind != REFERENCE)]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from f2pnet.bundle import Manifest, MetricSheet, Parity
+from f2pnet.bundle import Artifact, Manifest, MetricSheet, Parity
 
 
-def engine_card(manifest: Manifest, parity: Sequence[Parity]) -> str:
+def engine_card(manifest: Manifest) -> str:
     """Markdown text; the manifest beside it holds the same facts for machines."""
     network, limits = manifest.network, manifest.thresholds
     return f"""# {manifest.name}
@@ -31,12 +31,37 @@ Without prompts, one look per image. Pixel figures are pooled over all pixels of
 
 {_figures(manifest.training.metrics)}
 
+## Files
+
+| file | format | precision | batch | layers left in float |
+| --- | --- | --- | --- | --- |
+{_files(manifest.artifacts)}
+
 ## Agreement with the checkpoint
 
-| images of | images | mask IoU mean | mask IoU min | largest difference | same verdict |
-| --- | --- | --- | --- | --- | --- |
-{_parity(parity)}
+| file | images of | images | mask IoU mean | mask IoU min | largest difference | same verdict |
+| --- | --- | --- | --- | --- | --- | --- |
+{_agreement(manifest.artifacts)}
 """
+
+
+def _files(artifacts: Sequence[Artifact]) -> str:
+    rows = []
+    for artifact in artifacts:
+        batch = f"{artifact.max_batch}" if artifact.static_batch else f"1 to {artifact.max_batch}"
+        floats = f"{len(artifact.float_layers)}" if artifact.precision == "int8" else ""
+        names = ", ".join(f"`{name}`" for name in artifact.files)
+        rows.append(f"| {names} | {artifact.format} | {artifact.precision} | {batch} | {floats} |")
+    return "\n".join(rows)
+
+
+def _agreement(artifacts: Sequence[Artifact]) -> str:
+    """One row for each artifact and set; halves are proven in a row, as one, and have none."""
+    return "\n".join(
+        f"| `{artifact.file}` {_parity(p)}"
+        for artifact in artifacts
+        for p in artifact.parities or ([artifact.parity] if artifact.parity else [])
+    )
 
 
 def _figures(sheets: Sequence[MetricSheet]) -> str:
@@ -48,9 +73,8 @@ def _figures(sheets: Sequence[MetricSheet]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) if sheets else "None measured."
 
 
-def _parity(measured: Sequence[Parity]) -> str:
-    return "\n".join(
+def _parity(p: Parity) -> str:
+    return (
         f"| {p.dataset} | {p.images} | {p.mask_iou_mean:.5f} | {p.mask_iou_min:.5f} | {p.max_abs_diff:.1e} "
         f"| {p.verdict_agreement:.3f} |"
-        for p in measured
     )

@@ -4,46 +4,82 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
+from rich.table import Table
 
-from export.exporter import export_bundle
-from f2pnet.bundle import MetricSheet
+from export.artifacts import wanted_kinds
+from export.exporter import ExportOptions, export_bundle
+from f2pnet.bundle import Bundle, MetricSheet
 from f2pnet.errors import ConfigError
 
-FORMATS, PRECISIONS = ("onnx",), ("fp32",)
+Folders = list[Path] | None
 
 
 def export(
-    ckpt: Annotated[Path, typer.Argument(help="checkpoint that `f2p train` wrote")],
+    source: Annotated[Path, typer.Argument(metavar="CKPT", help="checkpoint of `f2p train`, or a bundle to add to")],
     out: Annotated[Path, typer.Option(help="the bundle's folder; its name becomes the engine's")],
-    verify: Annotated[list[Path], typer.Option(help="data set folder whose test images prove the engine; repeatable")],
-    format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "onnx",
-    precision: Annotated[str, typer.Option(help=", ".join(PRECISIONS))] = "fp32",
+    verify: Annotated[
+        Folders, typer.Option(help="data set folder whose test images prove the engine; repeatable. Else drawn frames")
+    ] = None,
+    format_: Annotated[
+        list[str] | None, typer.Option("--format", help="onnx, openvino, tensorrt; repeatable (onnx)")
+    ] = None,
+    precision: Annotated[list[str] | None, typer.Option(help="fp32, fp16, bf16, int8; repeatable (fp32)")] = None,
+    calibration: Annotated[
+        Folders, typer.Option(help="data set folder whose training images give int8 its ranges; repeatable")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(min=32, help="px; the checkpoint's own if not given")] = None,
     max_batch: Annotated[int, typer.Option(min=1, max=1024, help="images in one run of the engine, at most")] = 16,
-    scores: Annotated[list[Path] | None, typer.Option(help="`f2p test --json` file to keep in the manifest")] = None,
+    static_batch: Annotated[
+        bool, typer.Option("--static-batch", help="exactly --max-batch images in each run")
+    ] = False,
+    split: Annotated[bool, typer.Option("--split", help="also encoder and decoder apart, for prompts")] = False,
+    scores: Annotated[Folders, typer.Option(help="`f2p test --json` file to keep in the manifest")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the manifest")] = False,
 ) -> None:
-    """Make an engine bundle from a checkpoint; refused unless both agree on real images."""
-    for name, value, known in (("format", format_, FORMATS), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise ConfigError(f"{name} is '{value}', wanted one of: {', '.join(known)}")
-    sheets = [sheet for path in scores or [] for sheet in read_scores(path)]
-    bundle = export_bundle(ckpt, out, verify=verify, max_batch=max_batch, scores=sheets)
+    """Make an engine bundle; refused unless every file of it agrees with the checkpoint."""
+    options = ExportOptions(
+        kinds=wanted_kinds(format_ or ["onnx"], precision or ["fp32"]),
+        verify=verify or [],
+        calibration=calibration or [],
+        image_size=image_size,
+        max_batch=max_batch,
+        static_batch=static_batch,
+        split=split,
+        scores=[sheet for path in scores or [] for sheet in read_scores(path)],
+    )
+    bundle = export_bundle(source, out, options)
     if as_json:
         typer.echo(bundle.manifest.model_dump_json(indent=2))
         return
-    artifact = bundle.manifest.artifacts[0]
-    size_mb = bundle.path(artifact).stat().st_size / 1e6
-    Console().print(f"{out}: engine {bundle.engine_id}, {artifact.file} {size_mb:.1f} MB, proven on {artifact.parity}")
+    Console().print(_table(bundle))
+
+
+def _table(bundle: Bundle) -> Table:
+    table = Table(title=f"{bundle.folder}: engine {bundle.engine_id}", title_justify="left")
+    for column in ("file", "MB", "mask IoU mean", "min", "same verdict", "images"):
+        table.add_column(column)
+    for artifact in bundle.manifest.artifacts:
+        size_mb = sum((bundle.folder / name).stat().st_size for name in artifact.files) / 1e6
+        proof = artifact.parity
+        figures = (
+            (f"{proof.mask_iou_mean:.4f}", f"{proof.mask_iou_min:.4f}", f"{proof.verdict_agreement:.3f}", proof.dataset)
+            if proof
+            else ("with its other half", "", "", "")
+        )
+        table.add_row(artifact.file, f"{size_mb:.1f}", *figures)
+    return table
 
 
 def read_scores(path: Path) -> list[MetricSheet]:
     """The score sheets that `f2p test --json` wrote."""
     try:
-        return TypeAdapter(list[MetricSheet]).validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
+        sheets = TypeAdapter(list[dict[str, Any]]).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        kept = [{key: sheet[key] for key in MetricSheet.model_fields if key in sheet} for sheet in sheets]
+        return TypeAdapter(list[MetricSheet]).validate_python(kept)
+    except (OSError, ValueError, TypeError, ValidationError) as error:
         raise ConfigError(f"{path}: wanted a file of `f2p test --json`: {error}") from error

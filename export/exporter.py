@@ -1,116 +1,176 @@
-"""A checkpoint becomes an engine bundle: graph, manifest, gate, and only then a folder that looks like an engine."""
+"""A checkpoint becomes an engine bundle: graph, artifacts, gate, and only then a folder that looks like an engine.
+
+All or nothing: where the gate refuses one artifact, none is written. Who asked for int8 and got fp32 beside a note
+would ship without reading the note.
+"""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from export.artifacts import REFERENCE, Kind, Source, as_artifact, builder_of, onnx_first
 from export.card import engine_card
+from export.gate import LIMITS, Judgement, Limits, ParityError, judge
 from export.graph import onnx_from_network
-from export.parity import FP32_LIMITS, Limits, check_parity, measure_parity, read_images
-from export.torch_backend import TorchBackend
-from f2pnet.backends import open_backend
-from f2pnet.bundle import Artifact, Bundle, Manifest, MetricSheet, TrainingFacts, sha256_of, write_bundle
-from f2pnet.errors import ConfigError, MissingResource
-from models.checkpoint import CheckpointError, load_checkpoint
-from models.f2pnet import F2PNet
+from export.origin import GraphBuilder, Origin, open_origin
+from export.parity import read_images
+from export.refusal import clear_refusal, write_refusal
+from export.split import build_split
+from export.synthetic_frames import synthetic_frames
+from f2pnet.backends import Device, open_backend
+from f2pnet.bundle import Artifact, ArtifactFormat, Bundle, Manifest, MetricSheet, Precision, write_bundle
+from f2pnet.errors import BackendError, ConfigError
+from f2pnet.preprocess import Image, fit
 
-MODEL_FILE = "model.onnx"
-GraphBuilder = Callable[[F2PNet, Path], dict[str, tuple[int, ...]]]
-"""Writes the model file; returns the outputs' shapes without the batch, by name."""
+CALIBRATION_IMAGES = 128
+"""Ranges hardly move beyond; evenly spread over the list."""
 
-BUILDERS = ("torch", "onnx", "onnxslim", "onnxruntime")
+BACKENDS: dict[ArtifactFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""Which backend the gate runs a format on."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to build and what to prove it on."""
+
+    kinds: Sequence[Kind] = (REFERENCE,)
+    verify: Sequence[Path] = ()  # data set folders, their test images; empty: frames drawn in code
+    calibration: Sequence[Path] = ()  # data set folders, their training images; for int8
+    image_size: int | None = None  # px; None: the checkpoint's
+    max_batch: int = 16
+    static_batch: bool = False
+    split: bool = False  # also encoder and decoder apart, for prompts
+    scores: Sequence[MetricSheet] = ()
+    limits: Mapping[Precision, Limits] = field(default_factory=lambda: LIMITS)
 
 
 def export_bundle(
-    checkpoint: Path,
+    path: Path,
     out_dir: Path,
+    options: ExportOptions = ExportOptions(),
     *,
-    verify: Sequence[Path],
-    max_batch: int = 16,
-    scores: Sequence[MetricSheet] = (),
-    limits: Limits = FP32_LIMITS,
     build: GraphBuilder = onnx_from_network,
 ) -> Bundle:
-    """Write the engine of `checkpoint` to `out_dir` (whose name it takes) as ONNX in float32.
+    """Write the engine of a checkpoint, or of another bundle's ONNX file, to `out_dir`, whose name it takes.
 
-    `verify` names the data set folders on whose test images the engine must agree with the checkpoint; the worst of
-    them decides and stands in the manifest. `scores` are further figures for the manifest; `build` writes the graph.
-    Raises ParityError where it does not agree (nothing is written then), MissingResource or ConfigError where something
-    given is not usable.
+    Every artifact must agree with the checkpoint in float32 (with a bundle: its fp32 ONNX file) on all sets of images.
+    Raises ParityError where one does not: nothing is written then but a report beside `out_dir`. Raises
+    MissingResource, MissingExtra or ConfigError where something given is not usable or not here.
     """
-    network, facts = _read_checkpoint(checkpoint)
-    images = {folder.name: read_images(folder) for folder in verify}
-    if not images:
-        raise ConfigError("an engine is proven on real images: name at least one data set with --verify")
+    sets = _image_sets(options.verify)
     with tempfile.TemporaryDirectory(prefix="f2p-export-") as scratch:
-        model = Path(scratch, MODEL_FILE)
-        shapes = build(network, model)
-        manifest = _manifest(out_dir.name, checkpoint, network, facts, shapes, model, max_batch, scores)
-        trial = write_bundle(Path(scratch, "trial"), manifest, {MODEL_FILE: model})
-        reference = TorchBackend(network, manifest.outputs, max_batch)
-        with open_backend("onnxruntime", trial, device="cpu") as engine:
-            measured = [measure_parity(trial, engine, reference, pictures, name) for name, pictures in images.items()]
-        for parity in measured:
-            check_parity(parity, limits)
-        worst = min(measured, key=lambda parity: parity.mask_iou_min)
-        proven = manifest.artifacts[0].model_copy(update={"parity": worst})
-        manifest = manifest.model_copy(update={"artifacts": [proven]})
-        return write_bundle(out_dir, manifest, {MODEL_FILE: model}, readme=engine_card(manifest, measured))
+        folder = Path(scratch)
+        origin = open_origin(
+            path,
+            folder,
+            out_dir.name,
+            image_size=options.image_size,
+            max_batch=options.max_batch,
+            static_batch=options.static_batch,
+            build=build,
+        )
+        with origin.reference:
+            source = replace(origin.source, calibration=_calibration(options.calibration, origin.source.image_size))
+            judgements = _build_and_judge(origin, source, options, sets, folder)
+        if any(judgement.misses for judgement in judgements):
+            _refuse(out_dir, judgements, origin.manifest)
+        halves = build_split(origin.network, folder, options.max_batch) if options.split else []
+        return _write(out_dir, origin, options, [*(judgement.proven for judgement in judgements), *halves], folder)
 
 
-def _read_checkpoint(path: Path) -> tuple[F2PNet, dict[str, Any]]:
-    if not path.is_file():
-        raise MissingResource(f"no checkpoint {path}: check the path, or make one with `f2p train`")
+def _build_and_judge(
+    origin: Origin,
+    source: Source,
+    options: ExportOptions,
+    sets: Mapping[str, Sequence[Image]],
+    folder: Path,
+) -> list[Judgement]:
+    """Build what is asked for, and the ONNX files it starts from; judge what is asked for, while the reference runs."""
+    judgements = []
+    for kind in onnx_first(options.kinds):
+        if kind == REFERENCE and origin.network is None:
+            continue  # it is the reference itself, proven when its checkpoint was at hand
+        if kind == REFERENCE:
+            artifact = origin.manifest.artifacts[0]
+        elif kind[0] == "onnx" and kind[1] in source.onnx and kind not in options.kinds:
+            continue  # the bundle has it
+        else:
+            built = builder_of(kind)(source, kind[1], folder)
+            artifact = as_artifact(kind, built, folder, source)
+            if kind[0] == "onnx":
+                source = replace(source, onnx={**source.onnx, kind[1]: folder / built.file})
+        if kind == REFERENCE or kind in options.kinds:
+            judgements.append(_judge(artifact, origin, folder, sets, options.limits[kind[1]]))
+    return judgements
+
+
+def _judge(
+    artifact: Artifact, origin: Origin, folder: Path, sets: Mapping[str, Sequence[Image]], limits: Limits
+) -> Judgement:
+    """Opens the artifact alone, so that no other can answer for it. Raises MissingResource where it can't run here: an
+    engine that nobody saw run is not proven."""
+    trial = Bundle(folder, origin.manifest.model_copy(update={"artifacts": [artifact]}))
+    device: Device = "auto" if artifact.format == "tensorrt" else "cpu"
     try:
-        return load_checkpoint(path)
-    except CheckpointError as error:
-        raise ConfigError(str(error)) from error
+        engine = open_backend(BACKENDS[artifact.format], trial, device=device)
+    except BackendError as error:
+        return Judgement(artifact, [], [str(error)])
+    with engine:
+        return judge(trial, engine, origin.reference, sets, limits)
 
 
-def _manifest(
-    name: str,
-    checkpoint: Path,
-    network: F2PNet,
-    facts: dict[str, Any],
-    shapes: dict[str, tuple[int, ...]],
-    model: Path,
-    max_batch: int,
-    scores: Sequence[MetricSheet],
-) -> Manifest:
-    recipe = facts.get("recipe", {})
-    artifact = Artifact(
-        file=MODEL_FILE,
-        format="onnx",
-        precision="fp32",
-        sha256=sha256_of(model),
-        max_batch=max_batch,
-        built_with={package: version(package) for package in BUILDERS},
+def _refuse(out_dir: Path, judgements: Sequence[Judgement], manifest: Manifest) -> None:
+    report = write_refusal(out_dir, judgements, manifest.thresholds.pixel)
+    reasons = [f"{j.artifact.file}: {'; '.join(j.misses)}" for j in judgements if j.misses]
+    raise ParityError(
+        f"refused, since the engine does not agree with its checkpoint.\n{chr(10).join(reasons)}\n"
+        f"No engine was written; {report} shows the worst images"
     )
-    return Manifest.model_validate(
-        {
-            "name": name,
-            "created_at": datetime.now(UTC).replace(microsecond=0),
-            "network": {
-                "sam_type": network.config.sam_type,
-                "image_size": network.config.image_size,
-                "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            },
-            "checkpoint_sha256": sha256_of(checkpoint),
-            "outputs": [{"name": output, "shape": shape} for output, shape in shapes.items()],
-            "defect_output": facts.get("defect_output", "mask"),
-            "classes": facts.get("classes", ["defect"]),
-            "thresholds": facts.get("thresholds", {}),
-            "training": TrainingFacts(
-                dataset=" + ".join(facts.get("datasets", [])) or "unknown",
-                shots=recipe.get("shots"),
-                metrics=[*(MetricSheet.model_validate(sheet) for sheet in facts.get("metrics", [])), *scores],
-                notes=facts.get("notes"),
-            ),
-            "artifacts": [artifact],
-        }
+
+
+def _write(out_dir: Path, origin: Origin, options: ExportOptions, made: Sequence[Artifact], folder: Path) -> Bundle:
+    """The new artifacts, and those of the bundle it started from that were not made anew."""
+    new = {file for artifact in made for file in artifact.files}
+    kinds = {_kind(artifact) for artifact in made}
+    kept = [artifact for artifact in origin.kept if _kind(artifact) not in kinds]
+    training = origin.manifest.training
+    training = training.model_copy(update={"metrics": [*training.metrics, *options.scores]})
+    manifest = origin.manifest.model_copy(
+        update={"artifacts": sorted([*made, *kept], key=_order), "training": training}
     )
+    files = {name: folder / name if name in new else origin.kept_files[name] for name in manifest.files}
+    bundle = write_bundle(out_dir, manifest, files, readme=engine_card(manifest))
+    clear_refusal(out_dir)
+    return bundle
+
+
+def _kind(artifact: Artifact) -> tuple[str, str, str]:
+    return artifact.format, artifact.precision, artifact.role
+
+
+def _order(artifact: Artifact) -> tuple[bool, bool]:
+    """The fp32 ONNX file first, since a consumer takes the first that fits; halves last."""
+    return artifact.role != "auto", (artifact.format, artifact.precision) != REFERENCE
+
+
+def _image_sets(folders: Sequence[Path]) -> dict[str, list[Image]]:
+    if not folders:
+        return {"synthetic frames": synthetic_frames()}
+    sets = {folder.resolve().name: read_images(folder) for folder in folders}
+    for name, images in sets.items():
+        if not images:
+            raise ConfigError(f"data set {name} has no test images: an engine is proven on images")
+    return sets
+
+
+def _calibration(folders: Sequence[Path], size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+    if not folders:
+        return None
+    share = -(-CALIBRATION_IMAGES // len(folders))
+    images = [image for folder in folders for image in read_images(folder, "train.json", most=share)]
+    return np.stack([fit(image, size) for image in images]) if images else None

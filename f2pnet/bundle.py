@@ -117,6 +117,9 @@ class Parity(StrictModel):
     mask_iou_mean: Probability
     mask_iou_min: Probability
     max_abs_diff: float = Field(ge=0.0, description="largest difference of a probability")
+    score_max_diff: float | None = Field(
+        default=None, ge=0.0, description="largest difference of an image score; null: not measured apart"
+    )
     verdict_agreement: Probability
 
 

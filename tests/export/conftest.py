@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.exporter import export_bundle
+from export.artifacts import Kind
+from export.exporter import ExportOptions, export_bundle
 from f2pnet.bundle import Bundle
 from models.checkpoint import save_checkpoint
 from models.configuration import network_config
@@ -38,7 +39,7 @@ class Exported:
     checkpoint: Path
     pictures: Path
 
-    def build(self, network: F2PNet, path: Path) -> dict[str, tuple[int, ...]]:
+    def build(self, network: F2PNet, path: Path, static_batch: int | None) -> dict[str, tuple[int, ...]]:
         """Stands in for the exporter, which takes seconds: the graph that was made already."""
         manifest = self.bundle.manifest
         shutil.copyfile(self.bundle.path(manifest.artifacts[0]), path)
@@ -56,7 +57,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shape = (50 + 20 * number, 90) if number % 2 else (80, 60 + 10 * number, 3)
         cv2.imwrite(str(folder / f"{number}.png"), rng.integers(0, 256, shape, np.uint8))
         records.append({"id": str(number), "image": f"{number}.png", "mask": None, "label": 0})
-    (folder / "test.json").write_text(json.dumps(records))
+    for name in ("test.json", "train.json"):
+        (folder / name).write_text(json.dumps(records))
     return folder
 
 
@@ -66,5 +68,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Export
     network = build_network(network_config("nano", 64)).eval()
     folder = tmp_path_factory.mktemp("exported")
     save_checkpoint(folder / "best.pth", network, FACTS)
-    bundle = export_bundle(folder / "best.pth", folder / "small", verify=[pictures], max_batch=4)
+    kinds: list[Kind] = [("onnx", "fp32"), ("onnx", "fp16")]
+    options = ExportOptions(kinds, verify=[pictures], max_batch=4, split=True)
+    bundle = export_bundle(folder / "best.pth", folder / "small", options)
     return Exported(bundle, network, folder / "best.pth", pictures)

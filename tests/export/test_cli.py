@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from export.cli import export, read_scores
-from export.exporter import export_bundle
+from export.artifacts import wanted_kinds
+from export.cli import read_scores
+from export.exporter import ExportOptions, export_bundle
 from f2pnet.bundle import open_bundle
 from f2pnet.errors import ConfigError
 from tests.export.conftest import Exported
@@ -21,7 +22,8 @@ def test_scores_of_f2p_test_are_read_and_go_into_manifest_and_readme(exported: E
     (tmp_path / "scores.json").write_text(json.dumps([SHEET]))
     scores = read_scores(tmp_path / "scores.json")
     engine = tmp_path / "engine"
-    export_bundle(exported.checkpoint, engine, verify=[exported.pictures], scores=scores, build=exported.build)
+    options = ExportOptions(verify=[exported.pictures], scores=scores)
+    export_bundle(exported.checkpoint, engine, options, build=exported.build)
     (sheet,) = open_bundle(engine).manifest.training.metrics
     assert sheet.model_dump() == SHEET
     assert "| MT | test.json | auto | 84 | 0.500 |" in (engine / "README.md").read_text()
@@ -34,8 +36,19 @@ def test_a_file_without_score_sheets_is_a_configuration_error(tmp_path: Path, co
         read_scores(tmp_path / "scores.json")
 
 
-def test_an_unknown_format_or_precision_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="format is 'coreml', wanted one of: onnx"):
-        export(tmp_path / "c.pth", tmp_path / "engine", [], format_="coreml")
-    with pytest.raises(ConfigError, match="precision is 'int4', wanted one of: fp32"):
-        export(tmp_path / "c.pth", tmp_path / "engine", [], precision="int4")
+def test_an_unknown_format_or_precision_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="format is 'coreml', wanted one of: onnx, openvino, tensorrt"):
+        wanted_kinds(["coreml"], ["fp32"])
+    with pytest.raises(ConfigError, match="precision is 'int4', wanted one of: fp32, fp16, int8, bf16"):
+        wanted_kinds(["onnx"], ["int4"])
+
+
+def test_a_precision_is_built_for_the_formats_that_have_it_and_the_reference_always() -> None:
+    assert wanted_kinds(["openvino", "onnx"], ["int8", "bf16"]) == [
+        ("onnx", "fp32"),
+        ("onnx", "int8"),
+        ("openvino", "bf16"),
+        ("openvino", "int8"),
+    ]
+    with pytest.raises(ConfigError, match="bf16 goes with openvino, not with onnx"):
+        wanted_kinds(["onnx"], ["bf16"])

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from export.exporter import export_bundle
-from export.parity import Limits, ParityError
+from export.artifacts import Kind
+from export.exporter import ExportOptions, export_bundle
+from export.gate import LIMITS, Limits, ParityError
 from f2pnet.backends import open_backend
 from f2pnet.bundle import open_bundle, sha256_of
-from f2pnet.errors import BackendError, ConfigError, MissingResource
+from f2pnet.errors import BundleError, ConfigError, MissingResource
 from f2pnet.inspector import Inspector
 from models.checkpoint import save_checkpoint
 from models.configuration import network_config
@@ -73,15 +76,19 @@ def test_the_inspector_opens_what_was_exported(exported: Exported) -> None:
 
 def test_an_engine_that_disagrees_leaves_nothing_behind(exported: Exported, tmp_path: Path) -> None:
     impossible = Limits(max_abs_diff=-1.0, mask_iou_mean=1.1, mask_iou_min=0.0, verdict_agreement=0.0)
-    with pytest.raises(ParityError, match=r"mask_iou_mean is 1\.0000, wanted at least 1\.1; max_abs_diff"):
-        export_bundle(
-            exported.checkpoint,
-            tmp_path / "engine",
-            verify=[exported.pictures],
-            limits=impossible,
-            build=exported.build,
-        )
-    assert not list(tmp_path.iterdir())
+    options = ExportOptions(verify=[exported.pictures], limits=LIMITS | {"fp32": impossible})
+    with pytest.raises(ParityError, match=r"mask_iou_mean is 1\.0000, wanted at least 1\.1; .*max_abs_diff"):
+        export_bundle(exported.checkpoint, tmp_path / "engine", options, build=exported.build)
+    assert [path.name for path in tmp_path.iterdir()] == ["engine.refused"]
+    report = tmp_path / "engine.refused"
+    (facts,) = json.loads((report / "report.json").read_text())
+    assert facts["parities"][0]["images"] == 6
+    assert cv2.imread(str(report / "worst-model.onnx.png")).shape == (24 + 6 * 256, 4 * 256, 3)
+    assert "worst-model.onnx.png" in (report / "report.html").read_text()
+    with pytest.raises(BundleError, match="not an engine bundle"):
+        open_bundle(report)
+    export_bundle(exported.checkpoint, tmp_path / "engine", ExportOptions(), build=exported.build)
+    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
 
 
 def test_weights_with_a_nan_are_refused(exported: Exported, tmp_path: Path) -> None:
@@ -90,21 +97,41 @@ def test_weights_with_a_nan_are_refused(exported: Exported, tmp_path: Path) -> N
         for parameter in network.decoder.parameters():
             parameter.fill_(math.nan)
     save_checkpoint(tmp_path / "nan.pth", network, {})
-    with pytest.raises(BackendError, match="wanted probabilities"):
-        export_bundle(tmp_path / "nan.pth", tmp_path / "engine", verify=[exported.pictures], build=exported.build)
+    with pytest.raises(ConfigError, match=r"NaN or infinite weights \(decoder\..*training diverged"):
+        export_bundle(tmp_path / "nan.pth", tmp_path / "engine", build=exported.build)
     assert not (tmp_path / "engine").exists()
 
 
-def test_an_engine_needs_pictures_to_be_proven_on(exported: Exported, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="--verify"):
-        export_bundle(exported.checkpoint, tmp_path / "engine", verify=[])
-    with pytest.raises(MissingResource, match=r"test\.json"):
-        export_bundle(exported.checkpoint, tmp_path / "engine", verify=[tmp_path])
+def test_a_data_set_without_a_test_list_is_told_as_such(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(MissingResource, match=r"no test\.json"):
+        export_bundle(exported.checkpoint, tmp_path / "engine", ExportOptions(verify=[tmp_path]))
+
+
+def test_an_engine_for_another_input_size_is_refused(exported: Exported, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "larger.pth", build_network(network_config("nano", 96)).eval(), {})
+    with pytest.raises(ParityError, match=r"mask is \(1, 24, 24\); the manifest says \(1, 16, 16\)"):
+        export_bundle(tmp_path / "larger.pth", tmp_path / "engine", build=exported.build)
+    assert not (tmp_path / "engine").exists()
+
+
+def test_a_bundle_gives_further_formats_without_its_checkpoint(exported: Exported, tmp_path: Path) -> None:
+    kinds: list[Kind] = [("onnx", "fp32"), ("onnx", "fp16")]
+    bundle = export_bundle(exported.bundle.folder, tmp_path / "again", ExportOptions(kinds))
+    held = [(artifact.precision, artifact.role) for artifact in bundle.manifest.artifacts]
+    assert held == [("fp32", "auto"), ("fp16", "auto"), ("fp32", "encoder"), ("fp32", "decoder")]
+    reference, half = bundle.manifest.artifacts[:2]
+    assert reference == exported.bundle.manifest.artifacts[0]
+    assert half.parity is not None
+    assert half.parity.dataset == "synthetic frames"
+    assert bundle.manifest.checkpoint_sha256 == exported.bundle.manifest.checkpoint_sha256
+    with pytest.raises(ConfigError, match="--image-size and --static-batch need the checkpoint"):
+        export_bundle(exported.bundle.folder, tmp_path / "resized", ExportOptions(kinds, image_size=128))
 
 
 def test_a_missing_or_foreign_checkpoint_is_told_as_such(exported: Exported, tmp_path: Path) -> None:
     (tmp_path / "foreign.pth").write_bytes(b"nonsense")
     with pytest.raises(MissingResource, match=r"no checkpoint"):
-        export_bundle(tmp_path / "none.pth", tmp_path / "engine", verify=[exported.pictures])
+        export_bundle(tmp_path / "none.pth", tmp_path / "engine")
     with pytest.raises(ConfigError, match=r"foreign\.pth"):
-        export_bundle(tmp_path / "foreign.pth", tmp_path / "engine", verify=[exported.pictures])
+        export_bundle(tmp_path / "foreign.pth", tmp_path / "engine")

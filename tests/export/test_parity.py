@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.parity import FP32_LIMITS, ParityError, check_parity, measure_parity
+from export.gate import FP32_LIMITS, ParityError, check_parity
+from export.parity import measure_parity
 from f2pnet.backends import open_backend
 from f2pnet.bundle import Parity
 from tests.toy_engine import SIDE, write_toy_bundle
@@ -35,5 +36,5 @@ def test_an_engine_that_answers_darker_is_measured_and_refused(tmp_path: Path) -
 
 def test_the_message_names_only_what_misses() -> None:
     parity = Parity(dataset="MT", images=3, mask_iou_mean=1, mask_iou_min=1, max_abs_diff=0, verdict_agreement=0.5)
-    with pytest.raises(ParityError, match=r"3 images of MT: verdict_agreement is 0\.5000, wanted at least 1\.0\. "):
+    with pytest.raises(ParityError, match=r": on 3 images of MT verdict_agreement is 0\.5000, wanted at least 1\.0$"):
         check_parity(parity, FP32_LIMITS)

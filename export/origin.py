@@ -1,0 +1,155 @@
+"""Where an export starts: a checkpoint, or a bundle whose ONNX file stands in for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from export.artifacts import REFERENCE, Source, as_artifact
+from export.graph import onnx_from_network
+from export.onnx_artifacts import MODEL_FILE, build_fp32
+from export.parity import RememberingBackend
+from export.torch_backend import TorchBackend
+from f2pnet.backends import Backend, open_backend
+from f2pnet.bundle import (
+    Artifact,
+    Bundle,
+    Manifest,
+    MetricSheet,
+    OutputSpec,
+    Precision,
+    TrainingFacts,
+    open_bundle,
+    sha256_of,
+)
+from f2pnet.errors import ConfigError, MissingResource
+from models.checkpoint import CheckpointError, load_checkpoint
+from models.f2pnet import F2PNet
+
+Shapes = dict[str, tuple[int, ...]]
+GraphBuilder = Callable[[F2PNet, Path, int | None], Shapes]
+"""Writes the ONNX file (with the batch fixed to the number, or free for None); returns the outputs' shapes without
+the batch, by name."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an export starts from: a file to build from, a backend to be judged against, and the manifest's facts."""
+
+    source: Source
+    reference: Backend
+    manifest: Manifest  # its one artifact is the fp32 ONNX file
+    kept: list[Artifact] = field(default_factory=list)  # of the bundle that the export starts from
+    kept_files: Mapping[str, Path] = field(default_factory=dict)
+    network: F2PNet | None = None  # None: there is no checkpoint
+
+
+def open_origin(
+    path: Path,
+    folder: Path,
+    name: str,
+    *,
+    image_size: int | None,
+    max_batch: int,
+    static_batch: bool,
+    build: GraphBuilder = onnx_from_network,
+) -> Origin:
+    """Read a checkpoint file or a bundle folder and put its fp32 ONNX file into `folder`.
+
+    Raises MissingResource or ConfigError where it is neither, BundleError where the bundle is damaged.
+    """
+    if path.is_dir():
+        if image_size is not None or static_batch:
+            raise ConfigError(
+                f"{path} is a bundle, whose graph is fixed: --image-size and --static-batch need the checkpoint"
+            )
+        return _from_bundle(open_bundle(path), folder, name)
+    network, facts = read_checkpoint(path, image_size)
+    shapes = build(network, folder / MODEL_FILE, max_batch if static_batch else None)
+    source = Source(folder / MODEL_FILE, network.config.image_size, max_batch, static_batch)
+    manifest = _manifest(name, path, network, facts, shapes, as_artifact(REFERENCE, _fp32(source), folder, source))
+    reference = TorchBackend(network, manifest.outputs, max_batch)
+    return Origin(source, _remembering(reference, manifest.outputs), manifest, network=network)
+
+
+def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
+    """The bundle's fp32 ONNX file on ONNX Runtime stands in for the checkpoint, with which it was proven to agree."""
+    artifact = bundle.artifact("onnx", "fp32")
+    files = {file: bundle.folder / file for file in bundle.manifest.files}
+    for file in artifact.files:
+        shutil.copyfile(files[file], folder / file)
+    others: dict[Precision, Path] = {
+        held.precision: files[held.file]
+        for held in bundle.manifest.artifacts
+        if (held.format, held.role) == ("onnx", "auto")
+    }
+    source = Source(
+        folder / artifact.file,
+        bundle.manifest.network.image_size,
+        artifact.max_batch,
+        artifact.static_batch,
+        onnx=others,
+    )
+    manifest = bundle.manifest.model_copy(update={"name": name, "artifacts": [artifact]})
+    reference = open_backend("onnxruntime", Bundle(bundle.folder, manifest), device="cpu")
+    others_kept = [held for held in bundle.manifest.artifacts if held != artifact]
+    return Origin(source, _remembering(reference, manifest.outputs), manifest, [artifact, *others_kept], files)
+
+
+def read_checkpoint(path: Path, image_size: int | None = None) -> tuple[F2PNet, dict[str, Any]]:
+    """The network and what its training said of it. Raises MissingResource, or ConfigError for unusable weights."""
+    if not path.is_file():
+        raise MissingResource(f"no checkpoint {path}: check the path, or make one with `f2p train`")
+    try:
+        network, facts = load_checkpoint(path, image_size)
+    except (CheckpointError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    broken = [name for name, values in network.state_dict().items() if not values.isfinite().all()]
+    if broken:
+        raise ConfigError(
+            f"{path}: {len(broken)} tensors hold NaN or infinite weights ({', '.join(broken[:3])}): "
+            "training diverged; export an earlier checkpoint"
+        )
+    return network, facts
+
+
+def _fp32(source: Source) -> Any:
+
+    return build_fp32(source, "fp32", source.fp32.parent)
+
+
+def _remembering(backend: Backend, outputs: Sequence[OutputSpec]) -> Backend:
+    return RememberingBackend(backend, outputs)
+
+
+def _manifest(
+    name: str, checkpoint: Path, network: F2PNet, facts: dict[str, Any], shapes: Shapes, artifact: Artifact
+) -> Manifest:
+    recipe = facts.get("recipe", {})
+    return Manifest.model_validate(
+        {
+            "name": name,
+            "created_at": datetime.now(UTC).replace(microsecond=0),
+            "network": {
+                "sam_type": network.config.sam_type,
+                "image_size": network.config.image_size,
+                "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            },
+            "checkpoint_sha256": sha256_of(checkpoint),
+            "outputs": [{"name": output, "shape": shape} for output, shape in shapes.items()],
+            "defect_output": facts.get("defect_output", "mask"),
+            "classes": facts.get("classes", ["defect"]),
+            "thresholds": facts.get("thresholds", {}),
+            "training": TrainingFacts(
+                dataset=" + ".join(facts.get("datasets", [])) or "unknown",
+                shots=recipe.get("shots"),
+                metrics=[MetricSheet.model_validate(sheet) for sheet in facts.get("metrics", [])],
+                notes=facts.get("notes"),
+            ),
+            "artifacts": [artifact],
+        }
+    )
