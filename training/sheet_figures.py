@@ -91,7 +91,8 @@ def _pooled_histograms(stats: ImageStats, weights: Weights) -> NDArray[np.float6
     rows = stats.histograms
     if len(weights) > 1:
         rows = rows.reshape(len(stats), 2, BINS // JOINED, JOINED).sum(axis=3)
-    return (weights @ rows.reshape(len(stats), -1).astype(float)).reshape(len(weights), 2, -1)
+    pooled = weights @ rows.reshape(len(stats), -1).astype(float)
+    return np.asarray(pooled.reshape(len(weights), 2, -1))
 
 
 def _mean(values: NDArray[Any], weights: Weights) -> NDArray[np.float64]:
