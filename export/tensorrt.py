@@ -155,9 +155,10 @@ def _add_profile(builder: Any, network: Any, config: Any, options: EngineOptions
 
 
 def _choose_capabilities(trt: Any, config: Any, wanted: Sequence[str]) -> None:
-    if not hasattr(trt, "ComputeCapability"):
+    enumeration = getattr(trt, "ComputeCapability", None)
+    if enumeration is None:
         return  # tensorrt builds for the GPU that it sees
-    known = trt.ComputeCapability.__members__
+    known = enumeration.__members__
     names = [f"SM{capability.replace('.', '')}" for capability in wanted] or ["CURRENT"]
     lacking = [name for name in names if name not in known]
     if lacking:
