@@ -19,6 +19,7 @@ from accuracy_page import page
 from accuracy_runs import FINISHED, ROOT, RUNS, recipes
 
 from training.recipe import TrainingRecipe
+from training.report_page import Scored
 from training.test_cli import Subject, checkpoint_subjects, score, trivial_subject
 
 KEPT = ROOT / "docs/benchmarks/accuracy"
@@ -74,11 +75,20 @@ def _is_due(name: str, again: Sequence[str], checkpoint: Path | None = None) -> 
 def _keep(name: str, facts: dict[str, Any], subjects: Iterable[Subject], folder: Path) -> None:
     """Score the subjects on the test list, and keep their sheets without the long curves."""
     print(name, flush=True)
-    sheets = [score(subject, folder, TEST_LIST).sheet for subject in subjects]
-    for sheet in sheets:
-        del sheet["curves"]
-        sheet["model"] = sheet["model"] if sheet["model"].startswith("trivial") else name
-    (KEPT / f"{name}.json").write_text(json.dumps({"run": facts, "sheets": sheets}, indent=1) + "\n", encoding="utf-8")
+    sheets = [_small(score(subject, folder, TEST_LIST), name) for subject in subjects]
+    (KEPT / f"{name}.json").write_text(json.dumps({"run": facts, "sheets": sheets}) + "\n", encoding="utf-8")
+
+
+def _small(scored: Scored, name: str) -> dict[str, Any]:
+    """A sheet without the long curves, and with TP, FP, FN of each part: two models are compared in pairs."""
+    sheet = {key: value for key, value in scored.sheet.items() if key != "curves"}
+    sheet["model"] = sheet["model"] if sheet["model"].startswith("trivial") else name
+    parts: dict[str, list[int]] = {}
+    for record, pixels in zip(scored.records, scored.stats.pixels[:, :3].tolist(), strict=True):
+        parts[record.part_id] = [
+            old + new for old, new in zip(parts.get(record.part_id, [0, 0, 0]), pixels, strict=True)
+        ]
+    return sheet | {"pixels_by_part": parts}
 
 
 if __name__ == "__main__":
