@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test test-slow check golden apt clean
+.PHONY: help setup demo test test-slow check gpu-check golden apt clean
 
 help:
 	@echo "make setup   .venv with what a line needs (no torch); the command is $(BIN)/f2p"
 	@echo "make demo    a simulated line, from cameras to alerts; ARGS= passes options on"
 	@echo "make test    everything that CI runs;  make test-slow: the rest"
+	@echo "make gpu-check  engines, gate, tests and rates on an NVIDIA GPU; writes a report"
 	@echo "make golden  DIR=folder: the network against reference outputs"
 
 setup: $(VENV)/.run-stamp
@@ -40,6 +41,11 @@ test: apt check
 
 test-slow: $(VENV)/.dev-stamp
 	$(BIN)/pytest -m slow $(ARGS)
+
+# Takes what Python it is given, so that a machine without internet needs no .venv: make gpu-check GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+gpu-check:
+	PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) benchmarks/gpu_check.py $(ARGS)
 
 golden: $(VENV)/.dev-stamp
 	$(BIN)/python -m models.golden $(DIR)

@@ -16,6 +16,7 @@ __all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend"]
 BACKENDS = {
     "onnxruntime": "f2pnet.backends.onnx_runtime:OnnxRuntimeBackend",
     "null": "f2pnet.backends.null:NullBackend",
+    "tensorrt": "f2pnet.backends.tensorrt:TensorRtBackend",
 }
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from f2pnet.backends.cuda_driver import DriverFacts
+from f2pnet.backends import open_backend
+from f2pnet.backends.cuda_driver import DriverFacts, probe
 from f2pnet.backends.tensorrt import TensorRtBackend, check_binding, flavour_of
+from f2pnet.backends.tensorrt_flavour import first_installed
 from f2pnet.bundle import Artifact, Bundle, GpuFacts
 from f2pnet.errors import BackendError, ConfigError, MissingResource
 from tests.toy_engine import write_toy_bundle
 
+SHIPPED = Path(__file__).resolve().parents[3] / "configs/engines/surface-nano"
 ADA = DriverFacts("13.0", "NVIDIA L4", "8.9")
 
 
@@ -88,3 +92,24 @@ def test_without_a_driver_the_runtime_is_never_touched(tmp_path: Path, monkeypat
 
     with pytest.raises(MissingResource, match="no NVIDIA driver here"):
         TensorRtBackend(bundle)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_answers_as_onnx_runtime_does(tmp_path: Path) -> None:
+    try:
+        probe()
+        first_installed()
+    except MissingResource as missing:
+        pytest.skip(str(missing))
+    from export.exporter import ExportOptions, export_bundle
+
+    bundle = export_bundle(SHIPPED, tmp_path / "surface-nano", ExportOptions([("tensorrt", "fp32")]))
+    images = np.random.default_rng(0).integers(0, 256, (3, 256, 256, 3), np.uint8)
+    batches = [images, images[:1], images[1:]]
+
+    with open_backend("onnxruntime", bundle, device="cpu") as reference, TensorRtBackend(bundle) as backend:
+        answers = [reference.run(batch) for batch in batches]
+        for _ in range(2):  # the second time from captured graphs
+            for wanted, found in zip(answers, backend.run_all(batches), strict=True):
+                for name, values in wanted.items():
+                    np.testing.assert_allclose(found[name], values, atol=2e-2)
