@@ -36,17 +36,21 @@ class OnnxRuntimeBackend(Backend):
         manifest = bundle.manifest
         _check_graph(self._session, manifest.input.name, {spec.name for spec in manifest.outputs})
         self._input = manifest.input.name
+        self._fixed_batch = artifact.max_batch if artifact.static_batch else None
         self._names = [spec.name for spec in manifest.outputs]
         super().__init__(
             BackendFacts("onnxruntime", used, artifact.max_batch, manifest.network.image_size), manifest.outputs
         )
 
     def _run(self, batch: Batch) -> Outputs:
+        count = len(batch)
+        if self._fixed_batch is not None and count < self._fixed_batch:
+            batch = np.concatenate([batch, np.zeros((self._fixed_batch - count, *batch.shape[1:]), np.uint8)])
         try:
             values = self._session.run(self._names, {self._input: np.ascontiguousarray(batch)})
         except Exception as error:  # the runtime's exceptions share no base class
             raise BackendError(f"ONNX Runtime failed on a batch {batch.shape}: {error}") from error
-        return {name: np.asarray(value, np.float32) for name, value in zip(self._names, values, strict=True)}
+        return {name: np.asarray(value, np.float32)[:count] for name, value in zip(self._names, values, strict=True)}
 
 
 def _import_runtime() -> ModuleType:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from export.gate import LIMITS, judge, parity_misses
@@ -11,7 +12,7 @@ from export.parity import RememberingBackend
 from export.synthetic_frames import probe_frames, synthetic_frames
 from f2pnet.backends import Backend, open_backend
 from f2pnet.backends.base import Batch, Outputs
-from f2pnet.bundle import Bundle, Parity
+from f2pnet.bundle import Bundle, Parity, sha256_of, write_bundle
 from tests.toy_engine import write_toy_bundle
 
 
@@ -75,3 +76,18 @@ def test_an_image_seen_before_costs_no_run(tmp_path: Path) -> None:
         engine._run = None  # type: ignore[method-assign,assignment] - would raise if called
         again = remembering.run(batch[::-1])
     assert np.array_equal(first["mask"][::-1], again["mask"])
+
+
+def test_a_file_of_fixed_batch_answers_fewer_images(tmp_path: Path) -> None:
+    free = write_toy_bundle(tmp_path / "free")
+    model = onnx.load(str(free.path(free.artifact("onnx"))))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(model, str(tmp_path / "fixed.onnx"))
+    facts = {"static_batch": True, "sha256": sha256_of(tmp_path / "fixed.onnx")}
+    manifest = free.manifest.model_copy(update={"artifacts": [free.artifact("onnx").model_copy(update=facts)]})
+    fixed = write_bundle(tmp_path / "fixed", manifest, {"model.onnx": tmp_path / "fixed.onnx"})
+    batch = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    with open_backend("onnxruntime", free, threads=1) as wanted, open_backend("onnxruntime", fixed, threads=1) as found:
+        assert np.array_equal(found.run(batch)["mask"], wanted.run(batch)["mask"])
