@@ -30,6 +30,7 @@ COMMANDS = {
     "check": _Entry("pipeline.cli:check", "Validate a line configuration, and probe what it names."),
     "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
     "alerts": _Entry("pipeline.store.alerts_cli:alerts", "Read alerts; prove that none is missing or doubled."),
+    "why": _Entry("pipeline.store.why_cli:why", "Show every fact behind one verdict."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),

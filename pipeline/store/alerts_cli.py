@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,8 @@ from rich.table import Table
 from f2pnet.alerts import Alert, subscribe
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
-from f2pnet.redis_endpoint import find_embedded
 from f2pnet.redis_link import RedisLink
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.line_store import running_store_of, store_of
 from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import waiting_in
 from pipeline.store.verify import Verification, verify
@@ -65,7 +64,7 @@ def alerts(
 
 def _list(line: LineConfig, group: str | None, consumer: str | None, since: str, show: Show) -> None:
     """Show what is there, and end."""
-    with _store_of(line) as url:
+    with store_of(line) as url:
         RedisStore(url, line.line).ping()  # a subscription would wait for a store that is away
         with subscribe(url, line.line, group, consumer, since) as subscription:
             for alert in subscription.iter(timeout_s=IDLE_S):
@@ -75,7 +74,7 @@ def _list(line: LineConfig, group: str | None, consumer: str | None, since: str,
 
 def _follow(line: LineConfig, group: str | None, consumer: str | None, since: str | None, show: Show) -> None:
     """Show alerts for ever. An embedded Redis has another address after each start of its line."""
-    url = _running_store_of(line)
+    url = running_store_of(line)
     while True:
         with subscribe(url, line.line, group, consumer, since) as subscription:
             while True:
@@ -86,14 +85,14 @@ def _follow(line: LineConfig, group: str | None, consumer: str | None, since: st
                     since = alert.id
                     continue
                 with contextlib.suppress(MissingResource):  # the line is stopped: wait for it
-                    if (now := _running_store_of(line)) != url:
+                    if (now := running_store_of(line)) != url:
                         url = now
                         break
 
 
 def _verify(line: LineConfig, as_json: bool) -> None:
     publish = line.publish
-    with _store_of(line) as url:
+    with store_of(line) as url:
         link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
         try:
             report = verify(
@@ -133,23 +132,6 @@ def _print_report(report: Verification) -> None:
         if names:
             console.print(f"{text}: {len(names)}, such as {', '.join(names[:3])}", style="red")
     console.print("no gap, no double" if report.holds else "FAILED", style="green" if report.holds else "red")
-
-
-@contextlib.contextmanager
-def _store_of(line: LineConfig) -> Iterator[str]:
-    """Address of the line's Redis; an embedded one that does not run is started for as long as it is read."""
-    try:
-        yield _running_store_of(line)
-        return
-    except MissingResource:
-        if not (line.publish.embedded_redis_dir / "lock").exists():
-            raise
-    with EmbeddedRedis(line.publish.embedded_redis_dir) as server:
-        yield server.url
-
-
-def _running_store_of(line: LineConfig) -> str:
-    return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis
 
 
 def _show(alert: Alert) -> None:

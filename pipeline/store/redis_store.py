@@ -38,6 +38,12 @@ _CODES: dict[tuple[Verdict, str | None], int] = {
 }
 _MEANINGS = {code: meaning for meaning, code in _CODES.items()}
 
+
+def meaning_of(code: int) -> tuple[Verdict, str | None]:
+    """Verdict and reason that a frame's byte stands for; a byte of a newer version is a verdict without its reason."""
+    return _MEANINGS.get(code, (Verdict.NOT_INSPECTED, None))
+
+
 Identity = tuple[str, int]
 """Where a frame's bits are: (key, offset). A fault event has a key of its own, offset 0."""
 

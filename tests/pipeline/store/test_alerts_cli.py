@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -192,6 +193,7 @@ def test_follow_goes_on_over_a_restart_of_the_line(line_file: Path, data_dir: Pa
         try:
             fill(first.url, 0)
             before = read_line(follower)
+            wait_until_acknowledged(first.url, "g")  # else the alert comes once more, as it should
             first.stop()
             with EmbeddedRedis(data_dir) as second:
                 fill(second.url, 1)
@@ -204,6 +206,15 @@ def test_follow_goes_on_over_a_restart_of_the_line(line_file: Path, data_dir: Pa
 
     assert "cam1/r/000000" in before
     assert "cam1/r/000001" in after
+
+
+def wait_until_acknowledged(url: str, group: str) -> None:
+    """Return once nothing that the group was given is pending."""
+    deadline = time.monotonic() + LIMIT_S
+    with redis.Redis.from_url(url, protocol=2, socket_timeout=5) as client:
+        while client.xpending("f2p:{demo}:alerts", group)["pending"]:
+            assert time.monotonic() < deadline, f"group {group} acknowledged nothing for {LIMIT_S} s"
+            time.sleep(0.02)
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
