@@ -9,21 +9,26 @@ from training.images import Pixels
 from training.recipe import Augmentation
 
 
-def augment(image: Pixels, mask: Pixels, change: Augmentation, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """A changed copy of an image (S, S, 1 or 3) and its mask (S, S; 0 or 1)."""
-    moved_image, moved_mask = move(image, mask, change, rng)
-    return relight(moved_image, change, rng), moved_mask
+def augment(
+    image: Pixels, mask: Pixels, change: Augmentation, rng: np.random.Generator, classes: Pixels | None = None
+) -> tuple[Pixels, Pixels, Pixels | None]:
+    """A changed copy of an image (S, S, 1 or 3), its mask (S, S; 0 or 1) and, where there is one, its class mask."""
+    matrix = placement(mask.shape[0], change, rng)
+    moved, moved_mask = move(image, mask, matrix)
+    moved_classes = None if classes is None else _warped(classes, matrix, cv2.INTER_NEAREST)
+    return relight(moved, change, rng), moved_mask, moved_classes
 
 
-def move(image: Pixels, mask: Pixels, change: Augmentation, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Turn, flip, zoom, stretch and shift in one resampling; the surface is mirrored where it would end."""
-    size = mask.shape[0]
-    matrix = _placement(size, change, rng)
-    moved = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    covered = cv2.warpAffine(
-        mask * 255, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return np.asarray(moved, np.uint8).reshape(image.shape), (covered >= 128).astype(np.uint8)
+def move(image: Pixels, mask: Pixels, matrix: np.ndarray) -> tuple[Pixels, Pixels]:
+    """Turn, flip, zoom, stretch and shift in one resampling; a pixel is defect where half of it is covered."""
+    return _warped(image, matrix), (_warped(mask * 255, matrix) >= 128).astype(np.uint8)
+
+
+def _warped(pixels: Pixels, matrix: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> Pixels:
+    """Moved by a 2 x 3 matrix; the surface is mirrored where it would end."""
+    size = pixels.shape[0]
+    moved = cv2.warpAffine(pixels, matrix, (size, size), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(moved, np.uint8).reshape(pixels.shape)
 
 
 def relight(image: Pixels, change: Augmentation, rng: np.random.Generator) -> Pixels:
@@ -41,7 +46,7 @@ def relight(image: Pixels, change: Augmentation, rng: np.random.Generator) -> Pi
     return np.clip(np.rint(light), 0, 255).astype(np.uint8)
 
 
-def _placement(size: int, change: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def placement(size: int, change: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """The 2 x 3 matrix from source to drawn position, about the image's centre."""
     linear = np.eye(2)
     if change.turns:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from training.augment import augment
 from training.images import ImageSet, Pixels
+from training.losses import NO_CLASS
 from training.recipe import Augmentation
 from training.synthetic import DefectDonors
 
@@ -19,11 +21,18 @@ class Batch:
     """`images` (B, 3, S, S) RGB 0..255, `masks` (B, 1, S, S) 0 or 1, `labels` (B,) 0 good, 1 defective; all float.
 
     A label follows the moved mask: where a shift pushed the last defect out of the picture, the picture is good.
+    `classes` (B, S, S) int64 holds the class of each defective pixel, NO_CLASS elsewhere; None without a class map.
     """
 
     images: torch.Tensor
     masks: torch.Tensor
     labels: torch.Tensor
+    classes: torch.Tensor | None = None
+
+    def of(self, images: slice) -> Batch:
+        """Some of the images."""
+        classes = None if self.classes is None else self.classes[images]
+        return Batch(self.images[images], self.masks[images], self.labels[images], classes)
 
 
 def draw_weights(images: ImageSet, weight: float, defective_share: float | None) -> np.ndarray:
@@ -40,6 +49,12 @@ def step_generator(seed: int, step: int, purpose: int) -> np.random.Generator:
     return np.random.default_rng([seed, step, purpose])
 
 
+def parts_of(size: int, parts: int) -> list[slice]:
+    """`size` images cut into `parts` runs of nearly equal length, none left over."""
+    edges = [size * part // parts for part in range(parts + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
 def draw_batch(
     images: ImageSet, weights: np.ndarray, size: int, change: Augmentation, rng: np.random.Generator
 ) -> Batch:
@@ -51,8 +66,11 @@ def draw_batch(
         for place, i in enumerate(chosen):
             if not images.records[i].label and rng.random() < change.synthetic:
                 sources[place] = donors.spoil(int(i), rng)
-    pairs = [augment(image, mask, change, rng) for image, mask in sources]
-    return as_batch([image for image, _ in pairs], [mask for _, mask in pairs])
+    classes = [None] * size if images.classes is None else [images.classes[i] for i in chosen]
+    drawn = [augment(image, mask, change, rng, own) for (image, mask), own in zip(sources, classes, strict=True)]
+    batch = as_batch([image for image, _, _ in drawn], [mask for _, mask, _ in drawn])
+    moved = [own for _, _, own in drawn if own is not None]
+    return batch if images.classes is None else replace(batch, classes=class_targets(moved, batch.masks))
 
 
 def as_batch(images: Sequence[Pixels], masks: Sequence[Pixels]) -> Batch:
@@ -64,3 +82,9 @@ def as_batch(images: Sequence[Pixels], masks: Sequence[Pixels]) -> Batch:
         masks=targets,
         labels=targets.amax(dim=(1, 2, 3)),
     )
+
+
+def class_targets(classes: Sequence[Pixels], masks: torch.Tensor) -> torch.Tensor:
+    """Class masks (S, S; 0 none, 1 .. C) and masks (B, 1, S, S) to (B, S, S) int64: 0 .. C-1, NO_CLASS where good."""
+    indices = torch.from_numpy(np.stack(classes).astype(np.int64)) - 1
+    return torch.where((masks[:, 0] > 0) & (indices >= 0), indices, NO_CLASS)

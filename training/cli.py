@@ -9,11 +9,12 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from training.data import load_data
 from training.finish import finish
 from training.loop import train as run_training
+from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.records import find_dataset
 from training.sheet_tables import figures_table
@@ -45,18 +46,37 @@ def train(
         torch.set_num_threads(recipe.threads)
     data = load_data(recipe)
     folder = exp_dir / experiment_name(recipe)
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("training", total=recipe.steps)
-        best = run_training(
-            recipe, data, folder, resume=resume, report=lambda done, _: bar.update(task, completed=done)
-        )
+    with joined(recipe.device) as processes:
+        with progress_bar(shown=processes.leads) as bar:
+            task = bar.add_task("training", total=recipe.stop_after or recipe.steps, figures="")
+            best = run_training(
+                recipe,
+                data,
+                folder,
+                resume=resume,
+                report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
+                processes=processes,
+            )
+        if not processes.leads:
+            return
     facts = finish(best, recipe)
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
         Console().print(figures_table(facts["metrics"]))
+
+
+def progress_bar(*, shown: bool) -> Progress:
+    """Steps, time left, and in a field `figures` what the last logged step said; on stderr, and only on a terminal."""
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
+    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+
+
+def in_words(line: dict[str, Any]) -> str:
+    """A line of the log for the progress bar: the sum of the losses, and the pace."""
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "prompted", "classes"))
+    return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 
 def experiment_name(recipe: TrainingRecipe) -> str:

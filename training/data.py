@@ -11,25 +11,30 @@ from f2pnet.errors import ConfigError
 from training.batches import draw_weights
 from training.images import ImageSet, load_images
 from training.recipe import DatasetChoice, TrainingRecipe
-from training.records import Record, few_shot, read_records, split_by_part
+from training.records import Record, class_names, few_shot, read_records, split_by_part
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """`chances` (N,) of each training image to be drawn; `validation` holds one set of images for each data set."""
+    """`chances` (N,) of each training image to be drawn; `validation` holds one set of images for each data set.
+
+    `classes` names the defect classes of a run with a class map; empty otherwise.
+    """
 
     training: ImageSet
     chances: np.ndarray
     validation: dict[str, ImageSet]
+    classes: tuple[str, ...] = ()
 
 
 def load_data(recipe: TrainingRecipe) -> TrainingData:
-    """Read and split all data sets of the recipe. The test lists are not touched."""
+    """Read and split all data sets of the recipe. The test lists are not touched, but for `select_on: test`."""
     if not recipe.datasets:
         raise ConfigError("the recipe names no data set: give --dataset, or list them under 'datasets'")
     splits = [split_dataset(choice, recipe) for choice in recipe.datasets]
-    kept = [load_images(training, recipe.image_size) for training, _ in splits]
-    held = [load_images(validation, recipe.image_size) for _, validation in splits]
+    classes = _classes(recipe, splits) if recipe.class_map else ()
+    kept = [load_images(training, recipe.image_size, classes, recipe.mask_rule) for training, _ in splits]
+    held = [load_images(validation, recipe.image_size, classes, recipe.mask_rule) for _, validation in splits]
     chances = [
         draw_weights(images, choice.weight, choice.defective_share)
         for images, choice in zip(kept, recipe.datasets, strict=True)
@@ -38,14 +43,20 @@ def load_data(recipe: TrainingRecipe) -> TrainingData:
         training=_joined(kept),
         chances=np.concatenate(chances) / sum(choice.weight for choice in recipe.datasets),
         validation={choice.path.name: images for choice, images in zip(recipe.datasets, held, strict=True)},
+        classes=classes,
     )
 
 
 def split_dataset(choice: DatasetChoice, recipe: TrainingRecipe) -> tuple[list[Record], list[Record]]:
-    """(training, validation) records of one data set; no part is on both sides."""
+    """(training, validation) records of one data set; no part is on both sides.
+
+    Only a recipe that says `select_on: test` reads the test list here, in place of held-out parts.
+    """
     records = read_records(choice.path, choice.train_list)
     if recipe.shots is not None:
         records = few_shot(records, choice.path, recipe.shots)
+    if recipe.select_on == "test":
+        return records, read_records(choice.path, "test.json")
     training, validation = split_by_part(records, choice.val_share, recipe.split_seed)
     if not training or not validation:
         parts = len({record.part_id for record in records})
@@ -56,9 +67,20 @@ def split_dataset(choice: DatasetChoice, recipe: TrainingRecipe) -> tuple[list[R
     return training, validation
 
 
+def _classes(recipe: TrainingRecipe, splits: Sequence[tuple[list[Record], list[Record]]]) -> tuple[str, ...]:
+    """The classes of the map: of one data set, since another's class masks would count from 1 again."""
+    if len(recipe.datasets) > 1:
+        raise ConfigError(f"class_map is on for {len(recipe.datasets)} data sets, wanted one: their classes differ")
+    classes = class_names([record for part in splits[0] for record in part])
+    if len(classes) < 2:
+        raise ConfigError(f"class_map is on and the data set has the classes {list(classes)}, wanted two or more")
+    return classes
+
+
 def _joined(sets: Sequence[ImageSet]) -> ImageSet:
     return ImageSet(
         records=[record for images in sets for record in images.records],
         images=[image for images in sets for image in images.images],
         masks=[mask for images in sets for mask in images.masks],
+        classes=sets[0].classes,  # a class map is learnt from one data set alone
     )

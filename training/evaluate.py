@@ -39,11 +39,12 @@ class Predicted:
 def network_predictor(network: F2PNet) -> Predictor:
     """The checkpoint itself, with the outputs and input of an exported engine."""
     deployed = AutoNetwork(network).eval()
+    device = next(network.parameters()).device
 
     @torch.inference_mode()
     def predict_batch(pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:
-        outputs = deployed(torch.from_numpy(pixels))
-        return {name: value.numpy() for name, value in zip(deployed.output_names, outputs, strict=True)}
+        outputs = deployed(torch.from_numpy(pixels).to(device))
+        return {name: value.cpu().numpy() for name, value in zip(deployed.output_names, outputs, strict=True)}
 
     return predict_batch
 
@@ -86,3 +87,25 @@ def figures(
     if (auroc := roc_auc(predicted.score, labels)) is not None:
         sheet["image_auroc"] = auroc
     return sheet
+
+
+def class_ious(
+    predictor: Predictor, images: Sequence[Pixels], classes: Sequence[Pixels], names: Sequence[str]
+) -> dict[str, float]:
+    """IoU of each class over the pixels of all images, by name; 0 where a class is neither there nor found.
+
+    `classes` (S, S) are 0 for good pixels and n + 1 for `names[n]`. A pixel is found to be of a class where the mask
+    is at least 0.5 and the class map says so.
+    """
+    confusion = np.zeros((len(names) + 1,) * 2, np.int64)
+    for image, truth in zip(images, classes, strict=True):
+        answer = predictor(np.broadcast_to(image, (1, *image.shape[:2], 3)).copy())
+        found = map_at(answer["mask"][0], truth.shape) >= 0.5
+        maps = np.stack([map_at(one, truth.shape) for one in answer["class_map"][0]])
+        said = np.where(found, 1 + maps.argmax(axis=0), 0)
+        confusion += np.bincount(truth.ravel() * len(confusion) + said.ravel(), minlength=confusion.size).reshape(
+            confusion.shape
+        )
+    right = np.diag(confusion)
+    either = confusion.sum(0) + confusion.sum(1) - right
+    return {name: float(right[n] / max(either[n], 1)) for n, name in enumerate(names, start=1)}

@@ -13,6 +13,11 @@ from training.recipe import TrainingRecipe
 from training.score_sheet import PROTOCOL, answers_for, score_sheet
 from training.thresholds import choose_thresholds
 
+SPLITS = {
+    "validation": "validation (held-out parts of the training list)",
+    "test": "test list, on which the checkpoint and its thresholds were chosen",
+}
+
 
 def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
     """Choose thresholds on the validation images at source size; returns the checkpoint's facts, now with them.
@@ -31,7 +36,7 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
         "metrics": [
             {
                 "dataset": name,
-                "split": "validation (held-out parts of the training list)",
+                "split": SPLITS[recipe.select_on],
                 "protocol": PROTOCOL,
                 "images": len(answers.labels),
                 "values": score_sheet(answers, choice),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from f2pnet.errors import ConfigError
 from f2pnet.preprocess import fit
+from training.recipe import MaskRule
 from training.records import SHOWN_PROBLEMS, Record
 
 Pixels = NDArray[np.uint8]
@@ -25,23 +26,33 @@ COVERED = 85
 class ImageSet:
     """Images (S, S, 1 or 3; RGB) and masks (S, S; 0 or 1), uint8, with the records they come from.
 
-    Grey pictures are kept with one channel, which saves two thirds of the memory.
+    Grey pictures are kept with one channel, which saves two thirds of the memory. `classes` holds class masks
+    (S, S; 0 none, 1 .. C), in runs that train a class map.
     """
 
     records: list[Record]
     images: list[Pixels]
     masks: list[Pixels]
+    classes: list[Pixels] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
 
 
-def load_images(records: Sequence[Record], size: int) -> ImageSet:
-    """Read all records at `size` x `size`; raises ConfigError with all unreadable or contradictory ones at once."""
-    images, masks, problems = [], [], []
+def load_images(
+    records: Sequence[Record], size: int, classes: Sequence[str] = (), rule: MaskRule = "foreground"
+) -> ImageSet:
+    """Read all records at `size` x `size`; raises ConfigError with all unreadable or contradictory ones at once.
+
+    With the names of `classes`, their class masks too. Masks are read by `rule`, see `foreground`.
+    """
+    images, masks, class_masks, problems = [], [], [], []
     for record in records:
         try:
-            image, mask = read_pair(record)
+            image, mask = read_pair(record, rule)
+            if classes:
+                own = read_class_mask(record, mask, classes)
+                class_masks.append(np.asarray(cv2.resize(own, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8))
         except ConfigError as error:
             problems.append(str(error))
             continue
@@ -50,10 +61,10 @@ def load_images(records: Sequence[Record], size: int) -> ImageSet:
     if problems:
         shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
         raise ConfigError(f"{len(problems)} of {len(records)} images can't be used:\n  {shown}")
-    return ImageSet(list(records), images, masks)
+    return ImageSet(list(records), images, masks, class_masks if classes else None)
 
 
-def read_pair(record: Record) -> tuple[Pixels, Pixels]:
+def read_pair(record: Record, rule: MaskRule = "foreground") -> tuple[Pixels, Pixels]:
     """One image, (H, W) grey or (H, W, 3) BGR, and its mask (H, W; 0 or 1), as they lie on disk."""
     image = cv2.imread(str(record.image), cv2.IMREAD_UNCHANGED)
     if image is None or image.dtype != np.uint8:
@@ -65,14 +76,37 @@ def read_pair(record: Record) -> tuple[Pixels, Pixels]:
     if grey is None or grey.shape != frame.shape[:2]:
         seen = "unreadable" if grey is None else f"{grey.shape}"
         raise ConfigError(f"{record.mask}: mask is {seen}, wanted one channel of the image's size {frame.shape[:2]}")
-    mask = foreground(np.asarray(grey, np.uint8))
+    mask = foreground(np.asarray(grey, np.uint8), rule)
     if record.label == 1 and not mask.any():
         raise ConfigError(f"{record.mask}: empty mask, and '{record.id}' is labelled defective")
     return frame, mask
 
 
-def foreground(mask: Pixels) -> Pixels:
-    """0 or 1 by the mask rule: every class index above 0 counts; grey counts from 128."""
+def read_class_mask(record: Record, mask: Pixels, classes: Sequence[str]) -> Pixels:
+    """Which of `classes` each pixel of the mask (H, W; 0 or 1) has: 0 none, n + 1 for `classes[n]`.
+
+    A class mask on disk counts the sorted names from 1, as `training.records.class_names` gives them; without one the
+    whole mask has the record's class. Raises ConfigError where neither fits.
+    """
+    if record.class_mask is None:
+        if record.label and record.class_name not in classes:
+            raise ConfigError(f"'{record.id}' has class '{record.class_name}', wanted one of: {', '.join(classes)}")
+        return mask * np.uint8(1 + classes.index(record.class_name) if record.label else 0)
+    indices = cv2.imread(str(record.class_mask), cv2.IMREAD_UNCHANGED)
+    if indices is None or indices.shape != mask.shape or indices.max(initial=0) > len(classes):
+        seen = "unreadable" if indices is None else f"{indices.shape} with values up to {indices.max(initial=0)}"
+        raise ConfigError(f"{record.class_mask}: class mask is {seen}, wanted {mask.shape} and at most {len(classes)}")
+    return np.asarray(indices, np.uint8)
+
+
+def foreground(mask: Pixels, rule: MaskRule = "foreground") -> Pixels:
+    """0 or 1 by the mask rule: every class index above 0 counts; grey counts from 128.
+
+    The rule `reference` repeats the published code's (D10): scaled to a largest value of 255, a pixel counts above
+    254. Of class indices that leaves the largest alone.
+    """
+    if rule == "reference":
+        return (mask * (255 / max(int(mask.max(initial=0)), 1)) > 254).astype(np.uint8)
     is_index = mask.max(initial=0) <= LARGEST_CLASS_INDEX
     return ((mask > 0) if is_index else (mask >= 128)).astype(np.uint8)
 

@@ -13,7 +13,9 @@ class Journal:
     def __init__(self, path: Path, done_steps: int) -> None:
         self.path = path
         kept = [line for line in read_journal(path) if line["step"] <= done_steps] if done_steps else []
-        path.write_text("".join(_as_line(line) for line in kept), encoding="utf-8")
+        unfinished = path.with_name(path.name + ".part")  # a kill just now must not cost the whole log
+        unfinished.write_text("".join(_as_line(line) for line in kept), encoding="utf-8")
+        unfinished.replace(path)
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """`kind` is "step" or "validation"; `step` counts the steps done."""

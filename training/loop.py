@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from models.f2pnet import F2PNet
-from training.batches import draw_batch, step_generator
+from training.batches import Batch, draw_batch, step_generator
 from training.data import TrainingData
 from training.ema import AveragedWeights
-from training.evaluate import figures, network_predictor, predict
-from training.journal import Journal, read_journal
+from training.evaluate import class_ious, figures, network_predictor, predict
 from training.networks import new_network, save_network
-from training.pictures import draw_curves, draw_worst
+from training.notes import Pace, RunNotes
+from training.pictures import draw_extremes
+from training.processes import Processes, find_device
 from training.recipe import TrainingRecipe
 from training.schedule import learning_rate
 from training.state import RunState
-from training.steps import BATCH, step_losses
+from training.steps import BATCH, StepLosses, asked_of, draw_asked, total
 
 VALIDATION_BATCH = 16
-LOG, BEST, LAST, METRICS = "log.jsonl", "best.pth", "last.pth", "metrics.json"
+BEST, LAST, METRICS = "best.pth", "last.pth", "metrics.json"
 
 Report = Callable[[int, dict[str, Any]], None]
 """Told of every logged step: steps done, and the line of the log."""
@@ -37,79 +39,124 @@ def train(
     *,
     resume: bool = False,
     report: Report = lambda step, values: None,
+    processes: Processes | None = None,
 ) -> Path:
     """Train, and leave `best.pth`, `last.pth`, `metrics.json`, `log.jsonl` and pictures in `folder`.
 
     Returns the path of the best checkpoint: averaged weights, chosen by the mean foreground IoU over the validation
-    sets. With `resume`, goes on from `last.pth` to the same weights as without the break.
+    sets. With `resume`, goes on from `last.pth` to the same weights as without the break. Several `processes` divide
+    each step's images among them; the first of them validates and writes.
     """
+    processes = processes or Processes(find_device(recipe.device))
+    parts = processes.own_parts(recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    run = new_run(recipe)
+    run = new_run(recipe, processes, classes=len(data.classes))
     if resume:
         run.restore(folder / LAST, recipe)
-    journal = Journal(folder / LOG, run.step)
-    network: F2PNet = run.network  # type: ignore[assignment]
-    started = time.monotonic()
+    notes = RunNotes(folder, run.step) if processes.leads else None
+    losses = processes.together(StepLosses(run.network, recipe, processes.device))  # type: ignore[arg-type]
+    pace = Pace()
 
     last_step = recipe.stop_after or recipe.steps
-    for step in range(run.step, last_step):
+    while run.step < last_step and not is_stale(run, recipe):
+        step = run.step
         for group in run.optimizer.param_groups:
             group["lr"] = learning_rate(step, recipe)
         torch.manual_seed(recipe.seed + step)  # whatever a layer draws is a function of the step too
         rng = step_generator(recipe.seed, step, BATCH)
         batch = draw_batch(data.training, data.chances, recipe.batch, recipe.augmentation, rng)
 
-        network.train()
-        losses = step_losses(network, batch, recipe, step)
+        run.network.train()
         run.optimizer.zero_grad(set_to_none=True)
-        losses.total(recipe).backward()  # type: ignore[no-untyped-call]
+        terms = backward(losses, batch, recipe, step, parts, processes.count)
         if recipe.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+            torch.nn.utils.clip_grad_norm_(run.network.parameters(), recipe.clip_norm)
         run.optimizer.step()
-        run.averaged.follow(network, step)
+        run.averaged.follow(run.network, step)
         run.step = step + 1
+        pace.count(recipe.batch)
 
         if run.step % recipe.log_every == 0:
-            line = {"learning_rate": learning_rate(step, recipe), **losses.values()}
-            line["elapsed_s"] = round(time.monotonic() - started, 1)
-            journal.write("step", run.step, line)
+            line = {"learning_rate": learning_rate(step, recipe), **logged(terms, processes), **pace.values()}
+            if notes:
+                notes.write("step", run.step, line)
             report(run.step, line)
-        if run.step % recipe.evaluate_every == 0 or run.step == last_step:
-            validate_and_keep(run, recipe, data, folder, journal)
+        validates = run.step % recipe.evaluate_every == 0 or run.step == last_step
+        if validates:
+            if notes:
+                validate_and_keep(run, recipe, data, folder, notes)
+            run.best, run.stale = processes.from_leader((run.best, run.stale))
+        if notes and (validates or run.step % recipe.save_every == 0):
             run.save(folder / LAST, recipe)
+        pace.pause_ends()
 
-    draw_curves(read_journal(folder / LOG), folder / "curves.png")
+    if notes:
+        notes.close()
     return folder / BEST
 
 
-def new_run(recipe: TrainingRecipe) -> RunState:
-    """A network with its optimiser; the same recipe gives the same start weights."""
+def new_run(recipe: TrainingRecipe, processes: Processes | None = None, classes: int = 0) -> RunState:
+    """A network with its optimiser; the same recipe gives the same start weights. `classes` of its class map."""
+    processes = processes or Processes(find_device(recipe.device))
     torch.manual_seed(recipe.seed)
-    network = new_network(recipe)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs
+    network: nn.Module = new_network(recipe, classes)
+    if processes.count > 1 and processes.device.type == "cuda":
+        # On CPUs there is none: each process normalises by its own images there, and the first one's averages are kept.
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     return RunState(network, optimizer, AveragedWeights(network, recipe.ema_decay))
 
 
-def validate_and_keep(
-    run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, journal: Journal
-) -> None:
+def backward(
+    losses: nn.Module, batch: Batch, recipe: TrainingRecipe, step: int, parts: list[slice], processes: int
+) -> dict[str, Tensor]:
+    """Gradients of the mean over the step's images, of which this process takes `parts`.
+
+    Returns each term's sum over these images, divided by the step's images: over all processes that adds to the mean.
+    """
+    asked = draw_asked(batch, recipe, step)
+    sums: dict[str, Tensor] = {}
+    for part in parts:
+        share = (part.stop - part.start) / recipe.batch
+        # Gradients of parts add up, those of processes are averaged, and exchanged once, after the last part.
+        with nullcontext() if processes == 1 or part is parts[-1] else losses.no_sync():  # type: ignore[operator]
+            terms = losses(batch.of(part), asked_of(asked, part))
+            (total(terms, recipe.losses) * (share * processes)).backward()
+        sums = {name: term.detach() * share + sums.get(name, 0) for name, term in terms.items()}
+    return sums
+
+
+def logged(terms: dict[str, Tensor], processes: Processes) -> dict[str, float]:
+    """Plain numbers for the log, of the whole step."""
+    values = processes.summed(torch.stack(list(terms.values()))).tolist()
+    return {name: round(value, 5) for name, value in zip(terms, values, strict=True)}
+
+
+def is_stale(run: RunState, recipe: TrainingRecipe) -> bool:
+    """Whether validation has not got better for as long as the recipe waits."""
+    return recipe.patience is not None and run.stale >= recipe.patience
+
+
+def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, notes: RunNotes) -> None:
     """Measure the averaged weights on every validation set; keep them as `best.pth` when they are the best so far."""
     averaged: F2PNet = run.averaged.network  # type: ignore[assignment]
     predictor = network_predictor(averaged)
-    sheet: dict[str, dict[str, float]] = {}
+    sheet: dict[str, dict[str, Any]] = {}
     for name, images in data.validation.items():
         predicted = predict(predictor, images.images, VALIDATION_BATCH)
         labels = [record.label for record in images.records]
         sheet[name] = figures(predicted, "mask", images.masks, labels, threshold=0.5)
         sheet[name]["pixel_map_iou"] = figures(predicted, "pixel_map", images.masks, labels, threshold=0.5)["iou"]
-        draw_worst(images, predicted, folder / f"worst-{name}.png")
-    journal.write("validation", run.step, {"datasets": sheet})
-    draw_curves(read_journal(folder / LOG), folder / "curves.png")
+        if images.classes is not None:
+            sheet[name]["class_iou"] = class_ious(predictor, images.images, images.classes, data.classes)
+        draw_extremes(images, predicted, folder / f"worst-{name}.png", folder / f"best-{name}.png")
+    notes.write("validation", run.step, {"datasets": sheet})
     selection = sum(values["iou"] for values in sheet.values()) / len(sheet)
+    run.stale += 1
     if selection > run.best:
-        run.best = selection
+        run.best, run.stale = selection, 0
         facts = {
             "recipe": recipe.model_dump(mode="json", exclude={"datasets"}),
             "datasets": list(data.validation),
@@ -118,5 +165,7 @@ def validate_and_keep(
             "images_seen": run.step * recipe.batch,
             "validation": sheet,
         }
+        if data.classes:
+            facts["classes"] = list(data.classes)
         save_network(folder / BEST, averaged, facts)
         (folder / METRICS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -11,6 +11,9 @@ from torch import Tensor
 FOCAL_WEIGHT = 5.0
 FOCAL_ALPHA = 0.25  # multiplies both classes, as in the reference
 
+NO_CLASS = -1
+"""In class targets: a good pixel, which has no class."""
+
 
 def mask_loss(logits: Tensor, targets: Tensor, *, dice_on_good: bool = False) -> Tensor:
     """BCE + Dice + 5 Focal. Logits (B, 1, h, w) are brought to the targets' size (B, 1, H, W; 0 or 1); a scalar.
@@ -28,6 +31,15 @@ def mask_loss(logits: Tensor, targets: Tensor, *, dice_on_good: bool = False) ->
 def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """BCE of the image score; logits and labels (B,)."""
     return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def class_loss(logits: Tensor, classes: Tensor) -> Tensor:
+    """Cross entropy of the class map on defective pixels. Logits (B, C, h, w), classes (B, S, S) int64: 0 .. C-1, or
+    `NO_CLASS`; compared at the logits' size. Zero where no pixel is defective."""
+    places = classes[:, None].to(logits.dtype)
+    at_logits = F.interpolate(places, logits.shape[-2:], mode="nearest-exact")[:, 0].long()
+    loss = F.cross_entropy(logits.float(), at_logits, ignore_index=NO_CLASS, reduction="sum")
+    return loss / (at_logits != NO_CLASS).sum().clamp_min(1)
 
 
 def resize_logits(logits: Tensor, targets: Tensor) -> Tensor:

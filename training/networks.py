@@ -30,10 +30,12 @@ BASELINES = {
 BASELINE_FORMAT = "f2pnet-baseline-1"
 
 
-def new_network(recipe: TrainingRecipe) -> Network:
-    """The recipe's network with random weights, or with those of `start_from`."""
+def new_network(recipe: TrainingRecipe, classes: int = 0) -> Network:
+    """The recipe's network with random weights, or with those of `start_from`; `classes` of its class map, 0: none."""
     if recipe.network == "f2pnet":
-        network: Network = build_network(network_config(recipe.sam_type, recipe.image_size, without=recipe.without))
+        network: Network = build_network(
+            network_config(recipe.sam_type, recipe.image_size, num_classes=classes, without=recipe.without)
+        )
     else:
         network = _baseline(recipe.network, recipe.image_size)
     if recipe.start_from is not None:

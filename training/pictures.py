@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, and the validation images it does worst on."""
+"""Pictures of a run: its curves, and the validation images it does worst and best on."""
 
 from __future__ import annotations
 
@@ -37,14 +37,21 @@ def draw_curves(lines: Sequence[dict[str, Any]], path: Path) -> None:
     _write(path, np.vstack([_chart("loss by step", losses), _chart("validation foreground IoU by step", scores)]))
 
 
-def draw_worst(images: ImageSet, predicted: Predicted, path: Path) -> None:
-    """The images with the lowest IoU of their mask, as a PNG: truth outlined green, found red."""
+def draw_extremes(images: ImageSet, predicted: Predicted, worst: Path, best: Path) -> None:
+    """The images with the lowest IoU of their mask, and the defective ones with the highest, as two PNGs.
+
+    The truth is outlined green, what was found red.
+    """
     counts = pixel_counts(predicted.mask, images.masks, threshold=0.5)
-    order = sorted(range(len(images)), key=lambda i: (counts[i].iou, i))[:TILE_COUNT]
-    tiles = [_tile(images, predicted, i, counts[i].iou) for i in order]
-    tiles += [np.zeros((TILE_PX, TILE_PX, 3), np.uint8)] * (-len(tiles) % TILES_IN_ROW)
-    rows = [np.hstack(tiles[start : start + TILES_IN_ROW]) for start in range(0, len(tiles), TILES_IN_ROW)]
-    _write(path, np.vstack(rows))
+    order = sorted(range(len(images)), key=lambda i: (counts[i].iou, i))
+    defective = [i for i in reversed(order) if images.records[i].label]
+    for chosen, path in ((order, worst), (defective or order[::-1], best)):
+        _write(path, _sheet([_tile(images, predicted, i, counts[i].iou) for i in chosen[:TILE_COUNT]]))
+
+
+def _sheet(tiles: list[Pixels]) -> Pixels:
+    tiles = tiles + [np.zeros((TILE_PX, TILE_PX, 3), np.uint8)] * (-len(tiles) % TILES_IN_ROW)
+    return np.vstack([np.hstack(tiles[at : at + TILES_IN_ROW]) for at in range(0, len(tiles), TILES_IN_ROW)])
 
 
 def _tile(images: ImageSet, predicted: Predicted, index: int, iou: float) -> Pixels:

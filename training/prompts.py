@@ -5,6 +5,7 @@ A prompt may lie on a good surface, and then asks for an empty mask: that a prom
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -23,23 +24,43 @@ LARGEST_LOGIT = 10.0  # of a mask prompt (specification, D18)
 Box = tuple[float, float, float, float]
 
 
-def draw_prompts(masks: Tensor, own_logits: Tensor, rng: np.random.Generator) -> tuple[Prompts, Tensor]:
-    """One prompt for each image, all of one kind, and the masks it asks for.
+@dataclass(frozen=True)
+class Questions:
+    """One prompt for each of B images, all of one kind, and the masks they ask for, `targets` (B, 1, S, S).
 
-    `masks` (B, 1, S, S; 0 or 1) are the true unions, `own_logits` (B, 1, m, m) what the first pass answered. A box or
-    a point asks for one connected defect, a mask prompt for the union.
+    `places` (B, 4) are boxes, (B, 2) points; a mask prompt is what the first pass answers and has none.
+    """
+
+    kind: PromptKind
+    targets: Tensor
+    places: Tensor | None
+
+    def of(self, images: slice) -> Questions:
+        """Those of some of the images."""
+        return Questions(self.kind, self.targets[images], None if self.places is None else self.places[images])
+
+    def prompts(self, own_logits: Tensor) -> Prompts:
+        """For the network, where the first pass answered `own_logits` (B, 1, m, m)."""
+        if self.places is None:
+            return Prompts.from_masks(own_logits.detach().clamp(-LARGEST_LOGIT, LARGEST_LOGIT)[:, None])
+        places = self.places.to(own_logits.device)[:, None]
+        if self.kind == "box":
+            return Prompts.from_boxes(places)
+        return Prompts.from_points(places[:, None], places.new_full(places.shape[:2], POSITIVE).long()[:, None])
+
+
+def draw_questions(masks: Tensor, rng: np.random.Generator) -> Questions:
+    """What to ask about images whose true unions are `masks` (B, 1, S, S; 0 or 1).
+
+    A box or a point asks for one connected defect, a mask prompt for the union.
     """
     kind = KINDS[int(rng.integers(len(KINDS)))]
     if kind == "mask":
-        return Prompts.from_masks(own_logits.detach().clamp(-LARGEST_LOGIT, LARGEST_LOGIT)[:, None]), masks
+        return Questions(kind, masks, None)
     defects = [one_defect(mask[0].numpy().astype(np.uint8), rng) for mask in masks]
-    targets = torch.from_numpy(np.stack(defects)[:, None].astype(np.float32))
-    if kind == "box":
-        boxes = torch.tensor([jittered_box(defect, rng) for defect in defects], dtype=torch.float32)
-        return Prompts.from_boxes(boxes[:, None]), targets
-    points = torch.tensor([a_point(defect, rng) for defect in defects], dtype=torch.float32)
-    labels = torch.full((len(defects), 1, 1), POSITIVE)
-    return Prompts.from_points(points[:, None, None], labels), targets
+    place = jittered_box if kind == "box" else a_point
+    places = torch.tensor([place(defect, rng) for defect in defects], dtype=torch.float32)
+    return Questions(kind, torch.from_numpy(np.stack(defects)[:, None].astype(np.float32)), places)
 
 
 def one_defect(mask: Pixels, rng: np.random.Generator) -> Pixels:

@@ -10,6 +10,9 @@ from pydantic import Field, model_validator
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from models.configuration import Module
 
+MaskRule = Literal["foreground", "reference"]
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+
 
 class DatasetChoice(StrictModel):
     """One data set of the mix."""
@@ -51,6 +54,7 @@ class LossWeights(StrictModel):
     pixel: float = Field(1.0, ge=0)
     image: float = Field(1.0, ge=0)
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
+    classes: float = Field(0.5, ge=0, description="cross entropy of the class map, in runs that train one")
     dice_on_good: bool = Field(False, description="Dice also on images without a defect, as the reference does")
 
 
@@ -68,12 +72,30 @@ class TrainingRecipe(StrictModel):
     seed: int = Field(3407, ge=0, description="of start weights, draws and augmentation")
     split_seed: int = Field(3407, ge=0, description="of what is held out; the same in recipes that build on each other")
 
+    prompts: Literal["mixed", "reference"] = Field(
+        "mixed",
+        description="mixed: a pass without prompts, on some steps one with; reference: prompts from the truth wherever "
+        "there is a defect, as the published code trains (D3)",
+    )
+    pixel_target: Literal["union", "first_object"] = Field(
+        "union", description="what the pixel map learns; first_object: one defect of the image, as published (D11)"
+    )
+    mask_rule: MaskRule = Field(
+        "foreground", description="reference: of a mask only what has its largest value, as published (D10)"
+    )
+    select_on: Literal["validation", "test"] = Field(
+        "validation",
+        description="test: choose best.pth on test.json, as published (D4); with `prompts: reference` only",
+    )
+
     start_from: ConfigPath | None = Field(
         None, description="checkpoint whose weights the run begins with, e.g. best.pth of an earlier recipe; null: none"
     )
     steps: int = Field(2000, ge=1, description="optimiser steps; the learning rate falls over all of them")
     stop_after: int | None = Field(None, ge=1, description="end the run at this step, in mid-fall; null: at the last")
-    batch: int = Field(16, ge=1, description="images in a step")
+    batch: int = Field(16, ge=1, description="images in a step, over all processes")
+    class_map: bool = Field(False, description="also learn which class a defective pixel has")
+    accumulate: int = Field(1, ge=1, description="parts that a step's images pass in, one by one; saves memory")
     learning_rate: float = Field(1e-3, gt=0, description="peak")
     final_learning_rate: float = Field(1e-5, ge=0)
     warmup_steps: int = Field(100, ge=0)
@@ -82,11 +104,16 @@ class TrainingRecipe(StrictModel):
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, which are the ones kept")
     prompted_share: float = Field(0.25, ge=0, le=1, description="share of the steps with a second, prompted pass")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: products in bfloat16, weights in float32")
+    device: DeviceChoice = Field("auto", description="auto: a GPU where torch sees one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: torch's choice. Another number, other sums")
     losses: LossWeights = LossWeights()
     augmentation: Augmentation = Augmentation()
 
     evaluate_every: int = Field(250, ge=1, description="steps between validations; each may make a new best.pth")
+    patience: int | None = Field(
+        None, ge=1, description="end the run after this many validations without a better one; null: never"
+    )
+    save_every: int = Field(100, ge=1, description="steps between saves of last.pth, from which --resume goes on")
     log_every: int = Field(10, ge=1)
     notes: str | None = Field(None, description="licences of the data and whatever else users of the engine must know")
 
@@ -96,6 +123,20 @@ class TrainingRecipe(StrictModel):
             raise ValueError(f"prompted_share is {self.prompted_share}, wanted 0: {self.network} takes no prompts")
         if self.network != "f2pnet" and self.without:
             raise ValueError(f"without is {list(self.without)}, wanted []: {self.network} has no such modules")
+        if self.network != "f2pnet" and self.prompts != "mixed":
+            raise ValueError(f"prompts is '{self.prompts}', wanted 'mixed': {self.network} takes no prompts")
+        return self
+
+    @model_validator(mode="after")
+    def _the_test_list_is_kept_for_the_end(self) -> Self:
+        if self.select_on == "test" and self.prompts != "reference":
+            raise ValueError("select_on is 'test', wanted 'validation': only `prompts: reference` chooses on tests")
+        return self
+
+    @model_validator(mode="after")
+    def _a_step_can_be_cut(self) -> Self:
+        if self.accumulate > self.batch:
+            raise ValueError(f"accumulate is {self.accumulate}, wanted at most batch ({self.batch}): an image each")
         return self
 
     @model_validator(mode="after")

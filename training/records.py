@@ -26,6 +26,7 @@ class Record:
     class_name: str
     part_id: str  # images of one part stay on one side of every split
     dataset: str
+    class_mask: Path | None = None  # class indices, where a picture may hold several classes
 
 
 def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
@@ -81,6 +82,11 @@ def few_shot(records: Sequence[Record], folder: Path, shots: int) -> list[Record
     return chosen
 
 
+def class_names(records: Sequence[Record]) -> tuple[str, ...]:
+    """The defect classes of the records, sorted; a picture with several joins them by '+' in its class name."""
+    return tuple(sorted({name for record in records if record.label for name in record.class_name.split("+")}))
+
+
 def split_by_part(records: Sequence[Record], share: float, seed: int) -> tuple[list[Record], list[Record]]:
     """Hold out about `share` of the images, whole parts only, with the share of each class kept as far as that allows.
 
@@ -114,6 +120,7 @@ def _record(entry: dict[str, Any], folder: Path) -> Record:
         class_name=entry.get("class_name") or ("defect" if entry["label"] else "good"),
         part_id=entry.get("part_id") or entry["id"],
         dataset=folder.name,
+        class_mask=folder / entry["mask_class"] if entry.get("mask_class") else None,
     )
 
 
@@ -128,7 +135,7 @@ def _problems_of(entry: Any, folder: Path) -> Iterable[str]:
         yield f"'label' is {entry.get('label')!r}, wanted 0 (good) or 1 (defective)"
     elif entry["label"] == 1 and not entry.get("mask"):
         yield f"{entry.get('id')!r} is defective and has no mask"
-    for key in ("image", "mask"):
+    for key in ("image", "mask", "mask_class"):
         if isinstance(entry.get(key), str) and not (folder / entry[key]).is_file():
             yield f"no file {entry[key]}"
 

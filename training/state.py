@@ -7,24 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from f2pnet.errors import ConfigError, MissingResource
 from training.ema import AveragedWeights
 from training.recipe import TrainingRecipe
 
-FORMAT = "f2pnet-training-state-1"
+FORMAT = "f2pnet-training-state-2"
 
 
 @dataclass
 class RunState:
-    """The moving parts of a run. `step` is the number of steps done, `best` the best selection figure so far."""
+    """The moving parts of a run.
+
+    `step` is the number of steps done, `best` the best selection figure so far, `stale` the validations since then.
+    """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     averaged: AveragedWeights
     step: int = 0
     best: float = float("-inf")
+    stale: int = 0
 
     def save(self, path: Path, recipe: TrainingRecipe) -> None:
         """Write all of it, whole or not at all."""
@@ -33,6 +38,7 @@ class RunState:
             "recipe": recipe.model_dump_json(),
             "step": self.step,
             "best": self.best,
+            "stale": self.stale,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averaged": self.averaged.network.state_dict(),
@@ -44,14 +50,22 @@ class RunState:
     def restore(self, path: Path, recipe: TrainingRecipe) -> None:
         """Take up a saved run. Raises MissingResource without a file, ConfigError when it belongs to another recipe."""
         content = _read(path)
-        if content["recipe"] != recipe.model_dump_json():
+        if not _is_recipe(content["recipe"], recipe):
             raise ConfigError(
                 f"{path} was made by another recipe: resume with that one, or start anew without --resume"
             )
-        self.step, self.best = content["step"], content["best"]
+        self.step, self.best, self.stale = content["step"], content["best"], content.get("stale", 0)
         self.network.load_state_dict(content["network"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.averaged.network.load_state_dict(content["averaged"])
+
+
+def _is_recipe(text: str, recipe: TrainingRecipe) -> bool:
+    """Compared as recipes: a run saved before a key existed had that key's default."""
+    try:
+        return TrainingRecipe.model_validate_json(text) == recipe
+    except ValidationError:
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:

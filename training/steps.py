@@ -2,54 +2,102 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.afdec import Encoded
 from models.f2pnet import F2PNet
 from training.batches import Batch, step_generator
-from training.losses import image_loss, mask_loss
-from training.prompts import draw_prompts
-from training.recipe import TrainingRecipe
+from training.losses import class_loss, image_loss, mask_loss
+from training.prompts import Questions, draw_questions
+from training.recipe import LossWeights, TrainingRecipe
+from training.reference_prompts import ReferenceQuestion, draw_reference_questions, first_objects
 
 BATCH, PROMPT = 0, 1  # purposes of a step's random numbers
 
-
-@dataclass(frozen=True)
-class StepLosses:
-    """The terms of one step, each a scalar; `prompted` is None on steps without a second pass."""
-
-    mask: Tensor
-    pixel: Tensor
-    image: Tensor
-    prompted: Tensor | None
-
-    def total(self, recipe: TrainingRecipe) -> Tensor:
-        weights = recipe.losses
-        total = weights.mask * self.mask + weights.pixel * self.pixel + weights.image * self.image
-        return total if self.prompted is None else total + weights.prompted * self.prompted
-
-    def values(self) -> dict[str, float]:
-        """Plain numbers for the log."""
-        terms = {"mask": self.mask, "pixel": self.pixel, "image": self.image, "prompted": self.prompted}
-        return {name: round(term.item(), 5) for name, term in terms.items() if term is not None}
+Terms = dict[str, Tensor]
+"""`mask`, `pixel`, `image`, `classes` where they are trained, `prompted` on steps with a second pass; each a scalar."""
 
 
-def step_losses(network: F2PNet, batch: Batch, recipe: TrainingRecipe, step: int) -> StepLosses:
-    """Both passes share one run of the encoder. The image loss belongs to the pass without prompts alone (D3)."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
-        encoded = network.encode(batch.images.contiguous(memory_format=torch.channels_last))
-        free = network.decode(encoded)
-        rng = step_generator(recipe.seed, step, PROMPT)
-        with_prompts = rng.random() < recipe.prompted_share
-        if with_prompts:
-            prompts, targets = draw_prompts(batch.masks, free.mask_logits.float(), rng)
-            answered = network.decode(encoded, prompts)
-    dice_on_good = recipe.losses.dice_on_good
-    return StepLosses(
-        mask=mask_loss(free.mask_logits.float(), batch.masks, dice_on_good=dice_on_good),
-        pixel=mask_loss(free.pixel_logits.float(), batch.masks, dice_on_good=dice_on_good),
-        image=image_loss(free.image_logits.float(), batch.labels),
-        prompted=mask_loss(answered.mask_logits.float(), targets, dice_on_good=dice_on_good) if with_prompts else None,
-    )
+class StepLosses(nn.Module):
+    """The network with its losses, in one module: that is what several processes can train together."""
+
+    def __init__(self, network: F2PNet, recipe: TrainingRecipe, device: torch.device) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.device = device
+
+    def forward(self, batch: Batch, asked: Asked) -> Terms:
+        """The terms of some images of a step. Its two passes share one run of the encoder.
+
+        The image loss belongs to the pass without prompts alone (D3).
+        """
+        images = batch.images.to(self.device).contiguous(memory_format=torch.channels_last)
+        masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
+        pixel_masks = masks if self.recipe.pixel_target == "union" else first_objects(batch.masks).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            encoded = self.network.encode(images)
+            if isinstance(asked, list):
+                return self._reference_terms(encoded, asked, pixel_masks, labels)
+            free = self.network.decode(encoded)
+            if asked is not None:
+                answered = self.network.decode(encoded, asked.prompts(free.mask_logits.float()))
+        terms = {
+            "mask": self._mask_loss(free.mask_logits, masks),
+            "pixel": self._mask_loss(free.pixel_logits, pixel_masks),
+            "image": image_loss(free.image_logits.float(), labels),
+        }
+        if batch.classes is not None and free.class_logits is not None:
+            terms["classes"] = class_loss(free.class_logits, batch.classes.to(self.device))
+        if asked is not None:
+            terms["prompted"] = self._mask_loss(answered.mask_logits, asked.targets.to(self.device))
+        return terms
+
+    def _reference_terms(
+        self, encoded: Encoded, asked: list[ReferenceQuestion], pixel_masks: Tensor, labels: Tensor
+    ) -> Terms:
+        """Image by image, since each has its own number of prompts; a mean over images."""
+        sums: Terms = {}
+        for number, question in enumerate(asked):
+            one = slice(number, number + 1)
+            own = Encoded(*(None if part is None else part[one] for part in encoded))  # type: ignore[arg-type]
+            found = self.network.decode(own, question.prompts(self.network.config.map_size, self.device))
+            with torch.autocast(self.device.type, enabled=False):
+                terms = {
+                    "mask": self._mask_loss(found.mask_logits.transpose(0, 1), question.targets.to(self.device)),
+                    "pixel": self._mask_loss(found.pixel_logits, pixel_masks[one]),
+                    "image": image_loss(found.image_logits.float(), labels[one]),
+                }
+            sums = {name: term + sums.get(name, 0) for name, term in terms.items()}
+        return {name: term / len(asked) for name, term in sums.items()}
+
+    def _mask_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        return mask_loss(logits.float(), targets, dice_on_good=self.recipe.losses.dice_on_good)
+
+
+Asked = Questions | list[ReferenceQuestion] | None
+
+
+def draw_asked(batch: Batch, recipe: TrainingRecipe, step: int) -> Asked:
+    """What a step asks about all of its images; None where it has no second pass."""
+    rng = step_generator(recipe.seed, step, PROMPT)
+    if recipe.prompts == "reference":
+        return draw_reference_questions(batch.masks, rng)
+    return draw_questions(batch.masks, rng) if rng.random() < recipe.prompted_share else None
+
+
+def asked_of(asked: Asked, images: slice) -> Asked:
+    """What is asked about some of the images."""
+    if asked is None:
+        return None
+    return asked[images] if isinstance(asked, list) else asked.of(images)
+
+
+def total(terms: Terms, weights: LossWeights) -> Tensor:
+    """The weighted sum that is trained."""
+    loss = weights.mask * terms["mask"] + weights.pixel * terms["pixel"] + weights.image * terms["image"]
+    for name, weight in (("prompted", weights.prompted), ("classes", weights.classes)):
+        if name in terms:
+            loss = loss + weight * terms[name]
+    return loss

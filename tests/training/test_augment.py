@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.augment import augment, move, relight
+from training.augment import augment, move, placement, relight
 from training.recipe import Augmentation
 
 STILL = Augmentation(flips=False, scale=0, aspect=0, shift=0, exposure=0, contrast=0, shading=0, noise=0, blur_px=0)
@@ -15,7 +15,7 @@ def picture(channels: int = 1) -> np.ndarray:
 
 def test_no_change_asked_for_is_no_change() -> None:
     mask = (picture()[:, :, 0] > 120).astype(np.uint8)
-    image, moved = augment(picture(), mask, STILL, np.random.default_rng(1))
+    image, moved, _ = augment(picture(), mask, STILL, np.random.default_rng(1))
     assert np.array_equal(image, picture())
     assert np.array_equal(moved, mask)
 
@@ -28,7 +28,7 @@ def test_turns_and_flips_move_image_and_mask_alike(channels: int) -> None:
     dihedral = [np.rot90(flipped, k) for flipped in (mask, mask[:, ::-1]) for k in range(4)]
     seen = set()
     for seed in range(40):
-        moved_image, moved_mask = move(image, mask, change, np.random.default_rng(seed))
+        moved_image, moved_mask = move(image, mask, placement(mask.shape[0], change, np.random.default_rng(seed)))
         assert np.array_equal(moved_image[:, :, 0] // 255, moved_mask)
         seen.add(next(k for k, turned in enumerate(dihedral) if np.array_equal(turned, moved_mask)))
     assert seen == set(range(8))
@@ -36,7 +36,8 @@ def test_turns_and_flips_move_image_and_mask_alike(channels: int) -> None:
 
 def test_a_shift_shows_no_black_border() -> None:
     change = STILL.model_copy(update={"shift": 0.3})
-    image, _ = move(np.full((48, 48, 1), 90, np.uint8), np.zeros((48, 48), np.uint8), change, np.random.default_rng(3))
+    zero, where = np.zeros((48, 48), np.uint8), placement(48, change, np.random.default_rng(3))
+    image, _ = move(np.full((48, 48, 1), 90, np.uint8), zero, where)
     assert (image == 90).all()
 
 
