@@ -122,3 +122,37 @@ def test_halves_of_the_graph_are_halves_in_the_engines_network(rtx: ModuleType, 
 
     assert {"HALF", "FLOAT"} <= types_in(rtx, path)
     assert engine_from_onnx(rtx, path, ONE_GPU)
+
+
+def test_quantised_layers_are_int8_in_the_engines_network(rtx: ModuleType, tmp_path: Path) -> None:
+    from export.calibration import _ranges, candidates, quantise
+
+    images = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), np.uint8)
+    path = tmp_path / "model.int8.onnx"
+    quantise(SHIPPED, path, _ranges(SHIPPED, images), candidates(onnx.load(str(SHIPPED))))
+
+    assert {"INT8", "FLOAT"} <= types_in(rtx, path)
+    assert engine_from_onnx(rtx, path, ONE_GPU)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_an_engine_of_sams_size_builds(rtx: ModuleType, tmp_path: Path, precision: str) -> None:
+    from export.calibration import _ranges, candidates, quantise
+    from export.graph import onnx_from_network
+    from export.half import islands, to_half
+    from export.onnx_artifacts import save
+    from models.configuration import network_config
+    from models.f2pnet import build_network
+
+    path, target = tmp_path / "model.onnx", tmp_path / f"model.{precision}.onnx"
+    onnx_from_network(build_network(network_config("vit_b")).eval(), path)
+    model = onnx.load(str(path))
+    if precision == "fp16":
+        save(to_half(model, islands(model)), target)
+    else:
+        images = np.random.default_rng(0).integers(0, 256, (1, 1024, 1024, 3), np.uint8)
+        quantise(path, target, _ranges(path, images), candidates(model))
+
+    assert len(engine_from_onnx(rtx, target, EngineOptions(8, compute_capabilities=("8.9",)))) > 100e6
