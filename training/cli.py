@@ -14,6 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from training.data import load_data
 from training.finish import finish
 from training.loop import train as run_training
+from training.named_recipes import named_recipe
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.records import find_dataset
@@ -29,6 +30,9 @@ def train(
     ] = None,
     sam_type: Annotated[str | None, typer.Option(help="size of the network: nano, tiny, vit_b, vit_l, vit_h")] = None,
     config: Annotated[Path | None, typer.Option(help="recipe file; options given here go before it")] = None,
+    recipe_name: Annotated[
+        str, typer.Option("--recipe", help="default, or reference: as the published code trains")
+    ] = "default",
     train_list: Annotated[str, typer.Option(help="index file of each --dataset")] = "train.json",
     resume: Annotated[bool, typer.Option("--resume", help="go on from last.pth")] = False,
     data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
@@ -36,7 +40,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
 ) -> None:
     """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder."""
-    recipe = load_recipe(config) if config else TrainingRecipe()
+    recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type}
     if dataset:
         folders = [find_dataset(name, data_dir) for name in dataset]
