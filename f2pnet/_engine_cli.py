@@ -15,7 +15,7 @@ from rich.table import Table
 
 from f2pnet.backends import open_backend
 from f2pnet.backends.base import Backend
-from f2pnet.bundle import Bundle, open_bundle
+from f2pnet.bundle import Bundle, Precision, open_bundle
 
 TIMED_RUNS = 10
 
@@ -38,12 +38,15 @@ def info(bundle: BundleFolder, as_json: AsJson = False) -> None:
 @engine.command()
 def verify(
     bundle: BundleFolder,
-    backend: Annotated[str, typer.Option(help="auto, onnxruntime or null")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt, openvino or null")] = "auto",
+    precision: Annotated[
+        Precision | None, typer.Option(help="which of the backend's files; default: the first")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check every file's hash, run the engine on flat, saturated and noisy images, and time it here."""
     opened = open_bundle(bundle)
-    with open_backend(backend, opened) as running:
+    with open_backend(backend, opened, precision=precision) as running:
         median_ms = _probe(running)
         facts = {
             "engine": opened.engine_id,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
-from f2pnet.bundle import Bundle
+from f2pnet.bundle import Bundle, Precision
 from f2pnet.errors import BackendError, MissingExtra, MissingResource
 
 log = logging.getLogger(__name__)
@@ -28,9 +28,16 @@ class OnnxRuntimeBackend(Backend):
     asked for by name it is an error, with "auto" it is logged.
     """
 
-    def __init__(self, bundle: Bundle, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        precision: Precision | None = None,
+    ) -> None:
         runtime = _import_runtime()
-        artifact = bundle.artifact("onnx")
+        artifact = bundle.artifact("onnx", precision)
         self._session = open_session(runtime, bundle.path(artifact), device, threads)
         used = "cuda:0" if CUDA in self._session.get_providers() else "cpu"
         manifest = bundle.manifest

@@ -11,17 +11,24 @@ from f2pnet.backends.cuda_driver import DriverFacts, probe
 from f2pnet.backends.cuda_edge import CudaEdge
 from f2pnet.backends.tensorrt_flavour import FLAVOURS, Flavour, import_flavour
 from f2pnet.backends.two_slots import BufferPlan, TwoSlots
-from f2pnet.bundle import Artifact, Bundle
+from f2pnet.bundle import Artifact, Bundle, Precision
 from f2pnet.errors import BackendError, ConfigError
 
 
 class TensorRtBackend(Backend):
     """Runs the bundle's TensorRT engine, where it fits this GPU and this TensorRT; else says how to build it again."""
 
-    def __init__(self, bundle: Bundle, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: Device = "auto",
+        threads: int | None = None,
+        precision: Precision | None = None,
+    ) -> None:
         if device == "cpu":
             raise ConfigError("TensorRT runs on NVIDIA GPUs alone, asked for was device cpu: use backend onnxruntime")
-        artifact = bundle.artifact("tensorrt")
+        artifact = bundle.artifact("tensorrt", precision)
         driver = probe()  # first: without a driver the runtime kills the process
         flavour = flavour_of(artifact)
         trt = import_flavour(flavour)

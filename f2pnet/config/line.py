@@ -37,7 +37,7 @@ class EngineConfig(StrictModel):
     """Which engine inspects, and how many workers run it."""
 
     bundle: ConfigPath
-    backend: Literal["auto", "onnxruntime", "null"] = "auto"
+    backend: Literal["auto", "onnxruntime", "tensorrt", "openvino", "null"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="an asked-for device that is absent is an error")
     workers: int = Field(1, ge=1, le=64)
     threads: int | None = Field(None, ge=1, description="CPU threads of one worker; null: the cores shared evenly")
