@@ -123,6 +123,8 @@ class TrainingRecipe(StrictModel):
             raise ValueError(f"prompted_share is {self.prompted_share}, wanted 0: {self.network} takes no prompts")
         if self.network != "f2pnet" and self.without:
             raise ValueError(f"without is {list(self.without)}, wanted []: {self.network} has no such modules")
+        if self.network != "f2pnet" and self.class_map:
+            raise ValueError(f"class_map is true, wanted false: {self.network} has no class map")
         if self.network != "f2pnet" and self.prompts != "mixed":
             raise ValueError(f"prompts is '{self.prompts}', wanted 'mixed': {self.network} takes no prompts")
         return self
@@ -131,6 +133,12 @@ class TrainingRecipe(StrictModel):
     def _the_test_list_is_kept_for_the_end(self) -> Self:
         if self.select_on == "test" and self.prompts != "reference":
             raise ValueError("select_on is 'test', wanted 'validation': only `prompts: reference` chooses on tests")
+        return self
+
+    @model_validator(mode="after")
+    def _the_published_protocol_is_binary(self) -> Self:
+        if self.prompts == "reference" and self.class_map:
+            raise ValueError("class_map is true, wanted false: prompts 'reference' trains masks alone")
         return self
 
     @model_validator(mode="after")

@@ -9,10 +9,12 @@ import torch
 
 from f2pnet.errors import ConfigError, MissingResource
 from models.checkpoint import load_checkpoint
+from training.batches import draw_batch, step_generator
 from training.data import load_data
 from training.journal import read_journal
-from training.loop import new_run, train
+from training.loop import backward, new_run, train
 from training.recipe import TrainingRecipe
+from training.steps import StepLosses
 
 
 def test_twenty_steps_lower_the_loss_and_leave_what_the_contract_names(
@@ -28,7 +30,16 @@ def test_twenty_steps_lower_the_loss_and_leave_what_the_contract_names(
     assert network.config.sam_type == "nano"
     assert facts["images_seen"] in (40, 80)
     names = {path.name for path in (tmp_path / "exp").iterdir()}
-    assert {"best.pth", "last.pth", "metrics.json", "log.jsonl", "curves.png", "worst-spots.png"} <= names
+    assert {
+        "best.pth",
+        "last.pth",
+        "metrics.json",
+        "log.jsonl",
+        "curves.png",
+        "worst-spots.png",
+        "best-spots.png",
+        "tensorboard",
+    } <= names
     assert json.loads((tmp_path / "exp/metrics.json").read_text()) == facts
 
 
@@ -59,6 +70,33 @@ def test_a_run_ends_where_the_recipe_stops_it(tiny_recipe: TrainingRecipe, tmp_p
     stopped = tiny_recipe.model_copy(update={"stop_after": 3})
     train(stopped, load_data(stopped), tmp_path / "exp")
     assert [line["step"] for line in read_journal(tmp_path / "exp/log.jsonl")] == [1, 2, 3, 3]
+
+
+def test_a_run_ends_early_when_validation_does_not_get_better(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
+    # A learning rate of nearly nothing: no validation can be better than the first.
+    still = {"evaluate_every": 2, "patience": 2, "learning_rate": 1e-12, "final_learning_rate": 0.0, "steps": 40}
+    recipe = tiny_recipe.model_copy(update={**still, "warmup_steps": 0, "ema_decay": 0.0, "batch": 2})
+    data = load_data(recipe)
+    run = train(recipe, data, tmp_path / "exp").with_name("last.pth")
+    stopped_at = torch.load(run, weights_only=True)["step"]
+    assert stopped_at < 40
+    train(recipe, data, tmp_path / "exp", resume=True)
+    assert torch.load(run, weights_only=True)["step"] == stopped_at
+
+
+def test_parts_of_a_batch_give_the_gradients_of_the_whole(tiny_recipe: TrainingRecipe) -> None:
+    recipe = tiny_recipe.model_copy(update={"prompted_share": 1.0, "batch": 5})
+    data = load_data(recipe)
+    rng = step_generator(recipe.seed, 0, 0)
+    batch = draw_batch(data.training, data.chances, recipe.batch, recipe.augmentation, rng)
+    gradients = []
+    for parts in ([slice(0, 5)], [slice(0, 2), slice(2, 5)]):
+        network = new_run(recipe).network.eval()  # batch norm would see other images in the parts
+        terms = backward(StepLosses(network, recipe, torch.device("cpu")), batch, recipe, 0, parts, 1)  # type: ignore[arg-type]
+        gradients.append([p.grad for p in network.parameters() if p.grad is not None])
+        assert "prompted" in terms
+    for whole, summed in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, summed, atol=1e-5, rtol=1e-3)
 
 
 def test_a_run_starts_from_the_weights_of_an_earlier_one(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:

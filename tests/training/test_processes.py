@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from f2pnet.errors import ConfigError, MissingResource
+from training.journal import read_journal
 from training.processes import Processes, find_device
 from training.recipe import TrainingRecipe
 
@@ -54,6 +56,10 @@ def run(recipe: TrainingRecipe, folder: Path, count: int) -> dict[str, torch.Ten
     return torch.load(folder / "last.pth", weights_only=True)["network"]  # type: ignore[no-any-return]
 
 
+def steps_of(log: Path) -> list[dict[str, Any]]:
+    return [line for line in read_journal(log) if line["kind"] == "step"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_two_processes_train_to_the_weights_of_one(tiny_recipe: TrainingRecipe, tmp_path: Path) -> None:
@@ -65,9 +71,12 @@ def test_two_processes_train_to_the_weights_of_one(tiny_recipe: TrainingRecipe, 
     two = run(recipe.model_copy(update={"accumulate": 2}), tmp_path / "two", 2)
     assert one.keys() == two.keys()
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, atol=2e-3, rtol=2e-2, msg=name)
-    logs = [(tmp_path / name / "log.jsonl").read_text().count('"step", "step"') for name in ("one", "two")]
-    assert logs == [4, 4]
+        # A key's bias has no true gradient: what it gets is rounding, which Adam makes as large as any other step.
+        if not name.endswith("k_proj.bias"):
+            torch.testing.assert_close(two[name], value, atol=3e-4, rtol=1e-3, msg=name)
+    losses = [[line["mask"] for line in steps_of(tmp_path / name / "log.jsonl")] for name in ("one", "two")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    assert len(losses[0]) == 4
 
 
 def test_every_image_of_a_step_has_one_taker() -> None:
