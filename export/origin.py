@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from export.artifacts import REFERENCE, Source, as_artifact
 from export.graph import onnx_from_network
 from export.onnx_artifacts import MODEL_FILE, build_fp32
@@ -28,8 +30,10 @@ from f2pnet.bundle import (
 )
 from f2pnet.errors import ConfigError, MissingResource
 from models.checkpoint import CheckpointError, load_checkpoint
+from models.deploy import AutoNetwork
 from models.f2pnet import F2PNet
 
+CHECKPOINT_BATCH = 16
 Shapes = dict[str, tuple[int, ...]]
 GraphBuilder = Callable[[F2PNet, Path, int | None], Shapes]
 """Writes the ONNX file (with the batch fixed to the number, or free for None); returns the outputs' shapes without
@@ -98,6 +102,23 @@ def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
     reference = open_backend("onnxruntime", Bundle(bundle.folder, manifest), device="cpu")
     others_kept = [held for held in bundle.manifest.artifacts if held != artifact]
     return Origin(source, _remembering(reference, manifest.outputs), manifest, [artifact, *others_kept], files)
+
+
+def open_checkpoint(path: Path, max_batch: int = CHECKPOINT_BATCH) -> tuple[Bundle, Backend]:
+    """A checkpoint as if it were a bundle, and torch to run it: for a look at it before an export.
+
+    Raises MissingResource or ConfigError where it is not usable.
+    """
+    network, facts = read_checkpoint(path)
+    deployed, size = AutoNetwork(network).eval(), network.config.image_size
+    with torch.inference_mode():
+        values = deployed(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+    shapes = {name: tuple(value.shape[1:]) for name, value in zip(deployed.output_names, values, strict=True)}
+    itself = Artifact(
+        file=path.name, format="checkpoint", precision="fp32", sha256=sha256_of(path), max_batch=max_batch
+    )
+    manifest = _manifest(path.stem, path, network, facts, shapes, itself)
+    return Bundle(path.parent, manifest), TorchBackend(network, manifest.outputs, max_batch)
 
 
 def read_checkpoint(path: Path, image_size: int | None = None) -> tuple[F2PNet, dict[str, Any]]:

@@ -23,6 +23,7 @@ from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.inspector import Inspector
 from f2pnet.overlay import draw_overlay
 from f2pnet.pictures import Picture, picture_files, pictures
+from f2pnet.precision import Precision
 from f2pnet.result import InspectionResult, Verdict
 
 RESULTS_NAME = "results.jsonl"
@@ -31,19 +32,40 @@ JPEG_QUALITY = 92
 
 def inspect(
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="images, folders or videos")],
-    engine: Annotated[Path, typer.Option(metavar="BUNDLE", help="engine bundle")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where masks/, overlays/ and results.jsonl go")],
+    engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine bundle")] = None,
+    ckpt_path: Annotated[Path | None, typer.Option(metavar="FILE", help="a checkpoint in place of an engine")] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="default: the engine's own thresholds")] = None,
+    backend: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, tensorrt")] = "auto",
+    precision: Annotated[Precision | None, typer.Option(help="which of the engine's files; default: the first")] = None,
     device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="where the engine runs")] = "auto",
+    allow_fallback: Annotated[
+        bool, typer.Option("--allow-fallback", help="the CPU, where the device asked for is absent")
+    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one engine run")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
+    if (engine is None) == (ckpt_path is None):
+        raise ConfigError("name what inspects: either --engine BUNDLE or --ckpt-path FILE")
     files = picture_files(inputs, ignore=out)
+    opened = (
+        Inspector.of_checkpoint(ckpt_path, recipe)
+        if ckpt_path is not None
+        else Inspector.open(
+            engine or Path(),
+            recipe,
+            backend=backend,
+            device=device,
+            threads=threads,
+            precision=precision,
+            allow_fallback=allow_fallback,
+        )
+    )
     console = Console(stderr=True)
     tally = Tally()
     with (
-        Inspector.open(engine, recipe, device=device, threads=threads) as inspector,
+        opened as inspector,
         OutputFolder(out) as folder,
         Progress(console=console, disable=as_json or not console.is_terminal) as progress,
     ):

@@ -20,13 +20,13 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from f2pnet.config.base import StrictModel, parse_config
 from f2pnet.errors import BundleError, ConfigError, MissingResource
+from f2pnet.precision import Precision as Precision  # here too, since a bundle is where readers meet it
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
 ENGINE_ID_DIGITS = 12
 
-ArtifactFormat = Literal["onnx", "tensorrt", "openvino"]
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+ArtifactFormat = Literal["onnx", "tensorrt", "openvino", "checkpoint"]
 Role = Literal["auto", "encoder", "decoder"]
 OutputName = Literal["mask", "pixel_map", "score", "class_map"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ COMMANDS = {
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
-    "bench": _Entry("pipeline.cli:bench", "Measure rates and latencies."),
+    "bench": _Entry("f2pnet.cli:bench", "Measure rates and latencies, with the machine's facts."),
     "train": _Entry("training.cli:train", "Train F2P-Net on a data set.", "train"),
     "test": _Entry("training.test_cli:test", "Score a checkpoint, an engine or a trivial baseline.", "train"),
     "export": _Entry("export.cli:export", "Make an engine bundle from a checkpoint.", "train"),
@@ -43,23 +43,37 @@ COMMANDS = {
 OWN_PACKAGES = ("f2pnet", "models", "training", "export", "pipeline")
 
 
+BENCH_COMMANDS = {
+    "engine": _Entry(
+        "export.bench_cli:bench_engine", "Rates and latencies of an engine's files on this machine.", "train"
+    ),
+    "pipeline": _Entry("pipeline.cli:bench_pipeline", "Frames per second of a line beside the memcpy rate."),
+}
+
+
 class _Table(TyperGroup):
-    """Lists subcommands from `COMMANDS`, and imports the one that is run."""
+    """Lists the subcommands of a table, and imports the one that is run."""
+
+    entries: Mapping[str, _Entry] = COMMANDS
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        return list(self.entries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A stand-in with the command's help: the overview needs no imports."""
-        entry = COMMANDS.get(cmd_name)
+        entry = self.entries.get(cmd_name)
         return None if entry is None else typer.main.get_command(_stand_in(cmd_name, entry))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
         try:
-            return name, _command(str(name), COMMANDS[str(name)]), rest
+            return name, _command(str(name), self.entries[str(name)]), rest
         except F2pError as error:
             _fail(error)
+
+
+class _BenchTable(_Table):
+    entries = BENCH_COMMANDS
 
 
 def _stand_in(name: str, entry: _Entry) -> typer.Typer:
@@ -108,6 +122,14 @@ def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
 def _fail(error: F2pError) -> None:
     typer.echo(f"f2p: {error}", err=True)
     raise typer.Exit(error.exit_code)
+
+
+bench = typer.Typer(cls=_BenchTable, add_completion=False, no_args_is_help=True)
+
+
+@bench.callback()
+def _bench() -> None:
+    """Measure rates and latencies, with the machine's facts."""
 
 
 app = typer.Typer(cls=_Table, add_completion=False, no_args_is_help=True)

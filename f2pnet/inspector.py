@@ -13,8 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.backends import Backend, BackendFacts, Device, open_backend
-from f2pnet.bundle import Bundle, open_bundle
+from f2pnet.backends import Backend, BackendFacts, Device, open_backend, open_checkpoint
+from f2pnet.bundle import Bundle, Precision, open_bundle
 from f2pnet.grading import Graded, Grader, as_defects, as_mask, draw_roi
 from f2pnet.preprocess import Image, as_frame, fit
 from f2pnet.recipe import Recipe, load_recipe
@@ -59,16 +59,34 @@ class Inspector:
         backend: str = "auto",
         device: Device = "auto",
         threads: int | None = None,
+        precision: Precision | None = None,
+        allow_fallback: bool = False,
     ) -> Self:
         """Open an engine bundle with a recipe (None: the engine's own thresholds).
 
         `device`: auto takes a GPU where one works; one asked for by name and absent is an error. `threads`: CPU threads
-        of one engine run. Raises MissingResource, BundleError, ConfigError or BackendError, each with its cure.
+        of one engine run. `precision`: which of the bundle's files; None: the backend's first. `allow_fallback`: the
+        CPU in place of a GPU that is absent. Raises MissingResource, BundleError, ConfigError or BackendError, each
+        with its cure.
         """
         opened = open_bundle(bundle)
         rules = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe is not None else Recipe()
         rules.check_classes(opened.manifest.classes)  # before the engine is loaded, which may take seconds
-        return cls(opened, open_backend(backend, opened, device=device, threads=threads), rules)
+        running = open_backend(
+            backend, opened, device=device, threads=threads, precision=precision, allow_fallback=allow_fallback
+        )
+        return cls(opened, running, rules)
+
+    @classmethod
+    def of_checkpoint(cls, path: Path | str, recipe: Recipe | Path | str | None = None) -> Self:
+        """Open a checkpoint as `f2p train` leaves it, run by torch: slower than an engine, and needs the extra `train`.
+
+        Raises MissingExtra, MissingResource or ConfigError, each with its cure.
+        """
+        rules = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe is not None else Recipe()
+        bundle, backend = open_checkpoint(Path(path))
+        rules.check_classes(bundle.manifest.classes)
+        return cls(bundle, backend, rules)
 
     @property
     def facts(self) -> BackendFacts:

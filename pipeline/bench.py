@@ -7,21 +7,19 @@ read again: what is measured is capture, ring, leases, messages and the store.
 
 from __future__ import annotations
 
-import os
-import platform
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import psutil
 
 from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
 from f2pnet.config.line import SpoolConfig
 from f2pnet.config.sources import SyntheticSource
+from f2pnet.machine import machine_facts
 from pipeline.adhoc import SHIPPED_ENGINE, shipped_config, write_line
 from pipeline.line import run_line
 from pipeline.sources import open_source
@@ -56,7 +54,7 @@ def measure_pipeline(cameras: int, size: str, engine: str, duration_s: float) ->
             "ratio": round(rates.steady_fps() / memcpy_fps, 3),
         },
         "peak_memory_mb": round(meter.peak_bytes / 2**20, 1),
-        "machine": _machine(),
+        "machine": machine_facts(),
     }
 
 
@@ -137,24 +135,3 @@ def _proportional_bytes(process: psutil.Process) -> int:
         return int(process.memory_full_info().pss)
     except psutil.Error:
         return 0  # it has just ended
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_1m": round(os.getloadavg()[0], 2),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-    }
-
-
-def _cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()

@@ -131,15 +131,6 @@ def status(
         time.sleep(1.0)
 
 
-bench = typer.Typer(help="Measure rates and latencies, with the machine's facts.")
-
-
-@bench.callback()
-def _bench() -> None:
-    """Measure rates and latencies, with the machine's facts."""
-
-
-@bench.command("pipeline")
 def bench_pipeline(
     cameras: Annotated[int, typer.Option(min=1, max=64)] = 2,
     size: Annotated[str, typer.Option(metavar="WxH", help="frame size in pixels")] = "1920x1080",

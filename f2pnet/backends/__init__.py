@@ -6,12 +6,17 @@
 from __future__ import annotations
 
 import importlib
+import logging
+from pathlib import Path
 
 from f2pnet.backends.base import Backend, BackendFacts, Device
+from f2pnet.backends.choice import open_fastest
 from f2pnet.bundle import Bundle, Precision
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 
-__all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend"]
+__all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend", "open_checkpoint"]
+
+log = logging.getLogger(__name__)
 
 BACKENDS = {
     "onnxruntime": "f2pnet.backends.onnx_runtime:OnnxRuntimeBackend",
@@ -19,6 +24,22 @@ BACKENDS = {
     "tensorrt": "f2pnet.backends.tensorrt:TensorRtBackend",
     "openvino": "f2pnet.backends.openvino:OpenVinoBackend",
 }
+
+CHECKPOINTS = "export.origin:open_checkpoint"
+"""Named, not imported: this room stays free of torch."""
+
+
+def open_checkpoint(path: Path) -> tuple[Bundle, Backend]:
+    """A checkpoint as if it were a bundle, with torch to run it.
+
+    Raises MissingExtra without torch, MissingResource or ConfigError where the file is not usable.
+    """
+    module, _, attribute = CHECKPOINTS.partition(":")
+    try:
+        opened: tuple[Bundle, Backend] = getattr(importlib.import_module(module), attribute)(path)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"checkpoints and their packages ({error.name})", "train") from error
+    return opened
 
 
 def open_backend(
@@ -28,17 +49,28 @@ def open_backend(
     device: Device = "auto",
     threads: int | None = None,
     precision: Precision | None = None,
+    allow_fallback: bool = False,
 ) -> Backend:
     """Open the named backend on the bundle's engine.
 
-    `auto` takes the best backend for what the bundle holds. `device` "auto" takes a GPU where one works; one that is
-    asked for by name and absent is an error. `threads` bounds the CPU threads of one run; None: as many as the runtime
-    likes. `precision` chooses among the files that a bundle holds in the backend's format; None: the first one of the
-    manifest. Raises ConfigError (unknown name), MissingExtra or MissingResource (not installed or not here),
-    BackendError (the runtime refuses the engine).
+    `auto` takes the fastest that can run here (`f2pnet.backends.choice`). `device` "auto" takes a GPU where one works;
+    one that is asked for by name and absent is an error, or with `allow_fallback` a warning, and the CPU.
+    `threads` bounds the CPU threads of one run; None: as many as the runtime likes. `precision` chooses among the files
+    that a bundle holds in the backend's format; None: the first one of the manifest. Raises ConfigError (unknown name),
+    MissingExtra or MissingResource (not installed or not here), BackendError (the runtime refuses the engine).
     """
+    try:
+        return _open(name, bundle, device, threads, precision)
+    except MissingResource as error:
+        if device != "cuda" or not allow_fallback:
+            raise
+        log.warning("device cuda is not here, and a fallback is allowed: the engine runs on the CPU (%s)", error)
+        return _open(name, bundle, "cpu", threads, precision)
+
+
+def _open(name: str, bundle: Bundle, device: Device, threads: int | None, precision: Precision | None) -> Backend:
     if name == "auto":
-        name = "onnxruntime"  # the one format that every bundle holds so far
+        return open_fastest(bundle, device, precision, lambda each: _open(each, bundle, device, threads, precision))
     if name not in BACKENDS:
         raise ConfigError(f"unknown backend '{name}': wanted one of auto, {', '.join(BACKENDS)}")
     module, _, attribute = BACKENDS[name].partition(":")

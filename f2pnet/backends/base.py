@@ -30,6 +30,8 @@ class BackendFacts:
     max_batch: int
     image_size: int  # side of the square input, px
     reads_pixels: bool = True  # False: any batch of the right size gives the same answer
+    precision: str = "fp32"
+    why: str | None = None  # why `auto` took it; None: it was asked for by name
 
 
 class Backend(ABC):

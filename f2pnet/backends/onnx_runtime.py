@@ -46,7 +46,10 @@ class OnnxRuntimeBackend(Backend):
         self._fixed_batch = artifact.max_batch if artifact.static_batch else None
         self._names = [spec.name for spec in manifest.outputs]
         super().__init__(
-            BackendFacts("onnxruntime", used, artifact.max_batch, manifest.network.image_size), manifest.outputs
+            BackendFacts(
+                "onnxruntime", used, artifact.max_batch, manifest.network.image_size, precision=artifact.precision
+            ),
+            manifest.outputs,
         )
 
     def _run(self, batch: Batch) -> Outputs:

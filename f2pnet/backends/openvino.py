@@ -37,7 +37,9 @@ class OpenVinoBackend(Backend):
         compiled = compile_model(openvino, bundle.path(artifact), artifact.precision, threads)
         _check_graph(compiled, self._input, self._names)
         self._request: Any = compiled.create_infer_request()
-        facts = BackendFacts("openvino", "cpu", artifact.max_batch, manifest.network.image_size)
+        facts = BackendFacts(
+            "openvino", "cpu", artifact.max_batch, manifest.network.image_size, precision=artifact.precision
+        )
         super().__init__(facts, manifest.outputs)
 
     def _run(self, batch: Batch) -> Outputs:

@@ -48,7 +48,9 @@ class TensorRtBackend(Backend):
         except BaseException:
             self._cuda.close()
             raise
-        facts = BackendFacts("tensorrt", "cuda:0", artifact.max_batch, manifest.network.image_size)
+        facts = BackendFacts(
+            "tensorrt", "cuda:0", artifact.max_batch, manifest.network.image_size, precision=artifact.precision
+        )
         super().__init__(facts, manifest.outputs)
 
     def _run(self, batch: Batch) -> Outputs:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.config.sources import SourceConfig
+from f2pnet.precision import Precision
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -39,6 +40,10 @@ class EngineConfig(StrictModel):
     bundle: ConfigPath
     backend: Literal["auto", "onnxruntime", "tensorrt", "openvino", "null"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="an asked-for device that is absent is an error")
+    precision: Precision | None = Field(None, description="which of the bundle's files; null: the backend's first")
+    allow_fallback: bool = Field(
+        False, description="run on the CPU, with a warning, where the device asked for is absent"
+    )
     workers: int = Field(1, ge=1, le=64)
     threads: int | None = Field(None, ge=1, description="CPU threads of one worker; null: the cores shared evenly")
     max_batch: int = Field(4, ge=1, le=256, description="frames in one run of the engine, across cameras")

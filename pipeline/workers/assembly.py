@@ -68,5 +68,7 @@ def _inspector(line: LineConfig) -> Inspector:
         recipe=line.recipe,
         backend=engine.backend,
         device=engine.device,
+        precision=engine.precision,
+        allow_fallback=engine.allow_fallback,
         threads=engine.threads or max(1, (os.cpu_count() or 1) // engine.workers),
     )

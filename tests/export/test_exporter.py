@@ -9,12 +9,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from export.artifacts import Kind
 from export.exporter import ExportOptions, export_bundle
 from export.gate import LIMITS, Limits, ParityError
 from f2pnet.backends import open_backend
 from f2pnet.bundle import open_bundle, sha256_of
+from f2pnet.cli import app
 from f2pnet.errors import BundleError, ConfigError, MissingResource
 from f2pnet.inspector import Inspector
 from models.checkpoint import save_checkpoint
@@ -135,3 +137,17 @@ def test_a_missing_or_foreign_checkpoint_is_told_as_such(exported: Exported, tmp
         export_bundle(tmp_path / "none.pth", tmp_path / "engine")
     with pytest.raises(ConfigError, match=r"foreign\.pth"):
         export_bundle(tmp_path / "foreign.pth", tmp_path / "engine")
+
+
+def test_a_checkpoint_is_inspected_like_the_engine_made_from_it(exported: Exported, tmp_path: Path) -> None:
+    """`f2p inspect --ckpt-path`: the same verdicts as with the engine."""
+    verdicts = []
+    for number, what in enumerate((["--ckpt-path", exported.checkpoint], ["--engine", exported.bundle.folder])):
+        out = tmp_path / str(number)
+        words = ["inspect", *map(str, what), str(exported.pictures), "--out", str(out)]
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        lines = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+        verdicts.append([(line["image"], line["verdict"], len(line["defects"])) for line in lines])
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[0]
