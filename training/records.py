@@ -40,6 +40,16 @@ def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
     )
 
 
+def load_entries(path: Path) -> list[dict[str, Any]]:
+    """The objects of an index file as they stand there. Raises MissingResource or ConfigError where it is no list."""
+    if not path.is_file():
+        raise MissingResource(f"no {path.name} in {path.parent}: check the path and the list's name")
+    entries = _read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{path}: wanted a list of records")
+    return entries
+
+
 def read_records(folder: Path, list_name: str) -> list[Record]:
     """Read one list of a data set folder.
 

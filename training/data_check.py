@@ -1,0 +1,147 @@
+"""What is wrong with a data set, found before a training believes it: leaks between its lists, and unusable records."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+
+from training.duplicates import matches, structures
+from training.images import LARGEST_CLASS_INDEX
+from training.records import load_entries
+
+Gravity = Literal["leak", "error", "note"]
+EXAMPLES = 5
+
+
+@dataclass
+class Finding:
+    """One kind of problem. `leak` and `error` fail the check; a `note` is something to know."""
+
+    gravity: Gravity
+    what: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, example: str) -> None:
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(example)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Everything that was found. `pairs`: (training image, test image, correlation) of pictures of one thing."""
+
+    images: dict[str, int]  # by list
+    findings: list[Finding]
+    pairs: list[tuple[Path, Path, float]]
+
+    @property
+    def passes(self) -> bool:
+        return not any(finding.gravity in ("leak", "error") for finding in self.findings)
+
+
+Entry = dict[str, Any]
+
+
+def check_dataset(folder: Path, train_list: str, test_list: str) -> Check:
+    """Look at every record and picture of two lists of a data set folder.
+
+    Raises MissingResource without the training list. Without the test list there is nothing to leak into, and that is
+    noted.
+    """
+    lists = {train_list: load_entries(folder / train_list)}
+    findings: dict[str, Finding] = {}
+    if (folder / test_list).is_file():
+        lists[test_list] = load_entries(folder / test_list)
+    else:
+        _finding(findings, "note", "no test list: leaks can't be looked for").add(test_list)
+    for name, entries in lists.items():
+        _check_records(folder, name, entries, findings)
+    pairs: list[tuple[Path, Path, float]] = []
+    if test_list in lists:
+        _check_ids_and_parts(lists[train_list], lists[test_list], findings)
+        pairs = list(_same_pictures(folder, lists[train_list], lists[test_list], findings))
+    return Check({name: len(entries) for name, entries in lists.items()}, list(findings.values()), pairs)
+
+
+def _finding(findings: dict[str, Finding], gravity: Gravity, what: str) -> Finding:
+    return findings.setdefault(what, Finding(gravity, what))
+
+
+def _check_records(folder: Path, name: str, entries: Sequence[Entry], findings: dict[str, Finding]) -> None:
+    if not entries:
+        _finding(findings, "error", "empty list").add(name)
+    if entries and not any(entry.get("label") == 1 for entry in entries):
+        _finding(findings, "error", "no defective image in the list").add(name)
+    for identity, count in Counter(str(entry.get("id")) for entry in entries).items():
+        if count > 1:
+            _finding(findings, "error", "id stands more than once in a list").add(f"{identity} ({name}, {count} times)")
+    for entry in entries:
+        for gravity, what in _problems(folder, entry):
+            _finding(findings, gravity, what).add(str(entry.get("id")))
+
+
+def _problems(folder: Path, entry: Entry) -> Iterator[tuple[Gravity, str]]:
+    image = _read(folder, entry.get("image"))
+    if image is None:
+        yield "error", "image is missing, corrupt or not 8 bit"
+        return
+    if not entry.get("mask"):
+        if entry.get("label") == 1:
+            yield "error", "defective, and no mask"
+        return
+    mask = _read(folder, entry["mask"])
+    if mask is None:
+        yield "error", "mask is missing, corrupt or not 8 bit"
+        return
+    if mask.shape[:2] != image.shape[:2]:
+        yield "error", "mask of another size than its image"
+    if entry.get("label") == 1 and not mask.any():
+        yield "error", "defective, and its mask is empty"
+    if entry.get("label") == 0 and mask.any():
+        yield "error", "good, and its mask is not empty"
+    if 0 < mask.max() <= LARGEST_CLASS_INDEX:
+        yield "note", "mask holds class indices: every value above 0 counts as defect"
+    elif len(np.unique(mask)) > 2:
+        yield "note", "mask has soft edges: grey from 128 on counts as defect"
+
+
+def _read(folder: Path, name: Any) -> np.ndarray | None:
+    image = cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) if isinstance(name, str) else None
+    return image if image is not None and image.dtype == np.uint8 else None
+
+
+def _check_ids_and_parts(train: Sequence[Entry], test: Sequence[Entry], findings: dict[str, Finding]) -> None:
+    ids = {entry.get("id") for entry in train}
+    parts: dict[str, list[str]] = defaultdict(list)
+    for entry in train:
+        if entry.get("part_id"):
+            parts[entry["part_id"]].append(str(entry.get("id")))
+    for entry in test:
+        if entry.get("id") in ids:
+            _finding(findings, "leak", "id in both lists").add(str(entry.get("id")))
+        if siblings := parts.get(entry.get("part_id") or ""):
+            _finding(findings, "leak", "test image whose part_id is in training").add(
+                f"{entry.get('id')} ({entry['part_id']}, as {siblings[0]})"
+            )
+
+
+def _same_pictures(
+    folder: Path, train: Sequence[Entry], test: Sequence[Entry], findings: dict[str, Finding]
+) -> Iterator[tuple[Path, Path, float]]:
+    """Pairs whose pictures show one thing, whatever their part_id says."""
+    paths = [[folder / str(entry.get("image")) for entry in entries] for entries in (train, test)]
+    (first, of_first), (second, of_second) = (structures(each) for each in paths)
+    for match in matches(first, second):
+        here, there = of_first[match.first], of_second[match.second]
+        _finding(findings, "leak", "test picture that shows what a training picture shows").add(
+            f"{test[there].get('id')} as {train[here].get('id')} (correlation {match.correlation:.2f})"
+        )
+        yield paths[0][here], paths[1][there], match.correlation
