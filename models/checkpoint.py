@@ -23,6 +23,9 @@ __all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "f2pnet-checkpoint-1"
 
+SAFETENSORS_MARK = b"{"
+"""Byte 8 of a safetensors file: its header is JSON. The bytes before it are a length, and may look like anything, also
+like the start of a torch file."""
 TORCH_FILE_STARTS = (b"PK", b"\x80")
 """A zip archive, or a pickle as older versions of torch wrote it."""
 
@@ -54,10 +57,10 @@ def load_checkpoint(path: str | Path, image_size: int | None = None) -> tuple[F2
     path = Path(path)
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(9)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error}") from error
-    if start.startswith(TORCH_FILE_STARTS):
+    if start[8:] != SAFETENSORS_MARK and start.startswith(TORCH_FILE_STARTS):
         config, tensors, facts = _read_authors(path)
     else:
         config, tensors, facts = _read_own(path)

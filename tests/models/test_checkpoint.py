@@ -29,6 +29,16 @@ def test_a_network_comes_back_as_it_was_saved(tmp_path: Path, images: Tensor) ->
     assert [file.name for file in tmp_path.iterdir()] == ["best"]
 
 
+def test_a_checkpoint_is_read_whatever_the_length_of_its_header(tmp_path: Path) -> None:
+    """The file begins with that length: one in thirty-two has the first byte of a pickle there."""
+    network, starts = small_network(), set()
+    for letters in range(0, 256, 8):
+        save_checkpoint(tmp_path / "best", network, {"note": "x" * letters})
+        starts.add((tmp_path / "best").read_bytes()[:1])
+        assert load_checkpoint(tmp_path / "best")[1] == {"note": "x" * letters}
+    assert b"\x80" in starts
+
+
 @torch.no_grad()
 def test_a_network_may_be_loaded_for_another_image_size(tmp_path: Path) -> None:
     """Tables are resampled: a ramp over the rows of the token grid stays a ramp, twice as fine."""
