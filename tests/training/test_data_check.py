@@ -142,7 +142,7 @@ def test_a_clean_set_passes(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_known_leaks_of_the_papers_lists_are_found(shared_dir: Path) -> None:
-    """From the pictures alone: every twin of NEU-Seg, most other exposures of MT; and next to nothing in clean lists."""
+    """From pictures alone: every twin of NEU-Seg, most other exposures of MT; next to nothing in clean lists."""
     shown = "test picture that shows what a training picture shows"
     counts = {
         (name, train): by_what(check_dataset(shared_dir / "data" / name, train, "test.json")).get(shown, ("", 0, ""))[1]
