@@ -6,12 +6,11 @@ wall time; CPU time is given beside them, since it tells of the engine where wal
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,17 +85,18 @@ def measure_engines(
     batches: Sequence[int] = (1, 8),
     threads: Sequence[int] = (1, 2),
     seconds: float = 3.0,
-    more: Sequence[Backend] = (),
+    more: Mapping[int, Backend] | None = None,
 ) -> dict[str, Any]:
     """Rates and latencies of every engine of the bundle that runs here, with the machine's facts, as JSON values.
 
-    `backends` and `precisions` narrow it down; `more` are backends beside the bundle's, such as the checkpoint itself.
-    `seconds` is measured for each row. Raises MissingResource where nothing of what is asked for runs here.
+    `backends` and `precisions` narrow it down; `more` is a backend beside the bundle's, such as the checkpoint itself,
+    by its threads. `seconds` is measured for each row. Raises MissingResource where nothing of what is asked for runs
+    here.
     """
     missing: list[str] = []
     with ExitStack() as stack:
         entrants = list(_entrants(bundle, stack, backends, precisions, batches, threads, missing))
-        entrants += [Entrant(other, n, batch) for other in more for n, batch in itertools.product(threads, batches)]
+        entrants += [Entrant(other, n, batch) for n, other in (more or {}).items() for batch in batches]
         if not entrants:
             raise MissingResource(f"nothing of {bundle.folder} to measure here: {'; '.join(missing) or 'no such file'}")
         peaks = {n: peak_flops(n) for n in threads}

@@ -28,11 +28,11 @@ def bench_engine(
 ) -> None:
     """Rates and latencies of an engine's files on the backends that are here, taking turns in one run."""
     opened = open_bundle(bundle)
-    more = []
+    more = {}
     if ckpt_path is not None:
         from export.origin import open_checkpoint  # torch, only where it is asked for
 
-        more = [open_checkpoint(ckpt_path)[1]]
+        more = {count: open_checkpoint(ckpt_path, count)[1] for count in threads or (1, 2)}
     report = measure_engines(
         opened,
         backends=backend or (),

@@ -104,7 +104,7 @@ def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
     return Origin(source, _remembering(reference, manifest.outputs), manifest, [artifact, *others_kept], files)
 
 
-def open_checkpoint(path: Path, max_batch: int = CHECKPOINT_BATCH) -> tuple[Bundle, Backend]:
+def open_checkpoint(path: Path, threads: int | None = None) -> tuple[Bundle, Backend]:
     """A checkpoint as if it were a bundle, and torch to run it: for a look at it before an export.
 
     Raises MissingResource or ConfigError where it is not usable.
@@ -115,10 +115,10 @@ def open_checkpoint(path: Path, max_batch: int = CHECKPOINT_BATCH) -> tuple[Bund
         values = deployed(torch.zeros(1, size, size, 3, dtype=torch.uint8))
     shapes = {name: tuple(value.shape[1:]) for name, value in zip(deployed.output_names, values, strict=True)}
     itself = Artifact(
-        file=path.name, format="checkpoint", precision="fp32", sha256=sha256_of(path), max_batch=max_batch
+        file=path.name, format="checkpoint", precision="fp32", sha256=sha256_of(path), max_batch=CHECKPOINT_BATCH
     )
     manifest = _manifest(path.stem, path, network, facts, shapes, itself)
-    return Bundle(path.parent, manifest), TorchBackend(network, manifest.outputs, max_batch)
+    return Bundle(path.parent, manifest), TorchBackend(network, manifest.outputs, CHECKPOINT_BATCH, threads)
 
 
 def read_checkpoint(path: Path, image_size: int | None = None) -> tuple[F2PNet, dict[str, Any]]:
