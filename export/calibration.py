@@ -8,7 +8,6 @@ high-pass, whose weights are no learnt ones, are no candidates: they lose much a
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,10 +18,13 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QDQQuantizer, QuantType
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 
+from export.flops import graph_flops
 from export.half import islands
 
 QUANTISED_OPS = ("Conv", "MatMul")
-RANKING_S = 120.0
+RANKING_FLOPS = 6e12
+"""What ranking may cost, so that equal checkpoints and images give equal engines on any machine: every layer of nano
+at 256 px, the first of a network of SAM's size."""
 SHARES_LEFT_IN_FLOAT = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 """Tried in this order: the share of the candidates, worst first, that stays in float."""
 RANKING_IMAGES, TRIAL_IMAGES = 4, 32
@@ -63,19 +65,16 @@ def quantise_within_reach(path: Path, target: Path, images: NDArray[np.uint8]) -
 def rank_by_loss(path: Path, ranges: TensorsData, images: NDArray[np.uint8]) -> list[str]:
     """Names of the candidates, the one whose quantisation alone moves the maps of `images` most first.
 
-    Bounded by RANKING_S; candidates that were not reached in this time come last, in the graph's order.
+    As many are tried as RANKING_FLOPS pays for; the others come last, in the graph's order.
     """
-    model = onnx.load(str(path))
-    wanted, deadline = _maps(path, images), time.monotonic() + RANKING_S
-    losses: dict[str, float] = {}
+    names, wanted = candidates(onnx.load(str(path))), _maps(path, images)
+    trials = int(RANKING_FLOPS / max(1, graph_flops(path) * len(images)))
+    losses = dict.fromkeys(names, -1.0)
     with tempfile.TemporaryDirectory(prefix="f2p-int8-") as scratch:
         trial = Path(scratch, "trial.onnx")
-        for name in candidates(model):
-            if time.monotonic() < deadline:
-                quantise(path, trial, ranges, [name])
-                losses[name] = float(np.abs(_maps(trial, images) - wanted).mean())
-            else:
-                losses[name] = -1.0
+        for name in names[:trials]:
+            quantise(path, trial, ranges, [name])
+            losses[name] = float(np.abs(_maps(trial, images) - wanted).mean())
     return sorted(losses, key=lambda name: -losses[name])
 
 

@@ -33,7 +33,7 @@ def test_the_layer_that_rounding_ruins_is_found_and_left_in_float(tmp_path: Path
 def test_quantised_layers_are_symmetric_per_channel_and_keep_float_biases(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibration, "RANKING_S", 0.0)
+    monkeypatch.setattr(calibration, "RANKING_FLOPS", 0.0)
     images = np.random.default_rng(6).integers(0, 256, (6, 64, 64, 3), np.uint8)
     source = Source(exported.bundle.path(exported.bundle.artifact("onnx")), 64, 4, False, images)
     built = build_int8(source, "int8", tmp_path)
