@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import statistics
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from f2pnet.backends import open_backend
-from f2pnet.backends.base import Backend
+from f2pnet._engine_trial import Trial, try_files
 from f2pnet.bundle import Bundle, Precision, open_bundle
 
-TIMED_RUNS = 10
-
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="engine bundle")]
+Choice = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 engine = typer.Typer(help="What an engine bundle is, and whether it runs here.")
@@ -38,48 +34,34 @@ def info(bundle: BundleFolder, as_json: AsJson = False) -> None:
 @engine.command()
 def verify(
     bundle: BundleFolder,
-    backend: Annotated[str, typer.Option(help="auto, onnxruntime, tensorrt, openvino or null")] = "auto",
-    precision: Annotated[
-        Precision | None, typer.Option(help="which of the backend's files; default: the first")
-    ] = None,
+    backend: Annotated[Choice, typer.Option(help="auto: every file; else those that this backend runs")] = "auto",
+    precision: Annotated[Precision | None, typer.Option(help="only files of this precision")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every file's hash, run the engine on flat, saturated and noisy images, and time it here."""
-    opened = open_bundle(bundle)
-    with open_backend(backend, opened, precision=precision) as running:
-        median_ms = _probe(running)
-        facts = {
-            "engine": opened.engine_id,
-            "backend": running.facts.name,
-            "device": running.facts.device,
-            "median_ms": median_ms,
-        }
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    typer.echo(
-        f"{opened.manifest.name} {opened.engine_id}: all hashes match; {facts['backend']} on {facts['device']}, "
-        f"{median_ms:.1f} ms for one image (median of {TIMED_RUNS})"
-    )
+    """Check every file's hash, run each on flat, saturated and noisy images, and time it here.
 
-
-def _probe(backend: Backend) -> float:
-    """Run images at the edges of what cameras give, and return the median time of one, in ms.
-
-    The backend refuses answers that are no probabilities, so an engine that overflows does not pass. Raises
-    BackendError.
+    A file whose runtime or device is not here gets a line that says what is missing. Exit code 1 where a file that
+    could be tried fails, 3 where none could be tried.
     """
-    size = backend.facts.image_size
-    noise = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-    for image in (np.zeros_like(noise), np.full_like(noise, 128), np.full_like(noise, 255), noise):
-        backend.run(image)
-    return statistics.median(_run_ms(backend, noise) for _ in range(TIMED_RUNS))
+    opened = open_bundle(bundle)
+    trials = list(try_files(opened, None if backend == "auto" else backend, precision))
+    if as_json:
+        facts = {"engine": opened.engine_id, "hashes": "match", "files": [trial.as_json() for trial in trials]}
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        typer.echo(f"{opened.manifest.name} {opened.engine_id}: all hashes match")
+        for trial in trials:
+            typer.echo(str(trial))
+    _end(trials)
 
 
-def _run_ms(backend: Backend, image: np.ndarray[Any, np.dtype[np.uint8]]) -> float:
-    started = time.perf_counter()
-    backend.run(image)
-    return (time.perf_counter() - started) * 1e3
+def _end(trials: Sequence[Trial]) -> None:
+    """Raises the first refusal; where nothing could be tried, the first reason."""
+    refused = [trial.error for trial in trials if trial.error is not None and not trial.is_missing]
+    if refused:
+        raise refused[0]
+    if all(trial.is_missing for trial in trials) and trials[0].error is not None:
+        raise trials[0].error
 
 
 def _facts_table(bundle: Bundle) -> Table:
