@@ -83,12 +83,18 @@ def worker(
     run_id: Annotated[
         str | None, typer.Option(help="go on in this run; default: the one the camera's ring holds")
     ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="serve this worker's metrics and health here")
+    ] = None,
 ) -> None:
     """Run one worker in the foreground (for systemd, containers, Kubernetes)."""
+    from pipeline.monitor.worker_hook import monitored
     from pipeline.workers.assembly import run_worker_of
 
     _log_to_stderr()
-    run_worker_of(load_line(line_file), line_file, role, name, run_id)
+    line = load_line(line_file)
+    with monitored(line, line_file, role, name, metrics_port) as hooks:
+        run_worker_of(line, line_file, role, name, run_id, hooks)
 
 
 def check(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -13,6 +14,8 @@ from f2pnet.errors import StoreAway
 from pipeline.frames.ledger import Ledger
 from pipeline.frames.ring import RingReader, unlink_ring
 from pipeline.frames.ring_memory import StaleFrame
+from pipeline.monitor.server import MonitorServer
+from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
@@ -55,7 +58,8 @@ def run_line(
         try:
             running = _RunningLine(line, line_file, run_dir, embedded, log_dir)
             try:
-                running.keep(duration_s, view, view_interval_s)
+                with _monitored(line, running):
+                    running.keep(duration_s, view, view_interval_s)
             finally:
                 status = running.end()
             before_store_stops(status, embedded.url if embedded else line.publish.redis)
@@ -76,6 +80,17 @@ def worker_specs(line: LineConfig, line_file: Path, run_id: str) -> list[WorkerS
             for camera in line.cameras
         ),
     ]
+
+
+@contextmanager
+def _monitored(line: LineConfig, running: _RunningLine) -> Iterator[None]:
+    """Serve metrics and health while the line runs, where it is configured to."""
+    if line.metrics is None:
+        yield
+        return
+    with MonitorServer(line.metrics.host, line.metrics.port, running.snapshot, line.metrics.read_token()) as server:
+        _log.info("metrics are served", host=line.metrics.host, port=server.port)
+        yield
 
 
 class _RunningLine:
@@ -163,6 +178,24 @@ class _RunningLine:
             alerts=total_counters(of_publish),
             engine=engines[-1] if engines else {},
         )
+
+    def snapshot(self) -> Snapshot:
+        """What monitoring is told; may be called from another thread."""
+        workers = [
+            WorkerState(
+                name=row.name,
+                role=row.role,
+                state=row.state,
+                makes_progress=self._supervisor.makes_progress(worker),
+                restarts=row.restarts,
+                detail=row.detail,
+                device=row.device,
+            )
+            for worker in self._supervisor.workers
+            if not worker.done
+            for row in (worker_row(worker),)
+        ]
+        return Snapshot(self._line.line, self._run_id, workers, self._heartbeats(), dict(self._ledgers))
 
     def _heartbeats(self) -> list[Heartbeat]:
         return [

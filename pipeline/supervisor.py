@@ -108,9 +108,14 @@ class Supervisor:
                     self._spawn(worker)
             elif not worker.running:
                 self._bury(worker)
-            elif now_s - (worker.heard_s or worker.started_s) > self._patience_s(worker):
+            elif not self.makes_progress(worker):
                 _log.error("worker makes no progress", worker=worker.spec.name, pid=self._pid(worker))
                 self._kill(worker)
+
+    def makes_progress(self, worker: KeptWorker) -> bool:
+        """Whether the worker's process runs and was heard of within the time that it may be silent."""
+        silent_s = time.monotonic() - (worker.heard_s or worker.started_s)
+        return worker.running and silent_s <= self._patience_s(worker)
 
     def all_done(self, role: Role) -> bool:
         """Whether every worker of the role has ended its work by itself."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
+from f2pnet.config.metrics import MetricsConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.precision import Precision
 
@@ -138,6 +139,7 @@ class LineConfig(StrictModel):
     cameras: list[CameraConfig] = Field(min_length=1)
     transport: TransportConfig = Field(default_factory=IpcTransport)
     publish: PublishConfig
+    metrics: MetricsConfig | None = Field(None, description="Prometheus metrics and health of the line; null: none")
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
 
     @model_validator(mode="after")

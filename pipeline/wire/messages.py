@@ -109,10 +109,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class LatencyCounts(msgspec.Struct, frozen=True):
-    """A latency histogram on the wire: (bucket, count) pairs and the exact maximum."""
+    """A latency histogram on the wire: (bucket, count) pairs, the exact maximum and the exact sum."""
 
     buckets: list[tuple[int, int]]
     max_ms: float
+    sum_ms: float = 0.0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):

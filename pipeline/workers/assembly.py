@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from f2pnet.config import LineConfig
@@ -23,10 +24,12 @@ from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker,
 QUEUE_LIMIT = 4_096
 
 
-def run_worker_of(line: LineConfig, line_file: Path, role: Role, name: str, run_id: str | None) -> None:
+def run_worker_of(
+    line: LineConfig, line_file: Path, role: Role, name: str, run_id: str | None, further_hooks: Iterable[Hook] = ()
+) -> None:
     """Run one worker in this process until it is through or is asked to end."""
     run_dir = RunDir(line, line_file)
-    hooks: list[Hook] = [NotifyHook()]
+    hooks: list[Hook] = [NotifyHook(), *further_hooks]
     worker: Worker
     if role == "publish":
         worker = _publish_worker(name, line, run_dir)

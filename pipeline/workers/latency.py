@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable
 
 from pipeline.wire.messages import LatencyCounts
 
@@ -19,19 +21,33 @@ class LatencyHistogram:
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
         self._max_ms = 0.0
+        self.sum_ms = 0.0
 
     def record(self, value_ms: float) -> None:
         """Count one duration; below 0.01 ms counts as 0.01 ms."""
         bucket = max(0, math.ceil(math.log(max(value_ms, SMALLEST_MS) / SMALLEST_MS) / _LOG_GROWTH))
         self._counts[bucket] += 1
         self._max_ms = max(self._max_ms, value_ms)
+        self.sum_ms += value_ms
 
     def add(self, other: LatencyCounts) -> None:
         self._counts.update(dict(other.buckets))
         self._max_ms = max(self._max_ms, other.max_ms)
+        self.sum_ms += other.sum_ms
 
     def counts(self) -> LatencyCounts:
-        return LatencyCounts(sorted(self._counts.items()), self._max_ms)
+        return LatencyCounts(sorted(self._counts.items()), self._max_ms, self.sum_ms)
+
+    @property
+    def count(self) -> int:
+        return self._counts.total()
+
+    def at_most(self, bounds_ms: Iterable[float]) -> list[int]:
+        """For each bound, in rising order, how many durations lie in buckets that end at or below it."""
+        buckets = sorted(self._counts)
+        seen = [0, *itertools.accumulate(self._counts[bucket] for bucket in buckets)]
+        ends_ms = [SMALLEST_MS * GROWTH**bucket for bucket in buckets]
+        return [seen[bisect.bisect_right(ends_ms, bound)] for bound in bounds_ms]
 
     def percentile(self, share: float) -> float | None:
         """The duration that `share` (0..1) of all stayed within, in ms; None when nothing was recorded."""
