@@ -16,15 +16,18 @@ from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SourceConfig, source_from_uri
 from f2pnet.errors import MissingResource
 
-SHIPPED_CONFIGS = Path(f2pnet.__file__).resolve().parents[1] / "configs"
+_PACKAGE = Path(f2pnet.__file__).resolve().parent
+_CARRIED = _PACKAGE / "configs"
+SHIPPED_CONFIGS = _CARRIED if _CARRIED.is_dir() else _PACKAGE.parent / "configs"
+"""In a wheel they lie inside the package, in a checkout beside it."""
 SHIPPED_ENGINE = "surface-nano"
 
 
 def shipped_config(*parts: str) -> Path:
-    """A file or folder of `configs/`. Raises MissingResource outside a source checkout."""
+    """A file or folder of `configs/`. Raises MissingResource where the installation has none."""
     path = SHIPPED_CONFIGS.joinpath(*parts)
     if not path.exists():
-        raise MissingResource(f"no {path}: run from a source checkout, or name an engine with --engine BUNDLE")
+        raise MissingResource(f"no {path}: install f2pnet again, or name an engine with --engine BUNDLE")
     return path
 
 
