@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from training.data import load_data
+from training.find import find_datasets
 from training.finish import finish
 from training.loop import train as run_training
 from training.named_recipes import named_recipe
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
-from training.records import find_dataset
 from training.sheet_tables import figures_table
 
 
@@ -43,7 +43,7 @@ def train(
     recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type}
     if dataset:
-        folders = [find_dataset(name, data_dir) for name in dataset]
+        folders = find_datasets(dataset, data_dir)
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
     if recipe.threads is not None:

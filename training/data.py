@@ -9,6 +9,7 @@ import numpy as np
 
 from f2pnet.errors import ConfigError
 from training.batches import draw_weights
+from training.data_check import unusable
 from training.images import ImageSet, load_images
 from training.recipe import DatasetChoice, TrainingRecipe
 from training.records import Record, class_names, few_shot, read_records, split_by_part
@@ -28,9 +29,25 @@ class TrainingData:
 
 
 def load_data(recipe: TrainingRecipe) -> TrainingData:
-    """Read and split all data sets of the recipe. The test lists are not touched, but for `select_on: test`."""
+    """Read and split all data sets of the recipe. The test lists are not touched, but for `select_on: test`.
+
+    Raises ConfigError with what is wrong in any of them, all at once.
+    """
     if not recipe.datasets:
         raise ConfigError("the recipe names no data set: give --dataset, or list them under 'datasets'")
+    try:
+        data = _load(recipe)
+    except ConfigError as error:
+        if problems := unusable([(choice.path, choice.train_list) for choice in recipe.datasets]):
+            raise ConfigError("the data can't be trained on:\n  " + "\n  ".join(problems)) from error
+        raise
+    if not any(record.label for record in data.training.records):
+        names = ", ".join(str(choice.path / choice.train_list) for choice in recipe.datasets)
+        raise ConfigError(f"{names}: no defective image to train on, wanted at least one with label 1 and a mask")
+    return data
+
+
+def _load(recipe: TrainingRecipe) -> TrainingData:
     splits = [split_dataset(choice, recipe) for choice in recipe.datasets]
     classes = _classes(recipe, splits) if recipe.class_map else ()
     kept = [load_images(training, recipe.image_size, classes, recipe.mask_rule) for training, _ in splits]
@@ -54,7 +71,7 @@ def split_dataset(choice: DatasetChoice, recipe: TrainingRecipe) -> tuple[list[R
     """
     records = read_records(choice.path, choice.train_list)
     if recipe.shots is not None:
-        records = few_shot(records, choice.path, recipe.shots)
+        records = few_shot(records, choice.path, recipe.shots, choice.few_shot_list)
     if recipe.select_on == "test":
         return records, read_records(choice.path, "test.json")
     training, validation = split_by_part(records, choice.val_share, recipe.split_seed)

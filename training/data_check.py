@@ -71,6 +71,23 @@ def check_dataset(folder: Path, train_list: str, test_list: str) -> Check:
     return Check({name: len(entries) for name, entries in lists.items()}, list(findings.values()), pairs)
 
 
+def unusable(lists: Sequence[tuple[Path, str]]) -> list[str]:
+    """What makes records of these lists (folder, name) unusable, a line for each kind of problem in each list."""
+    lines = []
+    for folder, name in lists:
+        findings: dict[str, Finding] = {}
+        if (folder / name).is_file():
+            _check_records(folder, name, load_entries(folder / name), findings)
+        else:
+            _finding(findings, "error", "no such list").add(name)
+        for found in findings.values():
+            if found.gravity == "error":
+                rest = found.count - len(found.examples)
+                more = f" and {rest} more" if rest else ""
+                lines.append(f"{folder / name}: {found.what}: {', '.join(found.examples)}{more}")
+    return lines
+
+
 def _finding(findings: dict[str, Finding], gravity: Gravity, what: str) -> Finding:
     return findings.setdefault(what, Finding(gravity, what))
 

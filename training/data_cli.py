@@ -14,9 +14,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from f2pnet.errors import ExitCode
+from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from training.data_check import Check, check_dataset
-from training.records import find_dataset
+from training.few_shot import few_shot_lists
+from training.find import find_dataset
+from training.layouts.index import LAYOUTS
+from training.layouts.index import index as write_index
+from training.records import read_records
 
 PAIR_PX = 256
 STYLES = {"leak": "red", "error": "red", "note": "yellow"}
@@ -55,6 +59,47 @@ def check(
         _show(folder, found)
     if not found.passes:
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+@data.command()
+def index(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="folder of a data set in another layout")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="where to write train.json, test.json, few_shot.json")],
+    layout: Annotated[str | None, typer.Option(help=f"one of {', '.join(LAYOUTS)}; default: by its files")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Write the index files of a data set in a public layout, in COCO JSON or in MVTec-AD's; images stay in place."""
+    if not source.is_dir():
+        raise MissingResource(f"{source}: no such folder; name the folder that the data set was unpacked into")
+    done = write_index(source, out, layout)
+    if as_json:
+        typer.echo(
+            json.dumps({"layout": done.layout, "folder": str(done.folder), "counts": done.counts, "shots": done.shots})
+        )
+        return
+    table = Table("class", *done.counts, title=f"{source}: {done.layout}")
+    for name in sorted(set().union(*done.counts.values())):
+        table.add_row(name, *(str(counts[name]) for counts in done.counts.values()))
+    Console().print(table)
+    Console().print(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
+
+
+@data.command("few-shot")
+def few_shot(
+    dataset: Annotated[str, typer.Argument(metavar="DIR", help="data set folder, or its name under --data-dir")],
+    train_list: Annotated[str, typer.Option(help="index file to draw from")] = "train.json",
+    out_list: Annotated[str, typer.Option(help="file to write, beside it")] = "few_shot.json",
+    seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 3407,
+    data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
+) -> None:
+    """Draw the few-shot lists: 1, 4, 16, 32 and 64 images, classes and parts in turn, each list in the next."""
+    folder = find_dataset(dataset, data_dir)
+    path = folder / out_list
+    if path.exists():
+        raise ConfigError(f"{path} is there already: name another with --out-list, or delete it")
+    lists = few_shot_lists(read_records(folder, train_list), seed)
+    path.write_text(json.dumps(lists, indent=1) + "\n", encoding="utf-8")
+    typer.echo(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
 
 
 def _plain(found: Check) -> list[dict[str, object]]:

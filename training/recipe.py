@@ -19,6 +19,9 @@ class DatasetChoice(StrictModel):
 
     path: ConfigPath = Field(description="data set folder, or a folder of such folders")
     train_list: str = Field("train.json", description="index file to train on")
+    few_shot_list: str | None = Field(
+        None, description="index file of the few-shot lists; null: few_shot_clean.json where it is, else few_shot.json"
+    )
     val_share: float = Field(0.15, gt=0, lt=1, description="share of the parts held out for validation")
     weight: float = Field(1.0, gt=0, description="share of this set in the images drawn, against the other sets")
     defective_share: float | None = Field(

@@ -13,6 +13,7 @@ from typing import Any
 from f2pnet.errors import ConfigError, MissingResource
 
 SHOWN_PROBLEMS = 10
+FEW_SHOT_LISTS = ("few_shot_clean.json", "few_shot.json")
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,6 @@ class Record:
     part_id: str  # images of one part stay on one side of every split
     dataset: str
     class_mask: Path | None = None  # class indices, where a picture may hold several classes
-
-
-def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
-    """The folder of a data set given by its path, or by its name under `data_dir`."""
-    for folder in (Path(name_or_dir), data_dir / name_or_dir):
-        if folder.is_dir():
-            return folder
-    raise MissingResource(
-        f"no data set '{name_or_dir}': neither a folder of that path nor {data_dir / name_or_dir}; "
-        "check the name, or name the folder of data sets with --data-dir"
-    )
 
 
 def load_entries(path: Path) -> list[dict[str, Any]]:
@@ -74,21 +64,23 @@ def read_records(folder: Path, list_name: str) -> list[Record]:
     return records
 
 
-def few_shot(records: Sequence[Record], folder: Path, shots: int) -> list[Record]:
-    """The records named by the list of `shots` ids; clean lists (`few_shot_clean.json`) go before the others."""
-    lists = [folder / name for name in ("few_shot_clean.json", "few_shot.json") if (folder / name).is_file()]
-    if not lists:
+def few_shot(records: Sequence[Record], folder: Path, shots: int, list_name: str | None = None) -> list[Record]:
+    """The records named by the list of `shots` ids in `list_name`; None takes the clean list before the other."""
+    names = FEW_SHOT_LISTS if list_name is None else (list_name,)
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
         raise MissingResource(
-            f"no few_shot_clean.json or few_shot.json in {folder}: one names the ids of each few-shot set"
+            f"no {' or '.join(names)} in {folder}, which names the ids of each few-shot set: "
+            f"`f2p data few-shot {folder}` draws one"
         )
-    ids_of_shots = _read_json(lists[0])
+    ids_of_shots = _read_json(path)
     if not isinstance(ids_of_shots, dict) or str(shots) not in ids_of_shots:
         known = ", ".join(ids_of_shots) if isinstance(ids_of_shots, dict) else "none"
-        raise ConfigError(f"{lists[0]} has no {shots}-shot list; it has: {known}")
+        raise ConfigError(f"{path} has no {shots}-shot list; it has: {known}")
     wanted = set(ids_of_shots[str(shots)])
     chosen = [record for record in records if record.id in wanted]
     if missing := wanted - {record.id for record in chosen}:
-        raise ConfigError(f"{lists[0]}, {shots} shots: not in the training list: {_few(sorted(missing))}")
+        raise ConfigError(f"{path}, {shots} shots: not in the training list: {_few(sorted(missing))}")
     return chosen
 
 

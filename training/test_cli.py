@@ -14,11 +14,12 @@ from rich.console import Console
 
 from f2pnet.errors import ConfigError
 from models.f2pnet import F2PNet
+from training.find import find_datasets
 from training.image_stats import ImageStats, image_stats
 from training.model import Model, as_model, choice_of, open_engine
 from training.networks import read_network
 from training.oracle import OraclePrompt, oracle_answers
-from training.records import Record, find_dataset, read_records
+from training.records import Record, read_records
 from training.report_page import Scored, write_page
 from training.score_sheet import PROTOCOL, answers_for, full_sheet
 from training.sheet_tables import sheet_tables
@@ -59,7 +60,8 @@ def test(
 ) -> None:
     """Score a checkpoint, an engine or a trivial baseline on labelled images."""
     subjects = list(_subjects(ckpt_path, engine, trivial or [], protocol or [PROTOCOL], train_list))
-    scored = [score(subject, find_dataset(name, data_dir), test_list) for subject in subjects for name in dataset]
+    folders = find_datasets(dataset, data_dir)
+    scored = [score(subject, folder, test_list) for subject in subjects for folder in folders]
     sheets = [each.sheet for each in scored]
     if json_file:
         json_file.write_text(json.dumps(sheets, indent=2) + "\n", encoding="utf-8")

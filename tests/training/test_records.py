@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from f2pnet.errors import ConfigError, MissingResource
-from training.records import Record, few_shot, find_dataset, read_records, split_by_part
+from training.find import find_dataset
+from training.records import Record, few_shot, read_records, split_by_part
 
 
 def record(number: int, part: int, class_name: str = "good") -> Record:

@@ -1,0 +1,74 @@
+"""Where a data set lies: a folder by its path or its name, indexed first where it has another layout than ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from f2pnet.errors import ConfigError, F2pError, MissingResource
+from training.layouts.index import LAYOUTS, index, recognised
+
+INDEX_FOLDER = "f2p-index"
+PUBLISHED = ("NEU_Seg", "MT", "KolektorSDD2", "DAGM2007")
+
+
+def find_datasets(names: Sequence[str], data_dir: Path) -> list[Path]:
+    """`find_dataset` for each name; tells of all that fail at once."""
+    found, problems = [], []
+    for name in names:
+        try:
+            found.append(find_dataset(name, data_dir))
+        except F2pError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigError("\n".join(str(problem) for problem in problems))
+    return found
+
+
+def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
+    """The folder with the index files of a data set given by its path, or by its name under `data_dir`.
+
+    A folder in one of the other layouts (training/layouts) is indexed into `f2p-index/<its name>` inside of it, once.
+    Raises MissingResource where there is no such folder, ConfigError where it has no layout that we know.
+    """
+    folder = next((path for path in (Path(name_or_dir), data_dir / name_or_dir) if path.is_dir()), None)
+    if folder is None:
+        raise MissingResource(
+            f"no data set '{name_or_dir}': neither a folder of that path nor {data_dir / name_or_dir}"
+            f"{_nearest(name_or_dir, data_dir)}; check the name, or name the folder of data sets with --data-dir"
+        )
+    if _has_our_index(folder) or (layout := recognised(folder)) is None:
+        return folder  # without any layout the reader of its list says what is missing
+    return _indexed(folder, layout)
+
+
+def _indexed(folder: Path, layout: str) -> Path:
+    out = folder / INDEX_FOLDER / folder.resolve().name
+    if not _has_our_index(out):
+        try:
+            done = index(folder, out, layout)
+        except PermissionError as error:
+            raise ConfigError(
+                f"{folder} has the layout {LAYOUTS[layout].title} and its index can't be written into it ({error}): "
+                f"write it elsewhere with `f2p data index {folder} --out DIR` and name DIR"
+            ) from error
+        sizes = ", ".join(f"{sum(counts.values())} to {name}" for name, counts in done.counts.items())
+        typer.echo(f"{folder}: indexed as {done.layout}, {sizes}; delete {out} to have it done again", err=True)
+    return out
+
+
+def _has_our_index(folder: Path) -> bool:
+    """A list of records in train.json or test.json; COCO's files of these names hold an object."""
+    lists = [folder / name for name in ("train.json", "test.json")]
+    return any(path.is_file() and path.read_text(encoding="utf-8").lstrip().startswith("[") for path in lists)
+
+
+def _nearest(name: str, data_dir: Path) -> str:
+    there = [path.name for path in data_dir.iterdir() if path.is_dir()] if data_dir.is_dir() else []
+    near = difflib.get_close_matches(name, [*there, *PUBLISHED], n=1)
+    return f" (did you mean '{near[0]}'?)" if near else ""

@@ -1,0 +1,43 @@
+"""What every reader gives: the records of a source, before they are written as an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a source. `split` is "train" or "test", None where the source doesn't divide its images."""
+
+    id: str
+    image: Path
+    mask: Path | None
+    class_name: str  # "good" for an image without a defect
+    split: str | None = None
+    part_id: str | None = None
+    class_mask: Path | None = None
+
+    @property
+    def label(self) -> int:
+        """0 good, 1 defective."""
+        return int(self.class_name != GOOD)
+
+
+GOOD = "good"
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files directly in a folder, sorted by name; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def first_image(folder: Path, stems: Iterable[str]) -> Path | None:
+    """The image file with the first of these names that is there, whatever its suffix."""
+    by_stem = {path.stem: path for path in images_in(folder)}
+    return next((by_stem[stem] for stem in stems if stem in by_stem), None)
