@@ -23,8 +23,8 @@ from f2pnet.bundle import GpuFacts, Precision
 from f2pnet.errors import BackendError, ConfigError, MissingResource
 
 WORKSPACE_BYTES = 16 << 30
-"""The most scratch memory that a layer may ask for. At 8 images of 1024 px vit_b asks for 4.5 GB in fp16, and for 8.7 GB
-in int8, whose attention is in fp32."""
+"""The most scratch memory that a layer may ask for. At 8 images of 1024 px vit_b asks for 4.5 GB in fp16, and for
+8.7 GB in int8, whose attention is in fp32."""
 
 AHEAD_OF_TIME = ("8.0", "8.6", "8.9", "12.0")
 """What RTX builds for where no GPU says which is wanted: Ampere, Ada and Blackwell."""
