@@ -73,14 +73,14 @@ def index(
         raise MissingResource(f"{source}: no such folder; name the folder that the data set was unpacked into")
     done = write_index(source, out, layout)
     if as_json:
-        typer.echo(
-            json.dumps({"layout": done.layout, "folder": str(done.folder), "counts": done.counts, "shots": done.shots})
-        )
+        typer.echo(json.dumps({**vars(done), "folder": str(done.folder)}))
         return
     table = Table("class", *done.counts, title=f"{source}: {done.layout}")
     for name in sorted(set().union(*done.counts.values())):
         table.add_row(name, *(str(counts[name]) for counts in done.counts.values()))
     Console().print(table)
+    if done.left_out:
+        Console().print(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}")
     Console().print(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
 
 

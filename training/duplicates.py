@@ -58,17 +58,29 @@ def structures(paths: Sequence[Path]) -> tuple[Tensor, list[int]]:
     return (torch.stack(stacked) if stacked else torch.zeros(0, SIDE, SIDE)), [place for place, _ in usable]
 
 
-@torch.inference_mode()
 def matches(first: Tensor, second: Tensor) -> Iterator[Match]:
     """For each of `second` (M, SIDE, SIDE) the image of `first` (N, SIDE, SIDE) that shows the same, if any does."""
+    for place, correlations in _correlations(first, second):
+        correlation, partner = correlations.max(0)
+        if correlation >= SAME:
+            yield Match(int(partner), place, round(float(correlation), 3))
+
+
+def pairs(images: Tensor) -> Iterator[tuple[int, int]]:
+    """Every two of `images` (N, SIDE, SIDE) that show the same thing, by their places, the lower one first."""
+    for place, correlations in _correlations(images, images):
+        for partner in (correlations[:place] >= SAME).nonzero().flatten().tolist():
+            yield partner, place
+
+
+@torch.inference_mode()
+def _correlations(first: Tensor, second: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """The place of each of `second`, and (N,) its correlation with each of `first`, in the best pose."""
     if not len(first):
         return
     spectra = [torch.fft.rfft2(first[start : start + BLOCK]) for start in range(0, len(first), BLOCK)]
     for place, image in enumerate(second):
-        best = torch.maximum(_aligned(first, image), _shifted(spectra, image))
-        correlation, partner = best.max(0)
-        if correlation >= SAME:
-            yield Match(int(partner), place, round(float(correlation), 3))
+        yield place, torch.maximum(_aligned(first, image), _shifted(spectra, image))
 
 
 def _aligned(first: Tensor, image: Tensor) -> Tensor:

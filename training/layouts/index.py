@@ -6,11 +6,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+
 from f2pnet.errors import ConfigError
+from training.duplicates import pairs, structures
 from training.few_shot import few_shot_lists
 from training.layouts import coco, mvtec, published
 from training.layouts.entry import Entry
@@ -44,12 +47,17 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Indexed:
-    """What was written: `counts` of images by list and class name, and the sizes of the few-shot lists."""
+    """What was written: `counts` of images by list and class name, and the sizes of the few-shot lists.
+
+    `left_out` names the images that stand under a defect and have an empty mask: MT has four, and none can be learnt
+    from.
+    """
 
     layout: str
     folder: Path
     counts: dict[str, Counter[str]]
     shots: tuple[int, ...]
+    left_out: tuple[str, ...]
 
 
 def recognised(folder: Path) -> str | None:
@@ -60,7 +68,8 @@ def recognised(folder: Path) -> str | None:
 def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
     """Write train.json, test.json and few_shot.json of `source` into `out`, with paths relative to it.
 
-    Images that the source doesn't divide are divided here: whole parts, about 30 % to the test, classes alike.
+    Images that the source doesn't divide are divided here: whole parts, about 30 % to the test, classes alike;
+    pictures that show one thing (`training.duplicates`) stay on one side.
     Raises ConfigError where the folder has no known layout, or a file in it doesn't fit.
     """
     name = layout or recognised(source)
@@ -71,29 +80,55 @@ def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
     entries = list(LAYOUTS[name].read(source, out / MASKS))
     if not entries:
         raise ConfigError(f"{source}: no images in the layout {LAYOUTS[name].title}")
-    lists = _divided(entries)
+    left_out = tuple(entry.id for entry in entries if _without_its_defect(entry))
+    lists = _divided([entry for entry in entries if entry.id not in left_out])
     out.mkdir(parents=True, exist_ok=True)
     for list_name, kept in lists.items():
         _write(out / f"{list_name}.json", [_plain(entry, out) for entry in kept])
     shots = few_shot_lists([_record(entry) for entry in lists["train"]], SPLIT_SEED)
     _write(out / "few_shot.json", shots)
     counts = {list_name: Counter(entry.class_name for entry in kept) for list_name, kept in lists.items()}
-    return Indexed(LAYOUTS[name].title, out, counts, tuple(map(int, shots)))
+    return Indexed(LAYOUTS[name].title, out, counts, tuple(map(int, shots)), left_out)
+
+
+def _without_its_defect(entry: Entry) -> bool:
+    if not entry.label or entry.mask is None:
+        return False
+    mask = cv2.imread(str(entry.mask), cv2.IMREAD_UNCHANGED)
+    return mask is not None and not mask.any()
 
 
 def _divided(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
-    undivided = [entry for entry in entries if entry.split is None]
+    lists: dict[str, list[Entry]] = {"train": [], "test": []}
+    undivided = _joined([entry for entry in entries if entry.split is None])
     training, _ = split_by_part([_record(entry) for entry in undivided], TEST_SHARE, SPLIT_SEED)
     to_train = {record.id for record in training}
-    lists: dict[str, list[Entry]] = {"train": [], "test": []}
-    for entry in entries:
+    for entry in (*(entry for entry in entries if entry.split), *undivided):
         lists[entry.split or ("train" if entry.id in to_train else "test")].append(entry)
     return lists
 
 
+def _joined(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, with parts whose pictures show one thing made one: names tell of parts, pictures prove them."""
+    images, places = structures([entry.image for entry in entries])
+    joined = {_part(entry): _part(entry) for entry in entries}
+
+    def root(part: str) -> str:
+        while joined[part] != part:
+            part = joined[part]
+        return part
+
+    for first, second in pairs(images):
+        joined[root(_part(entries[places[second]]))] = root(_part(entries[places[first]]))
+    return [replace(entry, part_id=root(_part(entry))) for entry in entries]
+
+
+def _part(entry: Entry) -> str:
+    return entry.part_id or entry.id
+
+
 def _record(entry: Entry) -> Record:
-    part = entry.part_id or entry.id
-    return Record(entry.id, entry.image, entry.mask, entry.label, entry.class_name, part, "", entry.class_mask)
+    return Record(entry.id, entry.image, entry.mask, entry.label, entry.class_name, _part(entry), "", entry.class_mask)
 
 
 def _plain(entry: Entry, out: Path) -> dict[str, Any]:

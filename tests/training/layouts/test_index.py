@@ -57,6 +57,14 @@ def test_a_published_layout_is_recognised_and_its_images_are_counted(name: str, 
         assert bool(mask.any()) == bool(record.label)
 
 
+def test_a_defect_with_an_empty_mask_is_left_out_and_named(tmp_path: Path) -> None:
+    drawn.magnetic_tiles(tmp_path / "MT")
+    drawn.mask(tmp_path / "MT/MT_Crack/Imgs/exp1_num_1020.png", value=0)
+    done = index(tmp_path / "MT", tmp_path / "out")
+    assert done.left_out == ("crack/exp1_num_1020",)
+    assert sum(sum(counts.values()) for counts in done.counts.values()) == 12 * 3 - 1
+
+
 def test_tiles_shot_in_turn_are_one_part_and_stay_on_one_side(tmp_path: Path) -> None:
     drawn.magnetic_tiles(tmp_path / "MT")
     index(tmp_path / "MT", tmp_path / "out")
@@ -65,6 +73,24 @@ def test_tiles_shot_in_turn_are_one_part_and_stay_on_one_side(tmp_path: Path) ->
     assert list(parts.values()) == [3] * 12
     assert {r.part_id for r in training}.isdisjoint(r.part_id for r in test)
     assert {r.class_name for r in test} == {"good", "crack", "blowhole"}
+
+
+def test_pictures_of_one_thing_stay_on_one_side_whatever_their_names_say(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    for tile in range(12):
+        surface = cv2.GaussianBlur(random.normal(128, 60, (96, 96)), (0, 0), 1.5).clip(0, 255).astype(np.uint8)
+        stem = f"MT_{('Free', 'Crack')[tile % 2]}/Imgs/exp1_num_"
+        for number, shot in ((tile * 1000, surface), (tile * 1000 + 500_000, np.rot90(surface))):
+            drawn.picture(tmp_path / f"MT/{stem}{number}.jpg")
+            cv2.imwrite(str(tmp_path / f"MT/{stem}{number}.jpg"), shot)
+            drawn.mask(tmp_path / f"MT/{stem}{number}.png")
+    index(tmp_path / "MT", tmp_path / "out")
+    training, test = (read_records(tmp_path / "out", name) for name in ("train.json", "test.json"))
+    assert test
+    for records in (training, test):
+        tiles = Counter(int(record.id.rsplit("_", 1)[1]) % 500_000 for record in records)
+        assert set(tiles.values()) == {2}
+        assert len({record.part_id for record in records}) == len(tiles)
 
 
 def test_defects_of_mvtec_are_shared_out_and_its_good_images_stay(tmp_path: Path) -> None:
