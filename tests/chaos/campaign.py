@@ -1,0 +1,182 @@
+"""A campaign of faults against a whole line: `python -m tests.chaos.campaign --faults 1000 --seed 1 --out DIR`.
+
+Faults are drawn from a seed, one after another; the next one comes when the line is well again. At the end the line is
+stopped in order, and everything that stands in its store is held against what its cameras showed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pipeline.store.embedded_redis import EmbeddedRedis
+from tests.chaos.audit import audit
+from tests.chaos.camera import FailingCamera
+from tests.chaos.faults import EVERYBODY, Faults, mount_small_disk, unmount
+from tests.chaos.line import NAME, CampaignLine
+from tests.chaos.watch import AlertReader, ArrivalWatch
+
+FPS = 15.0
+RECOVERY_LIMIT_S = 60.0
+FETCH_LIMIT_S = 60.0
+SEED = 20261124
+
+
+def run(faults: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Run the campaign in `folder`; the report."""
+    chance = random.Random(seed)
+    times_s: dict[str, list[float]] = defaultdict(list)
+    lost: list[str] = []
+    memory_mb: list[float] = []
+    began_s = time.monotonic()
+    mount_small_disk(folder / "spool")
+    with FailingCamera(FPS, seed) as camera:
+        line = CampaignLine(folder, camera.url, FPS)
+        arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
+        try:
+            line.start()
+            arrivals.start()
+            alerts.start()
+            if arrivals.recovered_s(time.time_ns(), EVERYBODY, RECOVERY_LIMIT_S) is None:
+                raise AssertionError(f"no verdict of every camera: see {folder}/line.log")
+            descriptors = line.descriptors()
+            injector = Faults(line, camera, chance)
+            for number in range(faults):
+                kind, (since_ns, cameras) = injector.inject()
+                took_s = arrivals.recovered_s(since_ns, cameras, RECOVERY_LIMIT_S)
+                if took_s is None:
+                    lost.append(f"fault {number}, {kind}: no verdict of {sorted(cameras)} in {RECOVERY_LIMIT_S} s")
+                    break
+                times_s[kind].append(took_s)
+                memory_mb.append(line.memory_mb())
+                time.sleep(chance.uniform(0.0, 0.4))
+                if number % 25 == 24:
+                    typer.echo(f"{number + 1} faults, {time.monotonic() - began_s:.0f} s")
+            descriptors = line.descriptors() - descriptors
+            arrivals.close()
+            alerts.close()
+            summary = line.end()
+            verified = _verify(line)
+            with EmbeddedRedis(line.spool / "embedded-redis") as server:
+                found = _audited(server.url, alerts)
+        finally:
+            line.close()
+            unmount(line.spool)
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "seed": seed,
+        "faults": sum(map(len, times_s.values())) + len(lost),
+        "duration_s": round(time.monotonic() - began_s, 1),
+        "not_recovered": lost,
+        "ledger_balanced": summary["exit_code"] == 0,  # `f2p run` ends with 1 when a ledger does not balance
+        "f2p_alerts_verify": verified,
+        "audit": found,
+        "recovery_s": {
+            kind: {"count": len(each), "p50": round(statistics.median(each), 2), "worst": round(max(each), 2)}
+            for kind, each in sorted(times_s.items())
+        },
+        "memory_mb": _trend(memory_mb),
+        "descriptors_of_supervisor_grown_by": descriptors,
+    }
+
+
+def _audited(url: str, alerts: AlertReader) -> dict[str, Any]:
+    last = AlertReader(lambda: url, NAME)
+    last.delivered = alerts.delivered
+    last.start()
+    before, until_s = -1, time.monotonic() + FETCH_LIMIT_S
+    while before != sum(last.delivered.values()) and time.monotonic() < until_s:
+        before = sum(last.delivered.values())
+        time.sleep(2)
+    last.close()
+    found = audit(url, NAME, last.delivered)
+    return found.as_dict() | {"delivered_more_than_once": sum(count > 1 for count in last.delivered.values())}
+
+
+def _verify(line: CampaignLine) -> bool:
+    command = [sys.executable, "-m", "f2pnet.cli", "alerts", "verify", str(line.file), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        typer.echo(done.stdout[-4000:] + done.stderr[-2000:], err=True)
+    return done.returncode == 0
+
+
+def _trend(samples: list[float]) -> dict[str, float]:
+    """Median of the first and of the last quarter, and the highest."""
+    quarter = max(1, len(samples) // 4)
+    first, last = statistics.median(samples[:quarter]), statistics.median(samples[-quarter:])
+    return {"first_quarter": round(first), "last_quarter": round(last), "highest": round(max(samples))}
+
+
+def holds(report: dict[str, Any]) -> bool:
+    """Whether the line kept its promises."""
+    return bool(
+        report["audit"]["holds"]
+        and report["ledger_balanced"]
+        and report["f2p_alerts_verify"]
+        and not report["not_recovered"]
+    )
+
+
+def as_table(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    found = report["audit"]
+    lines = [
+        f"{report['faults']} faults in {report['duration_s']:.0f} s, seed {report['seed']}, {report['date']}, "
+        f"{report['machine']['cores']} cores: **{'held' if holds(report) else 'BROKEN'}**.",
+        "",
+        f"{found['frames']} frames in {found['runs']} runs, {found['alerts']} alerts, "
+        f"{found['engine_failures']} failures of the engine besides. Not accounted for: {found['frames_unaccounted']}; "
+        f"doubled: {found['frames_doubled']}; verdict of another picture: {found['wrong_pictures']}; alerts lost: "
+        f"{found['alerts_lost']}, doubled: {found['alerts_doubled']}, never delivered: {found['alerts_not_delivered']} "
+        f"(delivered again after a failure: {found['delivered_more_than_once']}). Memory of all processes: "
+        f"{report['memory_mb']['first_quarter']} MB in the first quarter, {report['memory_mb']['last_quarter']} MB in "
+        f"the last; descriptors of the supervisor: {report['descriptors_of_supervisor_grown_by']:+d}.",
+        "",
+        "| fault | times | back after, p50 (s) | worst (s) |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {kind} | {row['count']} | {row['p50']} | {row['worst']} |" for kind, row in report["recovery_s"].items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--faults", type=int, default=1000)
+    options.add_argument("--seed", type=int, default=SEED)
+    options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
+    wanted = options.parse_args()
+    wanted.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="f2p-chaos-") as folder:
+        os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
+        try:
+            report = run(wanted.faults, wanted.seed, Path(folder))
+        finally:
+            log = Path(folder) / "line.log"
+            if log.exists():
+                (wanted.out / "line.log").write_bytes(log.read_bytes())
+    (wanted.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (wanted.out / "report.md").write_text(as_table(report))
+    typer.echo(as_table(report))
+    sys.exit(0 if holds(report) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What a campaign does to a line, and from when on the line has to be well again."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.chaos.camera import FailingCamera, Mood
+from tests.chaos.line import CAMERAS, LIVE, CampaignLine
+
+DEATHS_ALLOWED = 6  # of a worker in a minute: at 8 the line gives up, as it should
+DISK_MB = 64
+
+Injected = tuple[int, set[str]]
+"""UTC ns from which recovery counts, and the cameras that have to come back."""
+
+EVERYBODY = {*CAMERAS, LIVE}
+
+
+class Faults:
+    """Each method with the name of a kind does that to the line; None: not possible just now."""
+
+    def __init__(self, line: CampaignLine, camera: FailingCamera, chance: random.Random) -> None:
+        self._line = line
+        self._camera = camera
+        self._chance = chance
+        self._deaths_s: dict[str, deque[float]] = {}
+        self.kinds: dict[str, tuple[float, Callable[[], Injected | None]]] = {
+            "kill infer": (10, lambda: self._kill("infer-")),
+            "kill publish": (6, lambda: self._kill("publish")),
+            "kill ingest": (12, lambda: self._kill("ingest-")),
+            "pause infer": (12, lambda: self._pause("infer-")),
+            "pause publish": (8, lambda: self._pause("publish")),
+            "pause ingest": (10, lambda: self._pause("ingest-")),
+            "hang infer": (1, lambda: self._hang("infer-")),
+            "hang publish": (0.7, lambda: self._hang("publish")),
+            "hang ingest": (0.7, lambda: self._hang("ingest-")),
+            "kill redis": (6, self._kill_redis),
+            "pause redis": (8, self._pause_redis),
+            "camera gone": (7, lambda: self._upset("gone", 0.3, 1.5)),
+            "camera frozen": (4, lambda: self._upset("frozen", 0.3, 2.5)),
+            "camera garbage": (7, lambda: self._upset("garbage", 0.2, 1.0)),
+            "kill line": (0.7, self._kill_line),
+            "disk full": (1.5, self._fill_disk),
+        }
+        if not os.path.ismount(line.spool):
+            del self.kinds["disk full"]
+
+    def inject(self) -> tuple[str, Injected]:
+        """One fault of a kind drawn by weight."""
+        while True:
+            names = list(self.kinds)
+            kind = self._chance.choices(names, [self.kinds[name][0] for name in names])[0]
+            if injected := self.kinds[kind][1]():
+                return kind, injected
+
+    def _chosen(self, prefix: str) -> tuple[str, int] | None:
+        running = sorted((name, pid) for name, pid in self._line.workers().items() if name.startswith(prefix))
+        return self._chance.choice(running) if running else None
+
+    def _may_die(self, name: str) -> bool:
+        deaths = self._deaths_s.setdefault(name, deque())
+        while deaths and time.monotonic() - deaths[0] > 62:
+            deaths.popleft()
+        if len(deaths) >= DEATHS_ALLOWED:
+            return False
+        deaths.append(time.monotonic())
+        return True
+
+    def _kill(self, prefix: str) -> Injected | None:
+        chosen = self._chosen(prefix)
+        if chosen is None or not self._may_die(chosen[0]):
+            return None
+        since_ns = time.time_ns()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(chosen[1], signal.SIGKILL)
+        return since_ns, _cameras_of(chosen[0])
+
+    def _pause(self, prefix: str) -> Injected | None:
+        chosen = self._chosen(prefix)
+        if chosen is None:
+            return None
+        self._stop_for(chosen[1], self._chance.uniform(0.1, 1.5))
+        return time.time_ns(), _cameras_of(chosen[0])
+
+    def _hang(self, prefix: str) -> Injected | None:
+        """Stopped for good: the supervisor has to notice and to replace it."""
+        chosen = self._chosen(prefix)
+        if chosen is None or not self._may_die(chosen[0]):
+            return None
+        since_ns = time.time_ns()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(chosen[1], signal.SIGSTOP)
+        return since_ns, _cameras_of(chosen[0])
+
+    def _kill_redis(self) -> Injected | None:
+        pid = self._line.redis_pid
+        if pid is None:
+            return None
+        since_ns = time.time_ns()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return since_ns, EVERYBODY
+
+    def _pause_redis(self) -> Injected | None:
+        pid = self._line.redis_pid
+        if pid is None:
+            return None
+        self._stop_for(pid, self._chance.uniform(0.2, 3.0))
+        return time.time_ns(), EVERYBODY
+
+    def _upset(self, mood: Mood, shortest_s: float, longest_s: float) -> Injected:
+        self._camera.mood = mood
+        time.sleep(self._chance.uniform(shortest_s, longest_s))
+        self._camera.mood = "well"
+        return time.time_ns(), {LIVE}
+
+    def _kill_line(self) -> Injected:
+        self._line.kill()
+        since_ns = time.time_ns()
+        self._line.start()
+        return since_ns, EVERYBODY
+
+    def _fill_disk(self) -> Injected:
+        ballast = self._line.spool / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 2**16)
+        time.sleep(self._chance.uniform(0.5, 3.0))
+        ballast.unlink()
+        return time.time_ns(), EVERYBODY
+
+    @staticmethod
+    def _stop_for(pid: int, seconds: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                time.sleep(seconds)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+
+def _cameras_of(worker: str) -> set[str]:
+    """The cameras whose verdicts stop when the worker does."""
+    return {worker.removeprefix("ingest-")} if worker.startswith("ingest-") else set(EVERYBODY)
+
+
+def mount_small_disk(folder: Path) -> bool:
+    """A disk of its own for the spool, that can be filled without harm; False where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "f2p-chaos", str(folder)]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EPERM, errno.EACCES):
+            return False
+        raise
+
+
+def unmount(folder: Path) -> None:
+    if os.path.ismount(folder):
+        subprocess.run(["umount", "-l", str(folder)], timeout=10, check=True)
