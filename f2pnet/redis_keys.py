@@ -28,6 +28,11 @@ class LineKeys:
         return f"f2p:{{{self.line}}}:alerts"
 
     @property
+    def dead_letters(self) -> str:
+        """Stream of alerts that a sink's receiver refused for good."""
+        return f"f2p:{{{self.line}}}:dead-letters"
+
+    @property
     def workers(self) -> str:
         """Hash: worker name -> JSON heartbeat."""
         return f"f2p:{{{self.line}}}:workers"

@@ -77,7 +77,7 @@ def demo(
 
 
 def worker(
-    role: Annotated[Literal["ingest", "infer", "publish"], typer.Argument(help="what it does")],
+    role: Annotated[Literal["ingest", "infer", "publish", "sink"], typer.Argument(help="what it does")],
     line_file: LineFile,
     name: Annotated[str, typer.Option(help="name of the worker; of an ingest worker: the camera's id")],
     run_id: Annotated[

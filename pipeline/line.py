@@ -79,6 +79,10 @@ def worker_specs(line: LineConfig, line_file: Path, run_id: str) -> list[WorkerS
             WorkerSpec(f"ingest-{camera.id}", "ingest", [file, "--name", f"ingest-{camera.id}", "--run-id", run_id])
             for camera in line.cameras
         ),
+        *(
+            WorkerSpec(f"sink-{sink.name}", "sink", [file, "--name", f"sink-{sink.name}"])
+            for sink in line.publish.sinks
+        ),
     ]
 
 
@@ -147,6 +151,7 @@ class _RunningLine:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
             self._supervisor.stop("publish", drain_s)
+            self._supervisor.stop("sink", drain_s)
         finally:
             self._supervisor.close()
             self._publish.close()

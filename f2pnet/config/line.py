@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.config.metrics import MetricsConfig
+from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.precision import Precision
 
@@ -105,6 +106,7 @@ class PublishConfig(StrictModel):
     redis: str = Field("embedded", description="embedded, or redis://[user:password@]host:port[/db] or rediss://...")
     spool: SpoolConfig
     evidence: EvidenceConfig | None = None
+    sinks: list[SinkConfig] = Field(default_factory=list, description="where alerts go besides Redis")
     results_kept: int = Field(1_000_000, ge=1, description="length to which the results stream is trimmed (about)")
     alerts_kept: int = Field(1_000_000, ge=1, description="length to which the alerts stream is trimmed (about)")
 
@@ -112,6 +114,9 @@ class PublishConfig(StrictModel):
     def _known_redis(self) -> Self:
         if self.redis != "embedded" and not self.redis.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("redis: wanted 'embedded' or an address that starts with redis://, rediss:// or unix://")
+        names = [sink.name for sink in self.sinks]
+        if double := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"sink names must differ; used twice: {', '.join(sorted(double))}")
         return self
 
     @property

@@ -19,6 +19,7 @@ from pipeline.wire.transport import Link
 from pipeline.workers.infer import InferWorker
 from pipeline.workers.ingest import IngestWorker
 from pipeline.workers.publish import PublishWorker
+from pipeline.workers.sink import SinkWorker
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
 
 QUEUE_LIMIT = 4_096
@@ -33,6 +34,9 @@ def run_worker_of(
     worker: Worker
     if role == "publish":
         worker = _publish_worker(name, line, run_dir)
+    elif role == "sink":
+        worker = _sink_worker(name, line)
+        hooks.append(PublishHook(Link(run_dir.publish_address, name, QUEUE_LIMIT)))
     else:
         camera_id = name.removeprefix("ingest-")
         link = Link(run_dir.publish_address, f"ingest/{camera_id}" if role == "ingest" else name, QUEUE_LIMIT)
@@ -57,11 +61,24 @@ def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | N
 
 def _publish_worker(name: str, line: LineConfig, run_dir: RunDir) -> PublishWorker:
     publish = line.publish
-    url = find_embedded(publish.embedded_redis_dir) if publish.redis == "embedded" else publish.redis
-    redis = RedisStore(url, line.line, results_kept=publish.results_kept, alerts_kept=publish.alerts_kept)
+    redis = RedisStore(_store_url(line), line.line, results_kept=publish.results_kept, alerts_kept=publish.alerts_kept)
     store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
     evidence = EvidenceStore(publish.evidence.dir, publish.evidence.max_mb) if publish.evidence else None
     return PublishWorker(name, line, run_dir, store, evidence)
+
+
+def _sink_worker(name: str, line: LineConfig) -> SinkWorker:
+    """The worker of the sink that `name` names: `mes` or `sink-mes`."""
+    wanted = name.removeprefix("sink-")
+    for sink in line.publish.sinks:
+        if sink.name == wanted:
+            return SinkWorker(name, line.line, sink, lambda: _store_url(line))
+    known = ", ".join(sink.name for sink in line.publish.sinks) or "none"
+    raise ConfigError(f"line {line.line} has no sink '{wanted}'; it has: {known}")
+
+
+def _store_url(line: LineConfig) -> str:
+    return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis
 
 
 def _inspector(line: LineConfig) -> Inspector:
