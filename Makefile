@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test test-slow chaos check gpu-check golden apt clean
+.PHONY: help setup demo test test-slow chaos fuzz check gpu-check golden apt clean
 
 help:
 	@echo "make setup   .venv with what a line needs (no torch); the command is $(BIN)/f2p"
 	@echo "make demo    a simulated line, from cameras to alerts; ARGS= passes options on"
 	@echo "make test    everything that CI runs;  make test-slow: the rest"
 	@echo "make chaos   a campaign of faults on a whole line, about half an hour; ARGS='--faults 5000 --seed 2' for a night"
+	@echo "make fuzz    100,000 damaged messages, configurations and bundles"
 	@echo "make gpu-check  engines, gate, tests and rates on an NVIDIA GPU; writes a report"
 	@echo "make golden  DIR=folder: the network against reference outputs"
 
@@ -45,6 +46,9 @@ test-slow: $(VENV)/.dev-stamp
 
 chaos: $(VENV)/.dev-stamp
 	$(BIN)/python -m tests.chaos.campaign $(ARGS)
+
+fuzz: $(VENV)/.dev-stamp
+	$(BIN)/python -m tests.fuzz.campaign $(ARGS)
 
 # Takes what Python it is given, so that a machine without internet needs no .venv: make gpu-check GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python

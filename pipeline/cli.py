@@ -179,7 +179,8 @@ def _run_shown(
         log_dir.mkdir(parents=True, exist_ok=True)
         for old in log_dir.glob("*.log"):
             old.unlink()
-        feed = Subscriber(RunDir(line, line_file).alert_addresses[0], "f2p.", ALERTS_QUEUED)
+        run_dir = RunDir(line, line_file)
+        feed = Subscriber(run_dir.alert_addresses[0], "f2p.", ALERTS_QUEUED, run_dir.curve)
         view = stack.enter_context(LiveView(console, feed))
         return run_line(line, line_file, duration_s=duration, view=view, log_dir=log_dir, **options)
 

@@ -114,7 +114,7 @@ class _RunningLine:
         self._run_id = new_run_id()
         self._stop = Stop()
         self._stop.listen()
-        self._publish = Link(run_dir.publish_address, "supervisor", 1024)
+        self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
         self._revive_due_s = 0.0
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
         self._first_verdict_s: float | None = None

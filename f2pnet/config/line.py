@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.config.metrics import MetricsConfig
-from f2pnet.config.sinks import SinkConfig
+from f2pnet.config.sinks import LOOPBACK, SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.precision import Precision
 
@@ -46,28 +46,41 @@ class EngineConfig(StrictModel):
     allow_fallback: bool = Field(
         False, description="run on the CPU, with a warning, where the device asked for is absent"
     )
-    workers: int = Field(1, ge=1, le=64)
+    workers: int = Field(
+        1, ge=0, le=64, description="inference workers that `f2p run` starts; 0: they run on other hosts"
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads of one worker; null: the cores shared evenly")
     max_batch: int = Field(4, ge=1, le=256, description="frames in one run of the engine, across cameras")
     max_wait_ms: float = Field(5.0, ge=0, description="how long an incomplete batch waits for company")
+
+
+class CurveConfig(StrictModel):
+    """Keys of one host, made by `f2p keys`; docs/security.md shows who needs which."""
+
+    key: ConfigPath = Field(description="HOST.key_secret of this host")
+    server_key: ConfigPath = Field(description="HOST.key of the host whose address is `host`")
+    allowed: ConfigPath = Field(description="folder with the HOST.key of every host that may connect")
 
 
 class TcpTransport(StrictModel):
     """Workers on several hosts: endpoints over TCP, pixels travel inline."""
 
     kind: Literal["tcp"]
-    host: str = Field("127.0.0.1", description="address that ingest and publish workers bind; loopback only so far")
+    host: str = Field("127.0.0.1", description="where ingest and publish workers are reached; they run on one host")
+    bind: str | None = Field(None, description="address that they bind, such as 0.0.0.0 in a container; null: `host`")
+    curve: CurveConfig | None = Field(None, description="keys; without them only loopback is allowed")
     ports: dict[str, int] = Field(
         description="a port for each camera id, for 'publish' and for 'alerts'", default_factory=dict
     )
 
     @model_validator(mode="after")
-    def _loopback_only(self) -> Self:
-        if self.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError(
-                f"host is {self.host}, and endpoints beyond loopback need CURVE keys, which this version cannot set; "
-                "use 127.0.0.1 and a tunnel"
-            )
+    def _closed_beyond_loopback(self) -> Self:
+        for name, address in (("host", self.host), ("bind", self.bind or self.host)):
+            if self.curve is None and address not in LOOPBACK:
+                raise ValueError(
+                    f"{name} is {address}, and beyond loopback everybody could send frames and verdicts: make keys "
+                    "with `f2p keys` and name them under `curve`"
+                )
         return self
 
 

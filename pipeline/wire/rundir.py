@@ -14,10 +14,12 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
-from f2pnet.config.line import IpcTransport, LineConfig
+from f2pnet.config.line import IpcTransport, LineConfig, TcpTransport
 from f2pnet.errors import ConfigError
+from pipeline.wire.curve import Curve
 
 
 def new_run_id() -> str:
@@ -51,6 +53,12 @@ class RunDir:
 
     def camera_address(self, camera_id: str) -> str:
         return self._address(camera_id)
+
+    @cached_property
+    def curve(self) -> Curve | None:
+        """The keys of this host, None where the line needs none. Raises MissingResource or ConfigError."""
+        transport = self.line.transport
+        return Curve.load(transport.curve) if isinstance(transport, TcpTransport) and transport.curve else None
 
     @property
     def publish_address(self) -> str:
@@ -93,3 +101,10 @@ class RunDir:
         if isinstance(transport, IpcTransport):
             return f"ipc://{self.path}/{name}.ipc"
         return f"tcp://{transport.host}:{transport.ports[name]}"
+
+    def bound(self, address: str) -> str:
+        """What to bind so that others reach `address`."""
+        transport = self.line.transport
+        if isinstance(transport, TcpTransport) and transport.bind and address.startswith("tcp://"):
+            return f"tcp://{transport.bind}:{address.rpartition(':')[2]}"
+        return address

@@ -1,4 +1,4 @@
-"""The one file that speaks ZeroMQ: sockets that send and receive messages, with limits, and never block.
+"""The file that speaks ZeroMQ: sockets that send and receive messages, with limits, and never block.
 
 A `Hub` is bound and talks to many peers by name; a `Link` connects to one hub and re-connects by itself for ever;
 a `Broadcaster` publishes to whoever listens. Every queue has a limit; what does not fit is refused to the sender, who
@@ -16,11 +16,13 @@ import structlog
 import zmq
 
 from f2pnet.errors import ConfigError, F2pError
+from pipeline.wire.curve import Curve, end_guards
 from pipeline.wire.messages import BadMessage, Message, decode, encode
 
 LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent, by default
 MAX_MESSAGE_BYTES = 512 * 2**20  # a peer that sends more is cut off
 MAX_PARTS = 1_024
+HEARTBEAT_MS = 1_000
 _log = structlog.get_logger(__name__)
 
 
@@ -37,13 +39,16 @@ class Waitable(Protocol):
 class _Socket:
     """A ZeroMQ socket with our limits."""
 
-    def __init__(self, kind: int, queue_limit: int, linger_ms: int = LINGER_MS) -> None:
+    def __init__(self, kind: int, queue_limit: int, curve: Curve | None, linger_ms: int = LINGER_MS) -> None:
+        self._curve = curve
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._socket.set_hwm(queue_limit)
         self._socket.setsockopt(zmq.LINGER, linger_ms)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
 
     def bind(self, address: str) -> None:
+        if self._curve is not None:
+            self._curve.guard(self._socket)
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
@@ -51,6 +56,11 @@ class _Socket:
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"{address} is in use by another program: choose another port or stop it") from error
             raise ConfigError(f"cannot listen on {address}: {error.strerror}; check the line's transport") from error
+
+    def connect(self, address: str) -> None:
+        if self._curve is not None:
+            self._curve.introduce(self._socket)
+        self._socket.connect(address)
 
     def close(self) -> None:
         self._socket.close()
@@ -97,8 +107,8 @@ def _decoded(parts: list[bytes]) -> tuple[Message, list[bytes]] | None:
 class Hub(_Socket):
     """Bound socket that many peers connect to. `queue_limit` messages wait for each peer at most."""
 
-    def __init__(self, address: str, queue_limit: int) -> None:
-        super().__init__(zmq.ROUTER, queue_limit)
+    def __init__(self, address: str, queue_limit: int, curve: Curve | None = None) -> None:
+        super().__init__(zmq.ROUTER, queue_limit, curve)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # an unknown peer is an answer, not silence
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a restarted peer takes its name over
         self.bind(address)
@@ -123,12 +133,17 @@ class Link(_Socket):
     `linger_ms`: how long closing waits for a hub that is away to take what was sent.
     """
 
-    def __init__(self, address: str, name: str, queue_limit: int, linger_ms: int = LINGER_MS) -> None:
-        super().__init__(zmq.DEALER, queue_limit, linger_ms)
+    def __init__(
+        self, address: str, name: str, queue_limit: int, curve: Curve | None = None, linger_ms: int = LINGER_MS
+    ) -> None:
+        super().__init__(zmq.DEALER, queue_limit, curve, linger_ms)
         self._socket.setsockopt(zmq.IDENTITY, name.encode())
         self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        self._socket.connect(address)
+        if address.startswith("tcp://"):  # a cut cable is noticed, and mended by connecting again
+            self._socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+            self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3 * HEARTBEAT_MS)
+        self.connect(address)
 
     def send(self, message: Message, extra: Iterable[bytes] = ()) -> bool:
         """False when the queue is full (the hub is away, or slow)."""
@@ -147,8 +162,8 @@ class Link(_Socket):
 class Broadcaster(_Socket):
     """Live alerts to any number of listeners, none of whom can hold it up."""
 
-    def __init__(self, addresses: Iterable[str], queue_limit: int) -> None:
-        super().__init__(zmq.PUB, queue_limit)
+    def __init__(self, addresses: Iterable[str], queue_limit: int, curve: Curve | None = None) -> None:
+        super().__init__(zmq.PUB, queue_limit, curve)
         for address in addresses:
             self.bind(address)
 
@@ -159,10 +174,10 @@ class Broadcaster(_Socket):
 class Subscriber(_Socket):
     """Listens to a `Broadcaster`; what comes faster than it is read beyond `queue_limit` is lost to it alone."""
 
-    def __init__(self, address: str, topic: str, queue_limit: int) -> None:
-        super().__init__(zmq.SUB, queue_limit)
+    def __init__(self, address: str, topic: str, queue_limit: int, curve: Curve | None = None) -> None:
+        super().__init__(zmq.SUB, queue_limit, curve)
         self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-        self._socket.connect(address)
+        self.connect(address)
 
     def receive(self, at_most: int) -> Iterator[tuple[str, bytes]]:
         """What has arrived: (topic, payload)."""
@@ -188,4 +203,5 @@ class Poller:
 
 def end_transport() -> None:
     """Close what is still open and wait, at most `LINGER_MS`, until everything that was sent has left the process."""
+    end_guards()
     zmq.Context.instance().destroy(LINGER_MS)

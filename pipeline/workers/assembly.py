@@ -36,10 +36,11 @@ def run_worker_of(
         worker = _publish_worker(name, line, run_dir)
     elif role == "sink":
         worker = _sink_worker(name, line)
-        hooks.append(PublishHook(Link(run_dir.publish_address, name, QUEUE_LIMIT)))
+        hooks.append(PublishHook(Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)))
     else:
         camera_id = name.removeprefix("ingest-")
-        link = Link(run_dir.publish_address, f"ingest/{camera_id}" if role == "ingest" else name, QUEUE_LIMIT)
+        peer = f"ingest/{camera_id}" if role == "ingest" else name
+        link = Link(run_dir.publish_address, peer, QUEUE_LIMIT, run_dir.curve)
         hooks.append(PublishHook(link))
         worker = (
             _ingest_worker(name, line, run_dir, run_id, link)
@@ -90,5 +91,5 @@ def _inspector(line: LineConfig) -> Inspector:
         device=engine.device,
         precision=engine.precision,
         allow_fallback=engine.allow_fallback,
-        threads=engine.threads or max(1, (os.cpu_count() or 1) // engine.workers),
+        threads=engine.threads or max(1, (os.cpu_count() or 1) // max(1, engine.workers)),
     )

@@ -77,7 +77,10 @@ class _Camera:
         """The frame's pixels. Raises StaleFrame."""
         lease = work.lease
         if work.pixels is not None:
-            return np.frombuffer(work.pixels, np.uint8).reshape(lease.shape)
+            try:
+                return np.frombuffer(work.pixels, np.uint8).reshape(lease.shape)
+            except ValueError as error:  # a peer that says one size and sends another
+                raise StaleFrame(f"{lease.frame_id}: {len(work.pixels)} bytes for a shape of {lease.shape}") from error
         if self._reader is None:
             self._reader, self._ring = RingReader(lease.ring), lease.ring
         return self._reader.pixels(lease.slot, lease.generation, tuple(lease.shape))
@@ -144,7 +147,7 @@ class InferWorker(Worker):
 
     def _connect(self, camera_id: str) -> _Camera:
         address = self._run_dir.camera_address(camera_id)
-        link = Link(address, f"{self.name}/{self._incarnation}", LEASES_QUEUED, BYE_LINGER_MS)
+        link = Link(address, f"{self.name}/{self._incarnation}", LEASES_QUEUED, self._run_dir.curve, BYE_LINGER_MS)
         return _Camera(camera_id, link)
 
     def _turn(self) -> None:

@@ -57,7 +57,8 @@ class IngestWorker(Worker):
         self._abandoned: list[Judged] = []  # of a run that ended without draining; told until acknowledged
 
     def set_up(self) -> None:
-        self._hub = Hub(self._run_dir.camera_address(self._camera.id), 4 * self._camera.ring_slots + 64)
+        address = self._run_dir.bound(self._run_dir.camera_address(self._camera.id))
+        self._hub = Hub(address, 4 * self._camera.ring_slots + 64, self._run_dir.curve)
         ring = self._open_ring()
         book = LeaseBook(self._epoch, self._line.timeouts.lease_ms, self._camera.deadline_ms)
         for frame in ring.held_frames():

@@ -52,8 +52,10 @@ class PublishWorker(Worker):
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
 
     def set_up(self) -> None:
-        self._hub = Hub(self._run_dir.publish_address, HUB_QUEUE_LIMIT)
-        self._live = Broadcaster(self._run_dir.alert_addresses, ALERT_QUEUE_LIMIT)
+        self._hub = Hub(self._run_dir.bound(self._run_dir.publish_address), HUB_QUEUE_LIMIT, self._run_dir.curve)
+        self._live = Broadcaster(
+            map(self._run_dir.bound, self._run_dir.alert_addresses), ALERT_QUEUE_LIMIT, self._run_dir.curve
+        )
         self._poller = Poller(self._hub)
         self._tell_damages()
 
@@ -107,7 +109,8 @@ class PublishWorker(Worker):
             match message:
                 case Verdicts():
                     pictures = iter(parts)
-                    verdicts += [(item, next(pictures, None) if item.has_picture else None) for item in message.items]
+                    items = [(item, next(pictures, None) if item.has_picture else None) for item in message.items]
+                    verdicts += [item for item in items if _names_a_frame(item[0].result)]
                 case Fault():
                     faults.append(message)
                 case LedgerReport():
@@ -241,6 +244,15 @@ class PublishWorker(Worker):
     @staticmethod
     def _refuse(message: Message) -> None:
         _log.warning("message for somebody else", message=type(message).__name__)
+
+
+def _names_a_frame(result: InspectionResult) -> bool:
+    """Whether the result says of which frame it is; one that does not came from no worker of ours."""
+    whole = (result.frame_id or "").count("/") == 2 and result.seq is not None and result.seq >= 0
+    if not whole or result.verdict is Verdict.FAULT:
+        _log.warning("verdict of no frame refused", frame_id=result.frame_id, verdict=result.verdict)
+        return False
+    return True
 
 
 def _record(result: InspectionResult) -> Record:

@@ -208,8 +208,7 @@ def _await_refusal(server: EmbeddedRedis) -> None:
     while time.monotonic() < limit:
         try:
             server.revive()
-        except StoreAway as error:
-            assert "embedded Redis" in str(error)
+        except StoreAway:
             return
         time.sleep(0.01)
     raise AssertionError("the server came back on a full disk")
