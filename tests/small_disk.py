@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -22,3 +23,12 @@ def mount_small_disk(folder: Path) -> bool:
 def unmount(folder: Path) -> None:
     if os.path.ismount(folder):
         subprocess.run(["umount", "-l", str(folder)], timeout=10, check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Take all room that is left; delete the file that is returned to give it back."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 4096)
+    return ballast

@@ -121,8 +121,8 @@ class Spool:
         while self._segments:
             with _disk(self.folder, "read"):
                 records = self._peek_oldest_segment(limit)
-            if records or not self._drop_if_done():
-                return records
+                if records or not self._drop_if_done():
+                    return records
         return []
 
     def commit(self, count: int) -> None:

@@ -5,6 +5,7 @@ Written whole or not at all, and checked when read. A cursor that is lost costs 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -33,13 +34,34 @@ def read_cursor(folder: Path) -> tuple[int, int]:
 
 
 def write_cursor(folder: Path, segment: int, offset: int) -> None:
-    """Replace the cursor, durably. Raises OSError."""
+    """Replace the cursor, durably. Raises OSError.
+
+    On a full disk it is overwritten in place, which takes no room: replaying must go on, since it is what frees the
+    disk. A crash within that write leaves a cursor that its checksum refuses.
+    """
+    content = _CURSOR.pack(segment, offset, _crc(segment, offset))
     temporary = folder / "cursor.new"
-    with temporary.open("wb") as file:
-        file.write(_CURSOR.pack(segment, offset, _crc(segment, offset)))
-        file.flush()
-        os.fdatasync(file.fileno())
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fdatasync(file.fileno())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _overwrite(folder / "cursor", content)
+        temporary.unlink(missing_ok=True)
+        return
     temporary.replace(folder / "cursor")
+
+
+def _overwrite(path: Path, content: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.pwrite(file, content, 0)
+        os.fdatasync(file)
+    finally:
+        os.close(file)
 
 
 def _crc(segment: int, offset: int) -> int:

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from tests.chaos.camera import FailingCamera, Mood
 from tests.chaos.line import CAMERAS, LIVE, CampaignLine
+from tests.small_disk import fill
 
-DEATHS_ALLOWED = 6  # of a worker in a minute: at 8 the line gives up, as it should
+DEATHS_ALLOWED = 5  # of a worker in a minute: at 8 the line gives up, as it should
 
 Injected = tuple[int, set[str]]
 """UTC ns from which recovery counts, and the cameras that have to come back."""
@@ -126,10 +127,7 @@ class Faults:
         return since_ns, EVERYBODY
 
     def _fill_disk(self) -> Injected:
-        ballast = self._line.spool / "ballast"
-        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"\0" * 2**16)
+        ballast = fill(self._line.spool)
         time.sleep(self._chance.uniform(0.5, 3.0))
         ballast.unlink()
         return time.time_ns(), EVERYBODY

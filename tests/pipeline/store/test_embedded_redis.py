@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,7 +18,7 @@ from f2pnet.errors import MissingResource, StoreAway
 from f2pnet.redis_endpoint import find_embedded
 from pipeline.store import embedded_redis
 from pipeline.store.embedded_redis import DataInUse, EmbeddedRedis, server_program
-from tests.small_disk import mount_small_disk, unmount
+from tests.small_disk import fill, mount_small_disk, unmount
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -191,11 +190,9 @@ def test_a_full_disk_keeps_the_server_away_until_there_is_room(tmp_path: Path) -
             with redis.Redis.from_url(server.url) as client:
                 client.set("answered", "yes")
             os.kill(server.pid, signal.SIGKILL)
-            with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
-                while True:
-                    ballast.write(b"\0" * 2**16)
+            ballast = fill(disk)
             _await_refusal(server)
-            (disk / "ballast").unlink()
+            ballast.unlink()
             assert server.revive()
             with redis.Redis.from_url(server.url) as client:
                 assert client.get("answered") == b"yes"

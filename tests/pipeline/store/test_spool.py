@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from f2pnet.result import Verdict
 from pipeline.store import spool as spool_module
 from pipeline.store.records import Record
 from pipeline.store.spool import Spool, SpoolFull
+from tests.small_disk import fill, mount_small_disk, unmount
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 MB = 1024 * 1024
@@ -236,3 +238,29 @@ def test_what_a_killed_writer_had_appended_is_there(tmp_path: Path) -> None:
     assert seqs == list(range(len(seqs)))
     assert len(seqs) > acknowledged
     assert all(damage.unfinished for damage in spool.take_damages())
+
+
+def test_a_full_disk_stops_neither_opening_nor_replay(tmp_path: Path, frame: MakeFrame) -> None:
+    disk = tmp_path / "disk"
+    if not mount_small_disk(disk):
+        pytest.skip("mounting a small disk of its own needs root")
+    try:
+        with closing(Spool(disk / "spool", 1 << 20)) as spool:
+            spool.append([frame(seq) for seq in range(40)])
+            spool.peek(7)
+            spool.commit(7)
+            fill(disk)
+            assert drain_some(spool, 13) == list(range(7, 20))
+        with closing(Spool(disk / "spool", 1 << 20)) as spool:
+            assert drain(spool) == list(range(20, 40))
+            assert spool.bytes_used == 0
+        with closing(Spool(disk / "spool", 1 << 20)) as spool:
+            assert not len(spool)
+    finally:
+        unmount(disk)
+
+
+def drain_some(spool: Spool, count: int) -> list[int | None]:
+    records = spool.peek(count)
+    spool.commit(count)
+    return [record.seq for record in records]
