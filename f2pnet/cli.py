@@ -31,6 +31,7 @@ COMMANDS = {
     "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
     "alerts": _Entry("pipeline.store.alerts_cli:alerts", "Read alerts; prove that none is missing or doubled."),
     "why": _Entry("pipeline.store.why_cli:why", "Show every fact behind one verdict."),
+    "reviews": _Entry("pipeline.console.reviews_cli:reviews", "Write what reviewers said as a data set."),
     "keys": _Entry("pipeline.wire.keys_cli:keys", "Make a key pair for a host of a line that spans hosts."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),

@@ -33,6 +33,16 @@ class LineKeys:
         return f"f2p:{{{self.line}}}:dead-letters"
 
     @property
+    def reviews(self) -> str:
+        """Hash: frame id -> JSON of a reviewer's word."""
+        return f"f2p:{{{self.line}}}:reviews"
+
+    @property
+    def acknowledged(self) -> str:
+        """Hash: frame or event id -> when and by whom its alert was seen."""
+        return f"f2p:{{{self.line}}}:acknowledged"
+
+    @property
     def workers(self) -> str:
         """Hash: worker name -> JSON heartbeat."""
         return f"f2p:{{{self.line}}}:workers"

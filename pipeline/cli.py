@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from f2pnet.config import LineConfig, load_line
-from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.errors import ConfigError, ExitCode, MissingExtra
 from pipeline.adhoc import line_of_sources, write_line
 from pipeline.line import run_line
 from pipeline.summary import LineStatus
@@ -77,7 +77,7 @@ def demo(
 
 
 def worker(
-    role: Annotated[Literal["ingest", "infer", "publish", "sink"], typer.Argument(help="what it does")],
+    role: Annotated[Literal["ingest", "infer", "publish", "sink", "console"], typer.Argument(help="what it does")],
     line_file: LineFile,
     name: Annotated[str, typer.Option(help="name of the worker; of an ingest worker: the camera's id")],
     run_id: Annotated[
@@ -93,8 +93,26 @@ def worker(
 
     _log_to_stderr()
     line = load_line(line_file)
+    if role == "console":
+        _run_console(line, line_file, name)
+        return
     with monitored(line, line_file, role, name, metrics_port) as hooks:
         run_worker_of(line, line_file, role, name, run_id, hooks)
+
+
+def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
+    from pipeline.wire.transport import Link
+    from pipeline.workers.worker import NotifyHook, PublishHook, run_worker
+
+    try:
+        from pipeline.console.worker import ConsoleWorker
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise MissingExtra(f"the console and its packages ({error.name})", "console") from error
+    run_dir = RunDir(line, line_file)
+    publish = Link(run_dir.publish_address, name, ALERTS_QUEUED, run_dir.curve)
+    run_worker(ConsoleWorker(name, line, line_file), [NotifyHook(), PublishHook(publish)], line.timeouts.drain_s)
 
 
 def check(

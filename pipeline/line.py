@@ -83,6 +83,7 @@ def worker_specs(line: LineConfig, line_file: Path, run_id: str) -> list[WorkerS
             WorkerSpec(f"sink-{sink.name}", "sink", [file, "--name", f"sink-{sink.name}"])
             for sink in line.publish.sinks
         ),
+        *([WorkerSpec("console", "console", [file, "--name", "console"])] if line.console else []),
     ]
 
 
@@ -150,6 +151,7 @@ class _RunningLine:
         try:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
+            self._supervisor.stop("console", drain_s)
             self._supervisor.stop("publish", drain_s)
             self._supervisor.stop("sink", drain_s)
         finally:

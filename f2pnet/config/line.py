@@ -8,8 +8,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
+from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.metrics import MetricsConfig
-from f2pnet.config.sinks import LOOPBACK, SinkConfig
+from f2pnet.config.served import LOOPBACK
+from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.precision import Precision
 
@@ -158,6 +160,7 @@ class LineConfig(StrictModel):
     transport: TransportConfig = Field(default_factory=IpcTransport)
     publish: PublishConfig
     metrics: MetricsConfig | None = Field(None, description="Prometheus metrics and health of the line; null: none")
+    console: ConsoleConfig | None = Field(None, description="the operators' page; null: none")
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
 
     @model_validator(mode="after")

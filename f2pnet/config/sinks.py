@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel
+from f2pnet.config.served import LOOPBACK
 from f2pnet.errors import MissingResource
-
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class _Sink(StrictModel):

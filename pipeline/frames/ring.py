@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,8 @@ class FrameRing:
         self._memory = memory
         self._reserved_bytes = [0] * memory.geometry.slots
         held = {frame.slot for frame in held_frames(memory.table_copy())}
-        self._free = [slot for slot in range(memory.geometry.slots) if slot not in held]
+        # First freed, first used: a picture stays readable until its slot is needed (the console shows it).
+        self._free = deque(slot for slot in range(memory.geometry.slots) if slot not in held)
 
     @classmethod
     def create(cls, name: str, geometry: RingGeometry, run_id: str) -> FrameRing:
@@ -130,11 +132,11 @@ class FrameRing:
                 f"a frame of {image.nbytes / 2**20:.1f} MB {image.shape} is larger than a slot of {limit_mb:.0f} MB: "
                 "raise the camera's max_frame_mb"
             )
-        slot = self._free.pop()
+        slot = self._free.popleft()
         try:
             self._reserve(slot, image.nbytes)
         except SharedMemoryFull:
-            self._free.append(slot)
+            self._free.appendleft(slot)
             raise
         memory.generations[slot] |= np.uint64(1)  # odd: being written
         np.copyto(memory.pixels(slot, image.shape), image)
@@ -153,7 +155,7 @@ class FrameRing:
         reason: NotInspectedReason | None = None,
     ) -> HeldFrame:
         """Count one captured frame and hold it. `slot` None: no pixels (unreadable), any free slot keeps its place."""
-        slot = self._free.pop() if slot is None else slot
+        slot = self._free.popleft() if slot is None else slot
         with self._change() as table:
             seq = int(table["captured"])
             table["captured"] += np.uint64(1)
@@ -248,6 +250,12 @@ class RingReader:
     @property
     def run_id(self) -> str:
         return str(self._memory.header["run_id"].item().decode())
+
+    def readable_frames(self) -> list[HeldFrame]:
+        """Frames whose pixels are still there, held or not, in no order."""
+        rows = enumerate(self._memory.table_copy()["slots"])
+        frames = (held_frame(slot, row) for slot, row in rows)
+        return [f for f in frames if f.shape and int(self._memory.generations[f.slot]) == f.generation]
 
     def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """The frame in place, read-only. Call `check` again when you are done looking. Raises StaleFrame."""

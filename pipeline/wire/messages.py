@@ -120,7 +120,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """State of one worker; what the store's workers hash and the supervisor's table show."""
 
     name: str
-    role: str  # "ingest", "infer", "publish", "sink"
+    role: str  # "ingest", "infer", "publish", "sink", "console"
     pid: int
     state: str  # "starting", "running", "draining", "waiting" (camera or store away)
     at_ns: int

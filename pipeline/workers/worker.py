@@ -21,7 +21,7 @@ HEARTBEAT_INTERVAL_NS = 200_000_000
 RESTARTS_KEY = "F2P_RESTARTS"  # environment: how often the supervisor has replaced this worker
 _log = structlog.get_logger(__name__)
 
-Role = Literal["ingest", "infer", "publish", "sink"]
+Role = Literal["ingest", "infer", "publish", "sink", "console"]
 
 
 class Stop:

@@ -3,7 +3,7 @@
 # skip with a word, and CI, where they must run, fails.
 set -eu
 packages="gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi mosquitto"
+gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi mosquitto chromium chromium-driver"
 command -v dpkg-query >/dev/null 2>&1 || { echo "no Debian packages here: RTSP tests will skip"; exit 0; }
 missing=""
 for package in $packages; do

@@ -1,0 +1,200 @@
+"""The page's routes. All of them read; two write: a review, and that an alert was seen."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from f2pnet.config import LineConfig
+from f2pnet.config.console import ConsoleConfig
+from f2pnet.errors import ConfigError, F2pError, StoreAway
+from f2pnet.redis_link import RedisLink
+from f2pnet.result import Verdict
+from pipeline.console.doors import COOKIE, Doors, is_token
+from pipeline.console.history import Wanted, page_of
+from pipeline.console.previews import Previews
+from pipeline.console.reviews import Reviews
+from pipeline.console.store import Store
+from pipeline.status import read_status, store_url
+from pipeline.store.why import FrameId, as_json
+from pipeline.store.why import why as gather
+from pipeline.wire.rundir import RunDir
+
+STATIC = Path(__file__).parent / "static"
+STATE_FRESH_S = 0.3
+MOST_ON_A_PAGE = 200
+LARGEST_BODY = 16_384
+DEFECTS_DRAWN = 8  # their outlines travel in a header
+
+
+def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig) -> Starlette:
+    """The application. Raises MissingResource or ConfigError for a token that can't be read."""
+    token = config.read_token()
+    desk = _Desk(line, run_dir, config, token)
+    routes = [
+        Route("/", desk.page),
+        Route("/login", desk.login_page),
+        Route("/login", desk.login, methods=["POST"]),
+        Route("/api/state", desk.state),
+        Route("/api/alerts", desk.alerts),
+        Route("/api/frame", desk.frame),
+        Route("/api/review", desk.review, methods=["POST"]),
+        Route("/api/seen", desk.seen, methods=["POST"]),
+        Route("/camera/{camera}.jpg", desk.picture),
+        Route("/evidence.jpg", desk.evidence),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    handlers: dict[Any, Callable[..., Any]] = {F2pError: _as_answer}
+    return Starlette(routes=routes, middleware=[Middleware(Doors, token=token)], exception_handlers=handlers)
+
+
+class _Desk:
+    """Plain functions run in the server's threads: a slow store holds up nobody but who asked."""
+
+    def __init__(self, line: LineConfig, run_dir: RunDir, config: ConsoleConfig, token: str | None) -> None:
+        self._line = line
+        self._config = config
+        self._token = token
+        self._store = Store(lambda: store_url(line))
+        self._previews = Previews(run_dir, self._store)
+        self._reviews = Reviews(self._store, line.line)
+        self._state: tuple[float, dict[str, Any]] = (0.0, {})
+        self._reading = threading.Lock()
+
+    def page(self, request: Request) -> Response:
+        return FileResponse(STATIC / "index.html")
+
+    def login_page(self, request: Request) -> Response:
+        return FileResponse(STATIC / "login.html")
+
+    async def login(self, request: Request) -> Response:
+        async with request.form(max_fields=1, max_part_size=LARGEST_BODY) as form:
+            given = str(form.get("token", ""))
+        if self._token is None or not is_token(given, self._token):
+            return FileResponse(STATIC / "login.html", 401)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        return answer
+
+    def state(self, request: Request) -> Response:
+        with self._reading:
+            at_s, state = self._state
+            if time.monotonic() - at_s > STATE_FRESH_S:
+                state = self._read_state()
+                self._state = (time.monotonic(), state)
+        return JSONResponse(state)
+
+    def _read_state(self) -> dict[str, Any]:
+        status = read_status(self._line)
+        state = status.summary()
+        for camera_id, ledger in status.cameras.items():
+            state["cameras"][camera_id]["balanced"] = ledger.balanced
+        return state | {"at_ms": time.time_ns() // 1_000_000, "reviewer": self._config.reviewer}
+
+    def alerts(self, request: Request) -> Response:
+        query = request.query_params
+        try:
+            wanted = Wanted(
+                camera=query.get("camera") or None,
+                verdict=Verdict(query["verdict"]) if query.get("verdict") else None,
+                class_name=query.get("class") or None,
+                since_ms=int(query["since_ms"]) if query.get("since_ms") else None,
+                until_ms=int(query["until_ms"]) if query.get("until_ms") else None,
+                before=_stream_id(query.get("before")),
+                limit=max(1, min(MOST_ON_A_PAGE, int(query.get("limit", 50)))),
+            )
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
+        return JSONResponse(page_of(self._store, self._line.line, wanted, self._reviews))
+
+    def frame(self, request: Request) -> Response:
+        frame = FrameId.parse(request.query_params.get("id", ""))
+        link = RedisLink(store_url(self._line), timeout_s=5.0)
+        try:
+            facts = gather(link, self._line, frame)
+        finally:
+            link.close()
+        plain: dict[str, Any] = json.loads(as_json(facts))
+        plain["evidence"] = facts.evidence is not None
+        return JSONResponse(plain | self._reviews.of([str(frame)])[str(frame)])
+
+    def evidence(self, request: Request) -> Response:
+        """The kept picture: the path stands in the result, never in the request."""
+        frame = FrameId.parse(request.query_params.get("id", ""))
+        link = RedisLink(store_url(self._line), timeout_s=5.0)
+        try:
+            path = gather(link, self._line, frame).evidence
+        finally:
+            link.close()
+        if path is None:
+            raise HTTPException(404, "no picture was kept of this frame, or it was deleted to make room")
+        return FileResponse(path, media_type="image/jpeg")
+
+    def picture(self, request: Request) -> Response:
+        camera = request.path_params["camera"]
+        if camera not in {each.id for each in self._line.cameras}:
+            raise HTTPException(404, f"no camera {camera}")
+        preview = self._previews.of(camera)
+        if preview is None:
+            return Response(status_code=204)
+        plain = json.loads(preview.result.to_json())
+        told = {name: plain[name] for name in ("frame_id", "seq", "verdict", "score", "captured_at_ns")}
+        told["defects"] = plain["defects"][:DEFECTS_DRAWN]
+        told["size_px"] = [preview.width_px, preview.height_px]
+        return Response(preview.jpeg, media_type="image/jpeg", headers={"x-f2p-result": json.dumps(told)})
+
+    async def review(self, request: Request) -> Response:
+        body = await _json_of(request)
+        frame_id, word = str(FrameId.parse(str(body.get("frame_id", "")))), str(body.get("word", ""))
+        by = str(body.get("by") or self._config.reviewer)
+        if not word:
+            self._reviews.withdraw(frame_id)
+        else:
+            self._reviews.say(frame_id, word, str(body.get("note", "")), by)
+        return JSONResponse(self._reviews.of([frame_id])[frame_id])
+
+    async def seen(self, request: Request) -> Response:
+        body = await _json_of(request)
+        frame_id = str(body.get("frame_id", ""))[:256]
+        self._reviews.acknowledge(frame_id, str(body.get("by") or self._config.reviewer))
+        return JSONResponse(self._reviews.of([frame_id])[frame_id])
+
+
+async def _json_of(request: Request) -> dict[str, Any]:
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > LARGEST_BODY:
+            raise HTTPException(413, f"more than {LARGEST_BODY} bytes")
+    try:
+        body = json.loads(data)
+    except ValueError as error:
+        raise HTTPException(400, "wanted JSON") from error
+    if not isinstance(body, dict):
+        raise HTTPException(400, "wanted an object")
+    return body
+
+
+def _stream_id(text: str | None) -> str | None:
+    if not text:
+        return None
+    ms, _, number = text.partition("-")
+    return f"{int(ms)}-{int(number or 0)}"
+
+
+def _as_answer(request: Request, error: F2pError) -> Response:
+    """What the user gets where a command would end with a line and an exit code."""
+    status = 400 if isinstance(error, ConfigError) else 503 if isinstance(error, StoreAway) else 404
+    return JSONResponse({"error": str(error)}, status)

@@ -1,0 +1,120 @@
+"""Live pictures, made when somebody looks: the newest judged frame of a camera, read from its ring.
+
+The ring is read without a lock: a picture that was overwritten meanwhile is noticed by its generation and left out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from f2pnet.redis_keys import LineKeys
+from f2pnet.result import InspectionResult, Verdict
+from pipeline.console.store import Store
+from pipeline.frames.ring import RingReader
+from pipeline.frames.ring_memory import HeldFrame, StaleFrame
+from pipeline.wire.rundir import RunDir
+
+WIDTH_PX = 640
+QUALITY = 80
+FRESH_S = 0.15  # several pages share a picture that is not older
+RESULTS_READ = 64
+NG_SHOWN_NS = 1_000_000_000  # a defect is shown this long although newer frames are there
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A JPEG and the result that it belongs to; `at_s` is monotonic, `width_px` and `height_px` are the frame's."""
+
+    jpeg: bytes
+    width_px: int
+    height_px: int
+    result: InspectionResult
+    at_s: float
+
+
+class Previews:
+    """For any thread."""
+
+    def __init__(self, run_dir: RunDir, store: Store) -> None:
+        self._run_dir = run_dir
+        self._store = store
+        self._kept: dict[str, Preview] = {}
+        self._making = threading.Lock()
+
+    def of(self, camera_id: str) -> Preview | None:
+        """The picture of the moment; None where no frame with a verdict is in reach. Raises StoreAway."""
+        with self._making:
+            kept = self._kept.get(camera_id)
+            if kept is not None and time.monotonic() - kept.at_s < FRESH_S:
+                return kept
+            made = self._made(camera_id)
+            if made is None:
+                return kept
+            self._kept[camera_id] = made
+            return made
+
+    def _made(self, camera_id: str) -> Preview | None:
+        results = self._results(camera_id)
+        try:
+            reader = RingReader(self._run_dir.ring_name(camera_id))
+        except StaleFrame:
+            return None
+        try:
+            frames = {frame.seq: frame for frame in reader.readable_frames()}
+            for result in _in_order_of_interest(results, reader.run_id):
+                frame = frames.get(result.seq or 0)
+                picture = None if frame is None else _copy(reader, frame)
+                if frame is not None and picture is not None:
+                    height, width = frame.shape[:2]
+                    return Preview(_encoded(picture, result), width, height, result, time.monotonic())
+            return None
+        finally:
+            reader.close()
+
+    def _results(self, camera_id: str) -> list[InspectionResult]:
+        keys = LineKeys(self._run_dir.line.line)
+        count = RESULTS_READ * len(self._run_dir.line.cameras)
+        entries = self._store.entries(["XREVRANGE", keys.results, "+", "-", "COUNT", count])
+        return [
+            InspectionResult.from_json(fields["data"])
+            for _, fields in entries
+            if fields["camera_id"].decode() == camera_id
+        ]
+
+
+def _in_order_of_interest(results: list[InspectionResult], run_id: str) -> list[InspectionResult]:
+    """A defect of the last second first, then newest first; only of this run and with pixels."""
+    now_ns = time.time_ns()
+    usable = [result for result in results if result.verdict in (Verdict.OK, Verdict.NG) and _run_of(result) == run_id]
+    recent = [r for r in usable if r.verdict is Verdict.NG and now_ns - (r.captured_at_ns or 0) < NG_SHOWN_NS]
+    return [*recent[:1], *usable]
+
+
+def _run_of(result: InspectionResult) -> str:
+    return (result.frame_id or "//").split("/")[1]
+
+
+def _copy(reader: RingReader, frame: HeldFrame) -> npt.NDArray[np.uint8] | None:
+    try:
+        pixels = reader.pixels(frame.slot, frame.generation, frame.shape)
+        height, width = pixels.shape[:2]
+        scale = min(1.0, WIDTH_PX / width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = np.array(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        reader.check(frame.slot, frame.generation)
+    except StaleFrame:
+        return None
+    return small if small.ndim == 3 else np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def _encoded(picture: npt.NDArray[np.uint8], result: InspectionResult) -> bytes:
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    if not done:
+        raise ValueError(f"{result.frame_id}: a picture of {picture.shape} can't be made a JPEG")
+    return data.tobytes()

@@ -1,0 +1,79 @@
+"""The console as a worker of the line: under supervision like the others, in a process of its own."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+from f2pnet.config import LineConfig
+from f2pnet.config.console import ConsoleConfig
+from f2pnet.errors import ConfigError, MissingResource
+from pipeline.console.app import console_app
+from pipeline.wire.rundir import RunDir
+from pipeline.workers.worker import Role, Worker
+
+STEP_S = 0.1
+START_S = 10.0
+CLOSE_S = 2.0
+MOST_CONNECTIONS = 64
+_log = structlog.get_logger(__name__)
+
+
+class ConsoleWorker(Worker):
+    """Serves the page until it is asked to end."""
+
+    role: Role = "console"
+
+    def __init__(self, name: str, line: LineConfig, line_file: Path) -> None:
+        super().__init__(name)
+        if line.console is None:
+            raise ConfigError(f"line {line.line} has no console: add `console: {{port: 8088}}` to {line_file}")
+        self._config: ConsoleConfig = line.console
+        app = console_app(line, RunDir(line, line_file), self._config)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(CLOSE_S),
+                limit_concurrency=MOST_CONNECTIONS,
+                lifespan="off",
+            )
+        )
+
+    def set_up(self) -> None:
+        host, port = self._config.host, self._config.port
+        try:
+            listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        except OSError as error:
+            raise MissingResource(
+                f"the console can't listen on {host}:{port} ({error.strerror}): choose another console.port"
+            ) from error
+        self._listener = listener
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="console", daemon=True)
+        self._thread.start()
+        until_s = time.monotonic() + START_S
+        while not self._server.started and time.monotonic() < until_s:
+            time.sleep(0.01)
+        port = listener.getsockname()[1]
+        _log.info("console", address=f"http://{host}:{port}/")
+        self.detail = f"http://{host}:{port}/"
+
+    def step(self) -> bool:
+        time.sleep(STEP_S)
+        self.progress = self._server.server_state.total_requests
+        return self._thread.is_alive()
+
+    def drain(self) -> bool:
+        return False
+
+    def tear_down(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(CLOSE_S + 1)
+        self._listener.close()
