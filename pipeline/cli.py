@@ -65,6 +65,8 @@ def demo(
     _log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="f2p-demo-") as folder:
         line = demo_line(Path(folder))
+        if line.console is not None:
+            typer.echo(f"the line's page: http://{line.console.host}:{line.console.port}/", err=True)
         truth: dict[str, Any] = {}
         status = _run_shown(
             line,

@@ -10,10 +10,10 @@ from pathlib import Path
 DISK_MB = 64
 
 
-def mount_small_disk(folder: Path) -> bool:
-    """An empty disk of DISK_MB at `folder`; False where mounting is not allowed."""
+def mount_small_disk(folder: Path, size_mb: int = DISK_MB) -> bool:
+    """An empty disk at `folder`; False where mounting is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "f2p-test", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "f2p-test", str(folder)]
     try:
         return subprocess.run(command, capture_output=True, timeout=10, check=False).returncode == 0
     except OSError:  # no such program
@@ -28,7 +28,9 @@ def unmount(folder: Path) -> None:
 def fill(folder: Path) -> Path:
     """Take all room that is left; delete the file that is returned to give it back."""
     ballast = folder / "ballast"
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(b"\0" * 4096)
+    with ballast.open("wb", buffering=0) as file:
+        for step in (2**20, 4096):  # coarse, then to the last page
+            with contextlib.suppress(OSError):
+                while file.write(b"\0" * step):
+                    pass
     return ballast

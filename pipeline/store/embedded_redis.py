@@ -92,6 +92,9 @@ class EmbeddedRedis:
         self._lock = _lock(self.data_dir)
         try:
             self._start_on_free_port(program)
+        except OSError as error:
+            self.stop()
+            raise StoreAway(f"the embedded Redis can't use {self.data_dir}: {error.strerror}; free the disk") from error
         except BaseException:
             self.stop()
             raise

@@ -34,6 +34,7 @@ from tests.small_disk import mount_small_disk, unmount
 FPS = 15.0
 RECOVERY_LIMIT_S = 60.0
 FETCH_LIMIT_S = 60.0
+DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
 SEED = 20261124
 
 
@@ -44,7 +45,7 @@ def run(faults: int, seed: int, folder: Path) -> dict[str, Any]:
     lost: list[str] = []
     memory_mb: list[float] = []
     began_s = time.monotonic()
-    mount_small_disk(folder / "spool")
+    mount_small_disk(folder / "spool", DISK_MB)
     with FailingCamera(FPS, seed) as camera:
         line = CampaignLine(folder, camera.url, FPS)
         arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
