@@ -21,6 +21,7 @@ from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
 from pipeline.wire.messages import Fault, Heartbeat
+from pipeline.wire.notify import tell_keeper
 from pipeline.wire.rundir import RunDir, new_run_id
 from pipeline.wire.transport import Link
 from pipeline.workers.worker import Stop
@@ -143,7 +144,9 @@ class _RunningLine:
             self._read_ledgers()
             if now_s >= next_view_s:
                 next_view_s = now_s + view_interval_s
-                view(self.status())
+                status = self.status()
+                view(status)
+                tell_keeper(f"{status.verdicts} verdicts, {len(status.cameras)} cameras")
 
     def end(self) -> LineStatus:
         """First no new frames, then what is in hand, then the store's last words; then count."""

@@ -22,16 +22,17 @@ MAX_DATAGRAM_BYTES = 200_000
 
 
 def notify(heartbeat: Heartbeat) -> None:
-    """Tell the keeper, if there is one. Never blocks and never fails: a keeper that is gone must not stop the line."""
+    """Tell the keeper of a worker, if there is one."""
+    status = heartbeat.state + (f": {heartbeat.detail}" if heartbeat.detail else "")
+    tell_keeper(status, f"{HEARTBEAT_KEY}={msgspec.json.encode(heartbeat).decode()}")
+
+
+def tell_keeper(status: str, *more: str) -> None:
+    """Ready, alive, and in what state. Never blocks and never fails: a keeper that is gone must not stop the line."""
     address = os.environ.get(ENVIRONMENT_KEY)
     if not address:
         return
-    lines = [
-        "READY=1",
-        "WATCHDOG=1",
-        f"STATUS={heartbeat.state}" + (f": {heartbeat.detail}" if heartbeat.detail else ""),
-        f"{HEARTBEAT_KEY}={msgspec.json.encode(heartbeat).decode()}",
-    ]
+    lines = ["READY=1", "WATCHDOG=1", f"STATUS={status}", *more]
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
         contextlib.suppress(OSError),
