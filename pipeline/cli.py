@@ -6,7 +6,8 @@ import json
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode, MissingExtra
+from f2pnet.result import InspectionResult
 from pipeline.adhoc import line_of_sources, write_line
 from pipeline.line import run_line
 from pipeline.summary import LineStatus
@@ -98,8 +100,26 @@ def worker(
     if role == "console":
         _run_console(line, line_file, name)
         return
-    with monitored(line, line_file, role, name, metrics_port) as hooks:
-        run_worker_of(line, line_file, role, name, run_id, hooks)
+    with monitored(line, line_file, role, name, metrics_port) as hooks, _traced(line, role) as on_stored:
+        run_worker_of(line, line_file, role, name, run_id, hooks, on_stored)
+
+
+@contextmanager
+def _traced(line: LineConfig, role: str) -> Iterator[Callable[[InspectionResult], None]]:
+    if line.tracing is None or role != "publish":
+        yield lambda result: None
+        return
+    try:
+        from pipeline.monitor.traces import FrameTraces
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise MissingExtra("tracing and its packages (opentelemetry)", "otel") from error
+    traces = FrameTraces(line.tracing, line.line)
+    try:
+        yield traces
+    finally:
+        traces.close()
 
 
 def _run_console(line: LineConfig, line_file: Path, name: str) -> None:

@@ -13,6 +13,7 @@ from f2pnet.config.metrics import MetricsConfig
 from f2pnet.config.served import LOOPBACK
 from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
+from f2pnet.config.tracing import TracingConfig
 from f2pnet.precision import Precision
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -161,6 +162,7 @@ class LineConfig(StrictModel):
     publish: PublishConfig
     metrics: MetricsConfig | None = Field(None, description="Prometheus metrics and health of the line; null: none")
     console: ConsoleConfig | None = Field(None, description="the operators' page; null: none")
+    tracing: TracingConfig | None = Field(None, description="OpenTelemetry traces; null: none")
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
 
     @model_validator(mode="after")

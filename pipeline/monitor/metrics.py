@@ -25,6 +25,11 @@ STORE_COUNTERS = {
     "replayed": "Verdicts and faults brought from the disk to the store",
     "doubles_suppressed": "Repeated verdicts of a frame, kept out of the store",
 }
+SINK_COUNTERS = {
+    "delivered": "Alerts that a sink's receiver has",
+    "retries": "Times an alert was offered in vain",
+    "dead_letters": "Alerts that a receiver refused for good",
+}
 
 
 def exposition(snapshot: Snapshot) -> bytes:
@@ -40,6 +45,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _frames(snapshot)
     yield from _workers(snapshot)
     yield from _store(snapshot)
+    yield from _sinks(snapshot)
     yield from _cameras(snapshot)
     yield from _latency(snapshot)
 
@@ -107,6 +113,15 @@ def _store(snapshot: Snapshot) -> Iterator[Metric]:
         family = CounterMetricFamily(f"f2p_store_{name}", text, labels=("line",))
         of_publish = [heartbeat for heartbeat in snapshot.heartbeats if heartbeat.role == "publish"]
         family.add_metric((snapshot.line,), sum(heartbeat.counters.get(name, 0) for heartbeat in of_publish))
+        yield family
+
+
+def _sinks(snapshot: Snapshot) -> Iterator[Metric]:
+    beats = sorted((h for h in snapshot.heartbeats if h.role == "sink"), key=lambda h: h.name)
+    for name, text in SINK_COUNTERS.items():
+        family = CounterMetricFamily(f"f2p_sink_{name}", text, labels=("line", "sink"))
+        for sink, heartbeats in itertools.groupby(beats, key=lambda h: h.name.removeprefix("sink-")):
+            family.add_metric((snapshot.line, sink), sum(h.counters.get(name, 0) for h in heartbeats))
         yield family
 
 

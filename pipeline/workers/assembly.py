@@ -18,7 +18,7 @@ from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
 from pipeline.workers.infer import InferWorker
 from pipeline.workers.ingest import IngestWorker
-from pipeline.workers.publish import PublishWorker
+from pipeline.workers.publish import OnStored, PublishWorker
 from pipeline.workers.sink import SinkWorker
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
 
@@ -26,14 +26,20 @@ QUEUE_LIMIT = 4_096
 
 
 def run_worker_of(
-    line: LineConfig, line_file: Path, role: Role, name: str, run_id: str | None, further_hooks: Iterable[Hook] = ()
+    line: LineConfig,
+    line_file: Path,
+    role: Role,
+    name: str,
+    run_id: str | None,
+    further_hooks: Iterable[Hook] = (),
+    on_stored: OnStored = lambda result: None,
 ) -> None:
-    """Run one worker in this process until it is through or is asked to end."""
+    """Run one worker in this process until it is through or is asked to end. `on_stored` is for a publish worker."""
     run_dir = RunDir(line, line_file)
     hooks: list[Hook] = [NotifyHook(), *further_hooks]
     worker: Worker
     if role == "publish":
-        worker = _publish_worker(name, line, run_dir)
+        worker = _publish_worker(name, line, run_dir, on_stored)
     elif role == "sink":
         worker = _sink_worker(name, line)
         hooks.append(PublishHook(Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)))
@@ -60,12 +66,12 @@ def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | N
     raise ConfigError(f"line {line.line} has no camera '{wanted}'; it has: {known}")
 
 
-def _publish_worker(name: str, line: LineConfig, run_dir: RunDir) -> PublishWorker:
+def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnStored) -> PublishWorker:
     publish = line.publish
     redis = RedisStore(_store_url(line), line.line, results_kept=publish.results_kept, alerts_kept=publish.alerts_kept)
     store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
     evidence = EvidenceStore(publish.evidence.dir, publish.evidence.max_mb) if publish.evidence else None
-    return PublishWorker(name, line, run_dir, store, evidence)
+    return PublishWorker(name, line, run_dir, store, evidence, on_stored)
 
 
 def _sink_worker(name: str, line: LineConfig) -> SinkWorker:

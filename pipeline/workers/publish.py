@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -29,6 +30,8 @@ WAIT_MS = 50
 MESSAGES_PER_STEP = 256
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
+OnStored = Callable[[InspectionResult], None]
+"""Told of each result once it is durable; returns at once and never fails."""
 _log = structlog.get_logger(__name__)
 
 
@@ -38,13 +41,20 @@ class PublishWorker(Worker):
     role: Role = "publish"
 
     def __init__(
-        self, name: str, line: LineConfig, run_dir: RunDir, store: DurableStore, evidence: EvidenceStore | None
+        self,
+        name: str,
+        line: LineConfig,
+        run_dir: RunDir,
+        store: DurableStore,
+        evidence: EvidenceStore | None,
+        on_stored: OnStored = lambda result: None,
     ) -> None:
         super().__init__(name)
         self._line = line
         self._run_dir = run_dir
         self._store = store
         self._evidence = evidence
+        self._on_stored = on_stored
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
@@ -138,6 +148,7 @@ class PublishWorker(Worker):
         for (result, judged), outcome in zip(items, stored[len(faults) :], strict=True):
             if outcome.new:
                 self._measure(result, judged, now_ns)
+                self._on_stored(result)
         self._announce(records, stored)
         self.progress += len(records)
 
