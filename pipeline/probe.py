@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
+
+import cv2
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
 from pipeline.preflight import check_engine, check_recipe, check_store
 from pipeline.sources import open_source
-from pipeline.sources.base import BadFrame, Frame, SourceFault
+from pipeline.sources.base import BadFrame, Frame, SourceEnded, SourceFault
 
 FIRST_FRAME_S = 10.0
+FRAMES_TIMED = 20
+TIMED_S = 2.0
+THUMBNAIL_PX = 320
 
 
 class Finding(NamedTuple):
@@ -23,13 +29,16 @@ class Finding(NamedTuple):
     detail: str
 
 
-def probe_line(line: LineConfig) -> list[Finding]:
-    """Engine, recipe, store and each camera; a failure never hides the others."""
+def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding]:
+    """Engine, recipe, store and each camera; a failure never hides the others.
+
+    `thumbnails`: folder for a small picture of each camera.
+    """
     checks: list[tuple[str, Callable[[], str]]] = [
         ("engine", lambda: check_engine(line)),
         ("recipe", lambda: check_recipe(line)),
         ("store", lambda: check_store(line)),
-        *((f"camera {camera.id}", lambda camera=camera: _first_frame(camera)) for camera in line.cameras),
+        *((f"camera {camera.id}", lambda camera=camera: _looked_at(camera, thumbnails)) for camera in line.cameras),
     ]
     return [_finding(what, check) for what, check in checks]
 
@@ -41,14 +50,38 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
         return Finding(what, False, str(error))
 
 
-def _first_frame(camera: CameraConfig) -> str:
+def _looked_at(camera: CameraConfig, thumbnails: Path | None) -> str:
+    """Size, colour and rate of what the camera sends in its first moments."""
     until_s = time.monotonic() + FIRST_FRAME_S
+    first: Frame | None = None
+    arrivals_s: list[float] = []
     with open_source(camera.source) as source:
-        while time.monotonic() < until_s:
-            match source.read(timeout_s=0.5):
-                case Frame(image=image):
-                    channels = image.shape[2] if image.ndim == 3 else 1
-                    return f"{image.shape[1]}x{image.shape[0]}, {'grey' if channels == 1 else 'colour'}"
-                case BadFrame(name=name, detail=detail):
-                    return f"first picture can't be read ({name}: {detail})"
-    raise SourceFault(f"camera {camera.id}: no frame within {FIRST_FRAME_S:.0f} s")
+        while time.monotonic() < until_s and len(arrivals_s) < FRAMES_TIMED:
+            try:
+                item = source.read(timeout_s=0.5)
+            except SourceEnded:
+                break
+            if isinstance(item, BadFrame):
+                return f"first picture can't be read ({item.name}: {item.detail})"
+            if item is None:
+                continue
+            if first is None:
+                first, until_s = item, min(until_s, time.monotonic() + TIMED_S)
+            arrivals_s.append(time.monotonic())
+    if first is None:
+        raise SourceFault(f"camera {camera.id}: no frame within {FIRST_FRAME_S:.0f} s")
+    height, width = first.image.shape[:2]
+    told = f"{width}x{height}, {'grey' if first.image.ndim == 2 else 'colour'}"
+    if len(arrivals_s) > 1 and arrivals_s[-1] > arrivals_s[0]:
+        told += f", {(len(arrivals_s) - 1) / (arrivals_s[-1] - arrivals_s[0]):.1f} frames/s"
+    return told if thumbnails is None else f"{told}, {_thumbnail(camera.id, first, thumbnails)}"
+
+
+def _thumbnail(camera_id: str, frame: Frame, folder: Path) -> Path:
+    height, width = frame.image.shape[:2]
+    scale = min(1.0, THUMBNAIL_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{camera_id}.jpg"
+    cv2.imwrite(str(path), cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
+    return path

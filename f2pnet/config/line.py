@@ -31,6 +31,11 @@ class CameraConfig(StrictModel):
     max_frame_mb: int = Field(
         64, ge=1, le=4096, description="largest frame the ring takes; memory is used only for what frames really need"
     )
+    freeze_s: float | None = Field(
+        None,
+        gt=0,
+        description="a live camera that sends the very same picture for this long is opened anew; null: never",
+    )
     on_overload: OverloadPolicy = Field(
         "drop_oldest", description="what gives way when the ring is full; block pauses the source"
     )

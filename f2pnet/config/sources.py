@@ -94,6 +94,22 @@ class MjpegSource(_Camera):
         return _with_scheme(url, "http", "https")
 
 
+class GenicamSource(_Camera):
+    """A GigE Vision or USB3 Vision camera, or a frame grabber, through its maker's GenTL producer."""
+
+    kind: Literal["genicam"] = "genicam"
+    producer: ConfigPath = Field(description="the producer: the *.cti file of the camera maker's driver")
+    serial: str | None = Field(default=None, description="serial number of the camera; null: the first one found")
+    exposure_us: float | None = Field(default=None, gt=0, description="ExposureTime in us; null: as the camera has it")
+    trigger: str = Field(default="off", description="off, or the TriggerSource that starts a frame, such as Line0")
+    features: dict[str, str | bool | int | float] = Field(
+        default_factory=dict, description="more GenICam features by name, set in this order before acquisition"
+    )
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=600, description="silence after which a camera without trigger counts as lost, in s"
+    )
+
+
 class SyntheticSource(StrictModel):
     """A simulated conveyor: a moving textured surface with drawn defects whose truth is known."""
 
@@ -134,7 +150,7 @@ class SyntheticSource(StrictModel):
 
 
 SourceConfig = Annotated[
-    FolderSource | VideoSource | RtspSource | MjpegSource | SyntheticSource, Field(discriminator="kind")
+    FolderSource | VideoSource | RtspSource | MjpegSource | GenicamSource | SyntheticSource, Field(discriminator="kind")
 ]
 """Any source; an unknown ``kind`` is refused with the list of the known ones."""
 

@@ -17,9 +17,14 @@ SOURCES = {
     "video": "pipeline.sources.video:VideoReader",
     "rtsp": "pipeline.sources.rtsp:RtspReader",
     "mjpeg": "pipeline.sources.mjpeg:MjpegReader",
+    "genicam": "pipeline.sources.genicam:GenicamReader",
     "synthetic": "pipeline.sources.synthetic:SyntheticReader",
 }
-EXTRAS = {"av": "camera"}  # which extra brings a package that a source needs
+EXTRAS = {
+    "av": "camera",
+    "genicam": "genicam",
+    "harvesters": "genicam",
+}  # which extra brings a package that a source needs
 
 
 def open_source(config: SourceConfig, *, start_index: int = 0) -> Source:

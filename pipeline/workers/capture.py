@@ -8,6 +8,8 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from f2pnet.backoff import Backoff
@@ -78,6 +80,8 @@ class Capture:
         self._stopping = threading.Event()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         self._overload_told_ns = -OVERLOAD_INTERVAL_NS
+        self._last_pixels: npt.NDArray[np.uint8] | None = None  # of a camera that is watched for freezing
+        self._changed_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"capture-{camera.id}", daemon=True)
 
     @property
@@ -143,12 +147,26 @@ class Capture:
         item = source.read(READ_TIMEOUT_S)
         if item is None:
             return
+        self._refuse_frozen(item)
         self._backoff.reset()
         if self.camera_away:
             self.camera_away = False
             self._report("camera", f"camera {self._camera.id} is back")
         self._take(item)
         self._state.wakeup.set()
+
+    def _refuse_frozen(self, item: Frame | BadFrame) -> None:
+        """Raise SourceFault when the camera repeats itself: a sensor's noise never does. The frame is still taken."""
+        limit_s = self._camera.freeze_s
+        if limit_s is None or not self._camera.source.live or isinstance(item, BadFrame):
+            return
+        same = self._last_pixels is not None and np.array_equal(self._last_pixels, item.image)
+        if not same:
+            self._last_pixels, self._changed_s = item.image, time.monotonic()
+        elif time.monotonic() - self._changed_s > limit_s:
+            self._last_pixels = None
+            self._take(item)
+            raise SourceFault(f"camera {self._camera.id} is frozen: the same picture for {limit_s:g} s; opened anew")
 
     def _take(self, item: Frame | BadFrame) -> None:
         state, cursor = self._state, item.index + 1

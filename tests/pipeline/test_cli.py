@@ -97,7 +97,7 @@ def test_check_says_what_a_line_is_made_of(line: LineUnderTest) -> None:
     findings = json.loads(f2p("check", str(line.file), "--probe", "--json").stdout)
     assert [finding["what"] for finding in findings] == ["engine", "recipe", "store", "camera cam1"]
     assert all(finding["ok"] for finding in findings)
-    assert findings[-1]["detail"] == "48x48, grey"
+    assert findings[-1]["detail"].startswith("48x48, grey, ")  # and the rate
 
 
 def test_check_finds_every_fault_at_once(line: LineUnderTest) -> None:
