@@ -156,7 +156,8 @@ def check(
         typer.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
         for finding in findings:
-            typer.echo(f"{'ok    ' if finding.ok else 'FAILS '} {finding.what}: {finding.detail}")
+            mark = "FAILS " if not finding.ok else "note  " if finding.advice else "ok    "
+            typer.echo(f"{mark} {finding.what}: {finding.detail}" + (f"; {finding.advice}" if finding.advice else ""))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(ExitCode.MISSING)
 

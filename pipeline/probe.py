@@ -11,6 +11,7 @@ import cv2
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
+from pipeline.machine_checks import Seen, machine_checks
 from pipeline.preflight import check_engine, check_recipe, check_store
 from pipeline.sources import open_source
 from pipeline.sources.base import BadFrame, Frame, SourceEnded, SourceFault
@@ -27,6 +28,7 @@ class Finding(NamedTuple):
     what: str
     ok: bool
     detail: str
+    advice: str | None = None  # it works, and will hurt one day
 
 
 def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding]:
@@ -34,13 +36,26 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
 
     `thumbnails`: folder for a small picture of each camera.
     """
+    frame_bytes: dict[str, int] = {}
     checks: list[tuple[str, Callable[[], str]]] = [
         ("engine", lambda: check_engine(line)),
         ("recipe", lambda: check_recipe(line)),
         ("store", lambda: check_store(line)),
-        *((f"camera {camera.id}", lambda camera=camera: _looked_at(camera, thumbnails)) for camera in line.cameras),
+        *(
+            (f"camera {camera.id}", lambda camera=camera: _looked_at(camera, thumbnails, frame_bytes))
+            for camera in line.cameras
+        ),
     ]
-    return [_finding(what, check) for what, check in checks]
+    findings = [_finding(what, check) for what, check in checks]
+    return [*findings, *(_seen(what, check) for what, check in machine_checks(line, frame_bytes))]
+
+
+def _seen(what: str, check: Callable[[], Seen]) -> Finding:
+    try:
+        detail, advice = check()
+    except F2pError as error:
+        return Finding(what, False, str(error))
+    return Finding(what, True, detail, advice)
 
 
 def _finding(what: str, check: Callable[[], str]) -> Finding:
@@ -50,7 +65,7 @@ def _finding(what: str, check: Callable[[], str]) -> Finding:
         return Finding(what, False, str(error))
 
 
-def _looked_at(camera: CameraConfig, thumbnails: Path | None) -> str:
+def _looked_at(camera: CameraConfig, thumbnails: Path | None, frame_bytes: dict[str, int]) -> str:
     """Size, colour and rate of what the camera sends in its first moments."""
     until_s = time.monotonic() + FIRST_FRAME_S
     first: Frame | None = None
@@ -70,6 +85,7 @@ def _looked_at(camera: CameraConfig, thumbnails: Path | None) -> str:
             arrivals_s.append(time.monotonic())
     if first is None:
         raise SourceFault(f"camera {camera.id}: no frame within {FIRST_FRAME_S:.0f} s")
+    frame_bytes[camera.id] = first.image.nbytes
     height, width = first.image.shape[:2]
     told = f"{width}x{height}, {'grey' if first.image.ndim == 2 else 'colour'}"
     if len(arrivals_s) > 1 and arrivals_s[-1] > arrivals_s[0]:

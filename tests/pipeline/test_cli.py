@@ -95,9 +95,12 @@ def test_a_port_in_use_ends_the_line_and_names_the_port(line: LineUnderTest, fre
 def test_check_says_what_a_line_is_made_of(line: LineUnderTest) -> None:
     line.file.write_text(yaml.safe_dump(line.config))
     findings = json.loads(f2p("check", str(line.file), "--probe", "--json").stdout)
-    assert [finding["what"] for finding in findings] == ["engine", "recipe", "store", "camera cam1"]
+    assert [finding["what"] for finding in findings] == [
+        *("engine", "recipe", "store", "camera cam1"),
+        *("shared memory", "open files", "disk", "clock"),
+    ]
     assert all(finding["ok"] for finding in findings)
-    assert findings[-1]["detail"].startswith("48x48, grey, ")  # and the rate
+    assert findings[3]["detail"].startswith("48x48, grey, ")  # and the rate
 
 
 def test_check_finds_every_fault_at_once(line: LineUnderTest) -> None:
