@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Subscriber
 
 ALERTS_QUEUED = 1_000
+CONSOLE_NICENESS = 10
 
 LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]
 Duration = Annotated[float | None, typer.Option(help="end after so many seconds; default: when the sources end")]
@@ -123,6 +125,7 @@ def _traced(line: LineConfig, role: str) -> Iterator[Callable[[InspectionResult]
 
 
 def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
+    os.nice(CONSOLE_NICENESS)  # before its imports: on a busy machine the line comes first
     from pipeline.wire.transport import Link
     from pipeline.workers.worker import NotifyHook, PublishHook, run_worker
 

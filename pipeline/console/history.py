@@ -14,7 +14,7 @@ from f2pnet.result import InspectionResult, Verdict
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store
 
-READ_AT_ONCE = 200
+READ_AT_ONCE = 64
 MOST_READ = 20_000  # entries looked through for one page; a filter that matches less says where it stopped
 
 

@@ -23,7 +23,7 @@ from pipeline.wire.rundir import RunDir
 WIDTH_PX = 640
 QUALITY = 80
 FRESH_S = 0.15  # several pages share a picture that is not older
-RESULTS_READ = 64
+RESULTS_READ = 24
 NG_SHOWN_NS = 1_000_000_000  # a defect is shown this long although newer frames are there
 
 

@@ -23,6 +23,7 @@ class Audit:
     alerts: int = 0
     runs: int = 0
     engine_failures: int = 0  # pictures on which the engine failed, each NOT_INSPECTED
+    given_up: int = 0  # good pictures whose leases ended three times while nothing could be stored: NOT_INSPECTED too
     verdicts: Counter[str] = field(default_factory=Counter)
     frames_unaccounted: int = 0
     frames_doubled: int = 0
@@ -91,7 +92,9 @@ def _check_run(found: Audit, camera: str, run: str, frames: dict[int, bytes], le
         _check_order(found, frames)
         return
     for seq, data in frames.items():
-        found.engine_failures += is_poisoned(seq % NUMBERS) and b"engine_fault" in data
+        failed = b'"engine_fault"' in data
+        found.engine_failures += failed and is_poisoned(seq % NUMBERS)
+        found.given_up += failed and not is_poisoned(seq % NUMBERS)
         if not shows(data, seq % NUMBERS):
             found.wrong_pictures += 1
             found._tell(f"{camera}/{run}/{seq} shows another picture: {data[:300].decode()}")

@@ -143,7 +143,8 @@ def as_table(report: dict[str, Any]) -> str:
         f"{report['machine']['cores']} cores: **{'held' if holds(report) else 'BROKEN'}**.",
         "",
         f"{found['frames']} frames in {found['runs']} runs, {found['alerts']} alerts, "
-        f"{found['engine_failures']} failures of the engine besides. Not accounted for: {found['frames_unaccounted']}; "
+        f"{found['engine_failures']} failures of the engine besides, {found['given_up']} good frames given up as "
+        f"NOT_INSPECTED while nothing could be stored. Not accounted for: {found['frames_unaccounted']}; "
         f"doubled: {found['frames_doubled']}; verdict of another picture: {found['wrong_pictures']}; alerts lost: "
         f"{found['alerts_lost']}, doubled: {found['alerts_doubled']}, never delivered: {found['alerts_not_delivered']} "
         f"(delivered again after a failure: {found['delivered_more_than_once']}). Memory of all processes: "
