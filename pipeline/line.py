@@ -211,7 +211,7 @@ class _RunningLine:
         return [
             heartbeat
             for worker in self._supervisor.workers
-            for heartbeat in [*worker.past, worker.heartbeat]
+            for heartbeat in (worker.past, worker.heartbeat)
             if heartbeat is not None
         ]
 

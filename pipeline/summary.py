@@ -81,7 +81,7 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def worker_row(worker: KeptWorker) -> WorkerRow:
     """A kept worker as a row; a process that is gone has no pid."""
-    last = worker.heartbeat or (worker.past[-1] if worker.past else None)
+    last = worker.heartbeat or worker.past
     return WorkerRow(
         name=worker.spec.name,
         role=worker.spec.role,

@@ -23,6 +23,7 @@ from f2pnet.errors import ExitCode, F2pError
 from pipeline.tethered import tethered
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import ENVIRONMENT_KEY, NotifyListener
+from pipeline.workers.heartbeats import added_up
 from pipeline.workers.worker import RESTARTS_KEY, Role
 
 FIRST_RESTART_S = 0.05
@@ -61,7 +62,7 @@ class KeptWorker:
     restarts: int = 0
     done: bool = False
     heartbeat: Heartbeat | None = None
-    past: list[Heartbeat] = field(default_factory=list)  # last words of the processes before this one
+    past: Heartbeat | None = None  # last words of the processes before this one, added up
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=CRASH_LOOP_DEATHS))
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART_S, LONGEST_RESTART_S))
 
@@ -195,7 +196,7 @@ class Supervisor:
         worker.restarts += 1
         worker.restart_at_s = now_s + worker.backoff.next_delay()
         if worker.heartbeat is not None:
-            worker.past.append(worker.heartbeat)
+            worker.past = added_up(worker.past, worker.heartbeat)
             worker.heartbeat = None
         _log.warning("worker replaced", worker=worker.spec.name, why=why, restarts=worker.restarts)
         self._on_restart(worker, why)

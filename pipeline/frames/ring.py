@@ -2,6 +2,9 @@
 
     [header word | table 0 | table 1 | generations | slot 0 | slot 1 | ...]
 
+A frame that only waits for its NOT_INSPECTED to be durable needs no pixels: it is held in a place of the table that has
+no slot, so that it costs the camera no room.
+
 Pixels are written once, by the ingest worker, and read in place by inference workers. Two things make that safe:
 
 * **Generations** (a seqlock for each slot). A slot's generation is odd while it is being written and grows by two with
@@ -60,6 +63,7 @@ class FrameRing:
         held = {frame.slot for frame in held_frames(memory.table_copy())}
         # First freed, first used: a picture stays readable until its slot is needed (the console shows it).
         self._free = deque(slot for slot in range(memory.geometry.slots) if slot not in held)
+        self._free_places = deque(place for place in memory.geometry.places if place not in held)
 
     @classmethod
     def create(cls, name: str, geometry: RingGeometry, run_id: str) -> FrameRing:
@@ -117,6 +121,11 @@ class FrameRing:
     def has_free_slot(self) -> bool:
         return bool(self._free)
 
+    @property
+    def has_free_place(self) -> bool:
+        """Whether a frame without pixels can be held without taking a slot."""
+        return bool(self._free_places)
+
     def held_frames(self) -> list[HeldFrame]:
         return held_frames(self._valid_table())
 
@@ -154,8 +163,9 @@ class FrameRing:
         part_id: str | None = None,
         reason: NotInspectedReason | None = None,
     ) -> HeldFrame:
-        """Count one captured frame and hold it. `slot` None: no pixels (unreadable), any free slot keeps its place."""
-        slot = self._free.popleft() if slot is None else slot
+        """Count one captured frame and hold it. `slot` None: no pixels; without a free place it takes a slot."""
+        if slot is None:
+            slot = (self._free_places or self._free).popleft()
         with self._change() as table:
             seq = int(table["captured"])
             table["captured"] += np.uint64(1)
@@ -165,7 +175,7 @@ class FrameRing:
             row["reason"] = 0 if reason is None else 1 + NOT_INSPECTED.index(reason)
             row["channels"] = 0 if not shape else 1 if len(shape) == 2 else shape[2]
             row["height"], row["width"] = shape[:2] if shape else (0, 0)
-            row["generation"], row["seq"] = self._memory.generations[slot], seq
+            row["generation"], row["seq"] = self._generation(slot), seq
             row["captured_at_ns"], row["captured_mono_ns"] = captured_at_ns, captured_mono_ns
             row["part_id"] = (part_id or "").encode()[:PART_ID_BYTES]
         return held_frame(slot, row)
@@ -182,7 +192,19 @@ class FrameRing:
         with self._change() as table:
             table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
             table["slots"][frame.slot]["held"] = False
-        self._free.append(frame.slot)
+        self._release(frame.slot)
+
+    def shed(self, frame: HeldFrame, reason: NotInspectedReason) -> HeldFrame:
+        """Decide NOT_INSPECTED for a held frame and free its slot; it is held on in a place without pixels."""
+        place = self._free_places.popleft()
+        with self._change() as table:
+            table["slots"][place] = table["slots"][frame.slot]
+            row = table["slots"][place]
+            row["channels"] = row["height"] = row["width"] = row["generation"] = 0
+            row["reason"] = 1 + NOT_INSPECTED.index(reason)
+            table["slots"][frame.slot]["held"] = False
+        self._release(frame.slot)
+        return held_frame(place, row)
 
     def decided(self, frame: HeldFrame, reason: NotInspectedReason) -> None:
         """Remember that NOT_INSPECTED was decided for a held frame; it is counted when that is durable."""
@@ -197,7 +219,7 @@ class FrameRing:
             else:
                 table["ok" if verdict is Verdict.OK else "ng"] += np.uint64(1)
             table["slots"][frame.slot]["held"] = False
-        self._free.append(frame.slot)
+        self._release(frame.slot)
 
     def pixels(self, frame: HeldFrame) -> npt.NDArray[np.uint8]:
         """The frame in place, (H, W) or (H, W, 3) uint8."""
@@ -206,6 +228,12 @@ class FrameRing:
     def close(self) -> None:
         """Let go of the ring. It stays, for the next process of this worker or for a last look at its ledger."""
         self._memory.close()
+
+    def _release(self, slot: int) -> None:
+        (self._free if slot < self._memory.geometry.slots else self._free_places).append(slot)
+
+    def _generation(self, slot: int) -> int:
+        return int(self._memory.generations[slot]) if slot < self._memory.geometry.slots else 0
 
     def _valid_table(self) -> Any:
         return self._memory.tables[int(self._memory.header["commits"]) & 1]

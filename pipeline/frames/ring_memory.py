@@ -22,7 +22,7 @@ from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared-memory file system, not a temporary folder
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 PART_ID_BYTES = 64
 
 DROPS = tuple(DropReason)
@@ -73,21 +73,26 @@ class SharedMemoryFull(F2pError):
 class HeldFrame:
     """A frame that waits in the ring for its durable verdict. `captured_mono_ns` is this host's monotonic clock."""
 
-    slot: int
+    slot: int  # or the place of a frame without pixels
     generation: int
     seq: int
     captured_at_ns: int
     captured_mono_ns: int
-    shape: tuple[int, ...]  # (H, W) or (H, W, 3); () for a picture that could not be read
+    shape: tuple[int, ...]  # (H, W) or (H, W, 3); () for a frame without pixels
     part_id: str | None = None
     reason: NotInspectedReason | None = None
 
 
 class RingGeometry(NamedTuple):
-    """How large a ring is."""
+    """How large a ring is. Behind its slots the table has as many places for frames without pixels."""
 
     slots: int
     slot_bytes: int
+
+    @property
+    def places(self) -> range:
+        """Rows of the table that have no pixels."""
+        return range(self.slots, 2 * self.slots)
 
 
 def _table_dtype(slots: int) -> np.dtype[Any]:
@@ -99,7 +104,7 @@ def _table_dtype(slots: int) -> np.dtype[Any]:
             ("ng", "<u8"),
             ("dropped", "<u8", (len(DROPS),)),
             ("not_inspected", "<u8", (len(NOT_INSPECTED),)),
-            ("slots", _SLOT, (slots,)),
+            ("slots", _SLOT, (2 * slots,)),  # a row for each slot, then the places without pixels
         ],
         align=True,
     )

@@ -101,6 +101,11 @@ class DurableStore:
         self.spool.commit(len(records))
         return len(records)
 
+    def ask_now(self) -> None:
+        """Do not wait any longer before Redis is asked again."""
+        if self.away:
+            self._away_until = self.clock()
+
     def write_ledger(self, camera_id: str, run_id: str, counters: Mapping[str, int]) -> bool:
         """State a camera's counters if Redis is there; False if it is not (the next statement makes up for it)."""
         return self._tell(lambda: self.redis.write_ledger(camera_id, run_id, counters))

@@ -34,6 +34,7 @@ _CODES: dict[tuple[Verdict, str | None], int] = {
     (Verdict.NOT_INSPECTED, NotInspectedReason.NO_MEMORY): 9,
     (Verdict.NOT_INSPECTED, NotInspectedReason.OVERRUN): 10,
     (Verdict.NOT_INSPECTED, NotInspectedReason.ROI_OUTSIDE_FRAME): 11,
+    (Verdict.NOT_INSPECTED, NotInspectedReason.OVERLOAD): 12,
     (Verdict.NOT_INSPECTED, None): 255,  # also for a reason that has no number yet
 }
 _MEANINGS = {code: meaning for meaning, code in _CODES.items()}

@@ -21,7 +21,7 @@ import structlog
 
 from f2pnet.errors import SpoolError
 from pipeline.store.records import Record
-from pipeline.store.spool_cursor import read_cursor, write_cursor
+from pipeline.store.spool_cursor import read_cursor, reserve_cursor, write_cursor
 from pipeline.store.spool_format import Extent, decode, encode, extents
 
 _log = structlog.get_logger(__name__)
@@ -81,6 +81,8 @@ class Spool:
         with _disk(folder, "open"):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
+            with contextlib.suppress(OSError):  # a full disk: it may still be read
+                reserve_cursor(folder)
             self._cursor = read_cursor(folder)
             self._recover()
 

@@ -33,11 +33,17 @@ def read_cursor(folder: Path) -> tuple[int, int]:
     return int(segment), int(offset)
 
 
+def reserve_cursor(folder: Path) -> None:
+    """See to it that there is a cursor to overwrite when the disk is full. Raises OSError."""
+    if not (folder / "cursor").exists():
+        write_cursor(folder, 0, 0)
+
+
 def write_cursor(folder: Path, segment: int, offset: int) -> None:
     """Replace the cursor, durably. Raises OSError.
 
     On a full disk it is overwritten in place, which takes no room: replaying must go on, since it is what frees the
-    disk. A crash within that write leaves a cursor that its checksum refuses.
+    disk (`reserve_cursor` sees to it that there is one). A crash within leaves a cursor that its checksum refuses.
     """
     content = _CURSOR.pack(segment, offset, _crc(segment, offset))
     temporary = folder / "cursor.new"
@@ -48,6 +54,8 @@ def write_cursor(folder: Path, segment: int, offset: int) -> None:
             os.fdatasync(file.fileno())
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        if not (folder / "cursor").exists():
             raise
         _overwrite(folder / "cursor", content)
         temporary.unlink(missing_ok=True)

@@ -4,7 +4,7 @@
     ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
-    publish -> ingest     Acks
+    publish -> ingest     Acks, NotStored
 
 All of them may arrive twice or not at all: they state how things are, not what changed since the last one.
 """
@@ -88,6 +88,13 @@ class Acks(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     stored: list[tuple[int, Verdict, str | None]]  # (seq, verdict, reason)
 
 
+class NotStored(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Verdicts that arrived and can be made durable nowhere now: they have to be made again."""
+
+    run_id: str
+    seqs: list[int]
+
+
 class LedgerReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A camera's counters; a lower `version` never replaces a higher one of the same run."""
 
@@ -104,7 +111,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "overload", "source", "spool", "worker"
+    kind: str  # "camera", "engine", "ledger", "overload", "source", "spool", "worker"
     text: str
 
 
@@ -134,7 +141,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Lease | Verdicts | Acks | LedgerReport | Fault | Heartbeat
+Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

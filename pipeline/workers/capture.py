@@ -172,11 +172,15 @@ class Capture:
         state, cursor = self._state, item.index + 1
         now_ns, now_mono_ns = time.time_ns(), time.monotonic_ns()
         captured_mono_ns = now_mono_ns - max(0, now_ns - item.captured_at_ns)
-        if not self._make_room():
+        part_id = item.part_id if isinstance(item, Frame) else None
+        if self._make_room(item):
+            slot, shape, reason = self._write(item)
+        elif part_id is not None and state.ring.has_free_place:
+            slot, shape, reason = None, (), NotInspectedReason.OVERLOAD
+        else:
             with state.lock:
                 state.ring.dropped_on_arrival(cursor=cursor)
             return
-        slot, shape, reason = self._write(item)
         with state.lock:
             frame = state.ring.captured(
                 slot,
@@ -184,7 +188,7 @@ class Capture:
                 cursor=cursor,
                 captured_at_ns=item.captured_at_ns,
                 captured_mono_ns=captured_mono_ns,
-                part_id=item.part_id if isinstance(item, Frame) else None,
+                part_id=part_id,
                 reason=reason,
             )
             state.book.add(frame)
@@ -205,11 +209,14 @@ class Capture:
             self._report("source", str(error))
             return None, (), NotInspectedReason.NO_MEMORY
 
-    def _make_room(self) -> bool:
-        """Whether a slot is free now, after the policy has had its say."""
+    def _make_room(self, item: Frame | BadFrame) -> bool:
+        """Whether there is room now, after the policy has had its say.
+
+        A frame that gives way is dropped and counted; one that shows a part is NOT_INSPECTED, and that is told.
+        """
         state = self._state
         with state.lock:
-            if state.ring.has_free_slot:
+            if state.ring.has_free_slot or (isinstance(item, BadFrame) and state.ring.has_free_place):
                 return True
             self._tell_overload()
             if self._camera.on_overload == "drop_newest":
@@ -217,8 +224,13 @@ class Capture:
             oldest = state.book.oldest_waiting()
             if oldest is None:
                 return False  # all held frames are being worked on: the new one gives way
-            state.book.settle(oldest.seq)
-            state.ring.dropped(oldest)
+            if oldest.part_id is not None and state.ring.has_free_place:
+                moved = state.ring.shed(oldest, NotInspectedReason.OVERLOAD)
+                state.book.replace(moved)
+                state.decided_early.append(moved)
+            else:
+                state.book.settle(oldest.seq)
+                state.ring.dropped(oldest)
             return True
 
     def _tell_overload(self) -> None:

@@ -18,7 +18,19 @@ from pipeline.frames.ledger import NotInspectedReason, reason_named
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import HeldFrame, RingGeometry
 from pipeline.sources.base import SourceFault
-from pipeline.wire.messages import Acks, Bye, Fault, Heartbeat, Judged, Lease, LedgerReport, Message, Ready, Verdicts
+from pipeline.wire.messages import (
+    Acks,
+    Bye,
+    Fault,
+    Heartbeat,
+    Judged,
+    Lease,
+    LedgerReport,
+    Message,
+    NotStored,
+    Ready,
+    Verdicts,
+)
 from pipeline.wire.rundir import RunDir, new_run_id
 from pipeline.wire.transport import Hub, Link, Poller
 from pipeline.workers.capture import CameraState, Capture
@@ -145,6 +157,11 @@ class IngestWorker(Worker):
                     self._state.book.worker_gone(message.incarnation)
             case Acks():
                 self._settle(message)
+            case NotStored() if message.run_id == self._state.ring.run_id:
+                with self._state.lock:
+                    self._state.book.not_stored(message.seqs, time.monotonic_ns())
+            case NotStored():
+                pass  # frames of a run that ended are told again until they are acknowledged
             case _:
                 _log.warning("message for somebody else", message=type(message).__name__)
 

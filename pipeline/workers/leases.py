@@ -3,12 +3,13 @@
 A frame waits, is leased to a worker that has room, and is settled when its verdict is durable. A lease that takes too
 long, or whose worker left or came back as another incarnation, is void: the frame waits again, first in line. A frame
 whose leases ended `MAX_ATTEMPTS` times without a verdict is given up, so that one bad picture cannot kill every worker
-in turn. Times are monotonic nanoseconds that the caller hands in.
+in turn. A lease whose verdict could not be made durable is no such attempt: the frame waits for the disk, however long
+that takes. Times are monotonic nanoseconds that the caller hands in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pipeline.frames.ledger import NotInspectedReason
@@ -16,6 +17,7 @@ from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
 
 MAX_ATTEMPTS = 3
+NOT_STORED_RETRY_NS = 1_000_000_000  # a verdict that could not be made durable is made again this much later
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as this many runs of the worker's engine
 
 
@@ -27,6 +29,7 @@ class _Entry:
     holder: str | None = None  # incarnation of the worker
     number: int = 0  # of the lease
     due_ns: int = 0  # when the lease ends
+    not_stored: bool = False  # this lease brought a verdict that could not be made durable
     decided: NotInspectedReason | None = None  # the frame waits for the acknowledgement of this only
 
 
@@ -72,6 +75,18 @@ class LeaseBook:
         """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
         return next((e.frame for e in self._entries.values() if e.holder is None and not e.decided), None)
 
+    def replace(self, frame: HeldFrame) -> None:
+        """The frame moved within the ring, or something was decided for it there."""
+        entry = self._entries[frame.seq]
+        entry.frame, entry.decided = frame, frame.reason
+
+    def not_stored(self, seqs: Iterable[int], now_ns: int) -> None:
+        """Verdicts of these frames were made and could not be stored: try again, a little later."""
+        for entry in filter(None, map(self._entries.get, seqs)):
+            if entry.holder is not None:
+                entry.not_stored = True
+                entry.due_ns = min(entry.due_ns, now_ns + NOT_STORED_RETRY_NS)
+
     def worker_ready(self, ready: Ready) -> None:
         """A worker says what it has room for. An older incarnation of it is dead, and its leases void."""
         known = self._workers.get(ready.incarnation)
@@ -89,7 +104,7 @@ class LeaseBook:
         self._workers.pop(incarnation, None)
         for entry in self._entries.values():
             if entry.holder == incarnation:
-                entry.holder = None
+                _end_lease(entry)
 
     def next_leases(self, now_ns: int) -> Iterator[tuple[Ready, int, HeldFrame]]:
         """Lease waiting frames, oldest first, to workers with room, which take turns: (worker, lease number, frame)."""
@@ -112,8 +127,8 @@ class LeaseBook:
         for entry in late:
             if worker := self._workers.get(entry.holder or ""):
                 worker.in_transit.discard(entry.number)  # it may never have arrived, and must not block room for ever
-                worker.late = True
-            entry.holder = None
+                worker.late = worker.late or not entry.not_stored
+            _end_lease(entry)
         return len(late)
 
     def past_deadline(self, now_ns: int) -> list[HeldFrame]:
@@ -152,3 +167,10 @@ class LeaseBook:
                 self._workers[incarnation] = self._workers.pop(incarnation)  # to the end: the others come first now
                 return worker
         return None
+
+
+def _end_lease(entry: _Entry) -> None:
+    """The frame waits again."""
+    entry.holder = None
+    if entry.not_stored:
+        entry.attempts, entry.not_stored = entry.attempts - 1, False

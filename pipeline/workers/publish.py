@@ -20,7 +20,7 @@ from f2pnet.result import InspectionResult, Verdict
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.records import Record, Stored
-from pipeline.wire.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, Verdicts
+from pipeline.wire.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Broadcaster, Hub, Poller
 from pipeline.workers.latency import LatencyHistogram
@@ -59,6 +59,7 @@ class PublishWorker(Worker):
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
         self._refused = False
+        self._draining = False
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
 
     def set_up(self) -> None:
@@ -79,7 +80,13 @@ class PublishWorker(Worker):
         return True
 
     def drain(self) -> bool:
-        """Whatever has arrived; the supervisor stops this worker last, when nobody sends any more."""
+        """Whatever has arrived; the supervisor stops this worker last, when nobody sends any more.
+
+        A store that was away is asked once more: what waits in the spool may be seen now, not with the next start.
+        """
+        if not self._draining:
+            self._draining = True
+            self._store.ask_now()
         took_in = self._turn()
         return took_in or (len(self._store.spool) > 0 and not self._store.away)
 
@@ -141,6 +148,7 @@ class PublishWorker(Worker):
             stored = self._store.write(records)
         except SpoolError as error:  # nothing is acknowledged: the frames stay held, and come again
             self._refuse_all(error)
+            self._tell_not_stored(records)
             return
         self._refused = False
         self._acknowledge(records, stored)
@@ -153,8 +161,9 @@ class PublishWorker(Worker):
         self.progress += len(records)
 
     def _refuse_all(self, error: SpoolError) -> None:
+        if not self._refused:
+            _log.error("verdicts can't be made durable", reason=str(error))
         self.state, self.detail, self._refused = "waiting", str(error), True
-        _log.error("verdicts can't be made durable", reason=str(error))
 
     def _completed(self, judged: Judged, picture: bytes | None) -> InspectionResult:
         """The result with its evidence and the last of its timings, up to the moment it is handed to the store."""
@@ -182,6 +191,14 @@ class PublishWorker(Worker):
         for (camera_id, run_id), settled in by_run.items():
             if not self._hub.send(f"ingest/{camera_id}".encode(), Acks(run_id=run_id, stored=settled)):
                 _log.warning("camera not reached; it will ask again", camera=camera_id, frames=len(settled))
+
+    def _tell_not_stored(self, records: list[Record]) -> None:
+        by_run: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for record in records:
+            if record.seq is not None:
+                by_run[record.camera_id, record.run_id].append(record.seq)
+        for (camera_id, run_id), seqs in by_run.items():
+            self._hub.send(f"ingest/{camera_id}".encode(), NotStored(run_id=run_id, seqs=seqs))
 
     def _measure(self, result: InspectionResult, judged: Judged, durable_ns: int) -> None:
         self._latency["total"].record(self._total_ms(judged, durable_ns))
@@ -234,6 +251,22 @@ class PublishWorker(Worker):
         if known is None or report.version > known.version:
             self._ledgers[key] = report
             self._unsaid_ledgers.add(key)
+            if not report.ledger.balanced:
+                self._tell_imbalance(report)
+
+    def _tell_imbalance(self, report: LedgerReport) -> None:
+        """Frames that nobody accounts for: once for each run of a camera, since it does not mend itself."""
+        ledger = report.ledger
+        fault = Fault(
+            event_id=f"{report.camera_id}/{report.run_id}/ledger",
+            at_ns=time.time_ns(),
+            source=self.name,
+            camera_id=report.camera_id,
+            kind="ledger",
+            text=f"the ledger of camera {report.camera_id} does not balance: captured {ledger.captured}, accounted for "
+            f"{ledger.accounted}; keep the files of the line and look at `f2p alerts verify`",
+        )
+        self._publish([], [fault])
 
     def _write_states(self) -> None:
         """Ledgers and heartbeats are states: while the store is away only the newest of each is kept."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.pipeline.harness import LineUnderTest, is_bright, write_pictures
+from tests.small_disk import fill, mount_small_disk, unmount
 
 PICTURES = 90
 
@@ -139,6 +140,42 @@ def test_overload_sheds_the_oldest_and_counts_each(line: LineUnderTest) -> None:
     assert camera["dropped"]["overload"] > 10
     assert camera["captured"] == camera["inspected"] + camera["dropped"]["overload"]
     assert any("overload" in e["data"] for e in line.stored("alerts") if e["verdict"] == "FAULT")
+
+
+def test_overload_tells_of_each_part_that_gave_way(line: LineUnderTest) -> None:
+    source = {"kind": "synthetic", "fps": 100, "frames": 300, "size": "96x96", "loop_frames": 20}
+    line.config["cameras"][0] |= {"source": source, "on_overload": "drop_oldest", "ring_slots": 4}
+    line.start()
+    worker = line.pid_of("infer", seen=1)
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(1.0)
+    os.kill(worker, signal.SIGCONT)
+    camera = line.finish()["cameras"]["cam1"]
+    assert (camera["captured"], camera["dropped"], camera["in_flight"]) == (300, {}, 0)
+    assert camera["not_inspected"]["overload"] > 10
+    told = [json.loads(e["data"]) for e in line.stored("alerts") if e["verdict"] == "NOT_INSPECTED"]
+    assert {alert["reason"] for alert in told} == {"overload"}
+    assert [alert["part_id"] for alert in told] == [f"part-{alert['seq']:06d}" for alert in told]
+    assert len({alert["seq"] for alert in told}) == camera["not_inspected"]["overload"]
+
+
+def test_a_full_disk_keeps_frames_waiting_and_gives_none_up(line: LineUnderTest) -> None:
+    if not mount_small_disk(line.spool):
+        pytest.skip("mounting a small disk of its own needs root")
+    try:
+        line.config["timeouts"] |= {"lease_ms": 300}
+        line.config["cameras"][0]["source"] |= {"fps": 40}
+        line.start()
+        line.pid_of("infer", seen=5)
+        ballast = fill(line.spool)
+        time.sleep(4.0)  # longer than three leases
+        ballast.unlink()
+        camera = line.finish()["cameras"]["cam1"]
+        assert (camera["inspected"], camera["not_inspected"]) == (PICTURES, {})
+        check_each_once(line)
+    finally:
+        line.close()
+        unmount(line.spool)
 
 
 def test_ctrl_c_drains_and_ends_with_a_balanced_ledger(line: LineUnderTest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -15,9 +16,11 @@ import pytest
 
 from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
+from pipeline.frames.ledger import Ledger
 from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.wire.messages import LedgerReport
 from pipeline.wire.rundir import RunDir
-from pipeline.wire.transport import Poller, Subscriber
+from pipeline.wire.transport import Link, Poller, Subscriber
 from tests.pipeline.harness import LineUnderTest, is_bright, results_in
 from tests.servers.mjpeg_server import MjpegServer
 
@@ -85,6 +88,20 @@ def test_the_picture_behind_each_ng_is_kept(line: LineUnderTest) -> None:
         assert picture is not None, result.evidence
         assert picture[20, 20] > 200
         assert picture[2, 2] < 40
+
+
+def test_a_ledger_that_does_not_balance_is_an_alert_once(line: LineUnderTest) -> None:
+    line.start()
+    line.pid_of("infer")
+    link = Link(RunDir(load_line(line.file), line.file).publish_address, "ingest/cam9", 100, None)
+    for version in (1, 2, 3):
+        ledger = Ledger(captured=10 + version, ok=8, in_flight=1)
+        link.send(LedgerReport(camera_id="cam9", run_id="a-run", version=version, ledger=ledger))
+    line.finish()
+    link.close()
+    told = [json.loads(e["data"]) for e in line.stored("alerts") if e["verdict"] == "FAULT"]
+    (alert,) = [alert for alert in told if alert["camera_id"] == "cam9"]
+    assert "captured 11, accounted for 9" in alert["reason"]
 
 
 def _write_video(path: Path, frames: int) -> None:

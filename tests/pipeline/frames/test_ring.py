@@ -95,9 +95,46 @@ def test_a_frame_larger_than_a_slot_is_refused_with_the_cure_and_costs_no_slot(n
     assert ring.has_free_slot
 
 
-def test_a_picture_without_pixels_takes_a_slot_and_a_place_in_the_ledger(name: str) -> None:
+def test_a_shed_frame_frees_its_slot_and_stays_in_the_ledger(name: str) -> None:
+    ring = FrameRing.create(name, GEOMETRY, "run")
+    frames = [
+        ring.captured(
+            ring.write_pixels(picture(9)),
+            (40, 30),
+            cursor=n,
+            captured_at_ns=n,
+            captured_mono_ns=n,
+            part_id=f"part-{n}",
+        )
+        for n in range(4)
+    ]
+    assert not ring.has_free_slot
+    moved = ring.shed(frames[1], NotInspectedReason.OVERLOAD)
+    assert ring.has_free_slot
+    assert (moved.seq, moved.part_id, moved.shape, moved.captured_at_ns) == (1, "part-1", (), 1)
+    assert ring.ledger.in_flight == 4
+    capture(ring, 7)
+    ring.close()
+    again = FrameRing.attach(name)  # as after a kill
+    assert again is not None
+    assert [frame.seq for frame in again.held_frames()] == [0, 1, 2, 3, 4]
+    (found,) = [frame for frame in again.held_frames() if frame.reason]
+    assert found == moved
+    again.settled(found, Verdict.NOT_INSPECTED, found.reason)
+    assert again.ledger.not_inspected == {"overload": 1}
+    assert again.ledger.balanced
+    for frame in again.held_frames():
+        again.settled(frame, Verdict.OK)
+    for _ in range(4):
+        capture(again, 3)
+    assert not again.has_free_slot
+
+
+def test_a_picture_without_pixels_takes_no_slot_but_a_place_in_the_ledger(name: str) -> None:
     ring = FrameRing.create(name, GEOMETRY, "run")
     reason = NotInspectedReason.UNREADABLE
+    for value in range(GEOMETRY.slots):
+        capture(ring, value)
     frame = ring.captured(None, (), cursor=1, captured_at_ns=1, captured_mono_ns=2, reason=reason)
     ring.settled(frame, Verdict.NOT_INSPECTED, reason)
     assert ring.ledger.not_inspected == {"unreadable": 1}
@@ -110,7 +147,10 @@ def _churn(name: str) -> None:
     value = 0
     while True:
         for frame in ring.held_frames():
-            ring.settled(frame, Verdict.OK if frame.seq % 2 else Verdict.NG)
+            if frame.seq % 3 == 0 and frame.shape:
+                ring.shed(frame, NotInspectedReason.OVERLOAD)
+            else:
+                ring.settled(frame, Verdict.OK if frame.seq % 2 else Verdict.NG)
         while ring.has_free_slot:
             capture(ring, value % 200)
             value += 1

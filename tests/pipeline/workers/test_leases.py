@@ -7,7 +7,7 @@ import random
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
-from pipeline.workers.leases import MAX_ATTEMPTS, LeaseBook
+from pipeline.workers.leases import MAX_ATTEMPTS, NOT_STORED_RETRY_NS, LeaseBook
 
 MS = 1_000_000
 LEASE_MS = 1_000
@@ -142,6 +142,25 @@ def test_a_frame_that_ends_every_lease_is_given_up() -> None:
     assert [f.seq for f in b.given_up()] == [0]
     b.worker_ready(ready(incarnation="last"))
     assert leased(b, 9) == []
+
+
+def test_a_verdict_that_no_disk_takes_is_no_attempt_and_is_made_again_soon() -> None:
+    b, now = book(frames=1), 0
+    for _ in range(10 * MAX_ATTEMPTS):
+        b.worker_ready(ready(received=10**9))
+        assert len(leased(b, now)) == 1
+        b.not_stored([0, 77], now)
+        b.not_stored([0], now)  # said twice
+        assert b.take_back(now + min(LEASE_MS * MS, NOT_STORED_RETRY_NS) - 1) == 0
+        now += NOT_STORED_RETRY_NS
+        assert b.take_back(now) == 1
+        assert b.given_up() == []
+    b.not_stored([0], now)  # too late to be about a lease
+    for attempt in range(MAX_ATTEMPTS):
+        b.worker_ready(ready(incarnation=f"i{attempt}"))
+        assert len(leased(b, now)) == 1
+        b.worker_gone(f"i{attempt}")
+    assert [f.seq for f in b.given_up()] == [0]
 
 
 def test_frames_past_their_deadline_are_named_until_something_is_decided() -> None:
