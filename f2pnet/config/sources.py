@@ -6,6 +6,7 @@ Every option is declared here once, with its type, unit, default and meaning; th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -94,12 +95,31 @@ class MjpegSource(_Camera):
         return _with_scheme(url, "http", "https")
 
 
+class V4l2Source(_Camera):
+    """A camera that Linux drives itself: USB camera, capture card."""
+
+    kind: Literal["v4l2"] = "v4l2"
+    device: ConfigPath = Field(description="such as /dev/video0, or better a name below /dev/v4l/by-id that stays")
+    size: FrameSize | None = Field(default=None, description="width x height in px; null: as the device is set")
+    fps: Fps | None = Field(default=None, description="frames per second; null: as the device is set")
+    pixel_format: str | None = Field(
+        default=None, description="FFmpeg's name, such as yuyv422, mjpeg, gray; null: as the device is set"
+    )
+    timeout_s: float = Field(
+        default=5.0, gt=0, le=600, description="silence after which the camera counts as lost, in s"
+    )
+
+
 class GenicamSource(_Camera):
-    """A GigE Vision or USB3 Vision camera, or a frame grabber, through its maker's GenTL producer."""
+    """A GigE Vision or USB3 Vision camera through Aravis, or any GenICam camera through its maker's GenTL producer."""
 
     kind: Literal["genicam"] = "genicam"
-    producer: ConfigPath = Field(description="the producer: the *.cti file of the camera maker's driver")
-    serial: str | None = Field(default=None, description="serial number of the camera; null: the first one found")
+    producer: ConfigPath | None = Field(
+        default=None, description="the *.cti file of the camera maker's driver; null: Aravis, which needs none"
+    )
+    serial: str | None = Field(
+        default=None, description="serial number of the camera, with Aravis also its address; null: the first one found"
+    )
     exposure_us: float | None = Field(default=None, gt=0, description="ExposureTime in us; null: as the camera has it")
     trigger: str = Field(default="off", description="off, or the TriggerSource that starts a frame, such as Line0")
     features: dict[str, str | bool | int | float] = Field(
@@ -108,6 +128,23 @@ class GenicamSource(_Camera):
     timeout_s: float = Field(
         default=5.0, gt=0, le=600, description="silence after which a camera without trigger counts as lost, in s"
     )
+
+    def wanted_features(self, has: Callable[[str], bool]) -> dict[str, str | bool | int | float]:
+        """All that is to be set, by its name in GenICam's Standard Features Naming Convention, in order.
+
+        `has` tells whether the camera has a feature: cameras keep what somebody set before, and one that nobody
+        wants to trigger must not go on waiting for it.
+        """
+        running_free = {"TriggerSelector": "FrameStart", "TriggerMode": "Off"}
+        wanted: dict[str, str | bool | int | float] = {}
+        if self.trigger == "off" and all(map(has, running_free)):
+            wanted |= running_free
+        wanted |= self.features
+        if self.exposure_us is not None:
+            wanted["ExposureTime"] = self.exposure_us
+        if self.trigger != "off":
+            wanted |= {"TriggerSelector": "FrameStart", "TriggerSource": self.trigger, "TriggerMode": "On"}
+        return wanted
 
 
 class SyntheticSource(StrictModel):
@@ -150,7 +187,8 @@ class SyntheticSource(StrictModel):
 
 
 SourceConfig = Annotated[
-    FolderSource | VideoSource | RtspSource | MjpegSource | GenicamSource | SyntheticSource, Field(discriminator="kind")
+    FolderSource | VideoSource | RtspSource | MjpegSource | V4l2Source | GenicamSource | SyntheticSource,
+    Field(discriminator="kind"),
 ]
 """Any source; an unknown ``kind`` is refused with the list of the known ones."""
 
@@ -160,22 +198,27 @@ _ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 def source_from_uri(uri: str) -> SourceConfig:
     """The source that one word on a command line means.
 
-    `rtsp://...`, `http://...`, a folder, a video file, or `synthetic:TEXTURE?seed=7&size=640x480&fps=60`
-    (all options of `SyntheticSource`). Raises ConfigError (no source can be meant) or MissingResource (no such file).
+    `rtsp://...`, `http://...`, `genicam:SERIAL`, `/dev/video0`, a folder, a video file, or
+    `synthetic:TEXTURE?seed=7&size=640x480&fps=60` (all options of `SyntheticSource`). Raises ConfigError (no source can
+    be meant) or MissingResource (no such file).
     """
     scheme = urlsplit(uri).scheme.lower()
     if scheme in ("rtsp", "rtsps"):
         return _checked({"kind": "rtsp", "url": uri}, uri)
     if scheme in ("http", "https"):
         return _checked({"kind": "mjpeg", "url": uri}, uri)
+    if scheme == "genicam":
+        return _checked({"kind": "genicam", **({"serial": name} if (name := uri.partition(":")[2]) else {})}, uri)
     if uri == "synthetic" or scheme == "synthetic":
         return _checked({"kind": "synthetic", **_synthetic_options(uri)}, uri)
     path = Path(uri.removeprefix("file://")).expanduser()
+    if path.is_char_device():
+        return V4l2Source(device=path)
     if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
         return VideoSource(path=path)
     if path.is_dir():
         return FolderSource(path=path)
-    wanted = "wanted a folder, a video file, rtsp://..., http://... or synthetic:TEXTURE"
+    wanted = "wanted a folder, a video file, rtsp://..., http://..., genicam:SERIAL or synthetic:TEXTURE"
     if path.exists():
         raise ConfigError(f"source {uri}: not a video file ({', '.join(sorted(VIDEO_SUFFIXES))}); {wanted}")
     raise MissingResource(f"source {redact_url(uri)} is not there; {wanted}")

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable
 from typing import cast
 
-from f2pnet.config.sources import SourceConfig
+from f2pnet.config.sources import GenicamSource, SourceConfig
 from f2pnet.errors import MissingExtra
 from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
 
@@ -17,7 +17,9 @@ SOURCES = {
     "video": "pipeline.sources.video:VideoReader",
     "rtsp": "pipeline.sources.rtsp:RtspReader",
     "mjpeg": "pipeline.sources.mjpeg:MjpegReader",
-    "genicam": "pipeline.sources.genicam:GenicamReader",
+    "v4l2": "pipeline.sources.v4l2:V4l2Reader",
+    "genicam": "pipeline.sources.gentl:GentlReader",
+    "genicam without producer": "pipeline.sources.aravis:AravisReader",
     "synthetic": "pipeline.sources.synthetic:SyntheticReader",
 }
 EXTRAS = {
@@ -33,7 +35,8 @@ def open_source(config: SourceConfig, *, start_index: int = 0) -> Source:
     Finite sources skip that many pictures, cameras only number on from there. Raises MissingResource (no such file or
     folder), MissingExtra (a package is not installed), SourceFault (the camera does not answer within its time-out).
     """
-    module_name, reader_name = SOURCES[config.kind].split(":")
+    own_driver = isinstance(config, GenicamSource) and config.producer is None
+    module_name, reader_name = SOURCES["genicam without producer" if own_driver else config.kind].split(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import av
-from av.video.stream import VideoStream
-
 from f2pnet.config.sources import RtspSource
-from pipeline.sources.decoding import Pixels, pixels_of, reason_of
-from pipeline.sources.stream import StreamReader
-from pipeline.sources.stream_clock import StreamClock
+from pipeline.sources.timed_stream import TimedStreamReader
 
 # Nothing is held back for smoothness, and little is read ahead to learn what the stream is: it says so itself.
 LOW_LATENCY = {"fflags": "nobuffer", "flags": "low_delay", "probesize": "200000", "analyzeduration": "500000"}
 
 
-class RtspReader(StreamReader):
-    """Pictures are dated by the stream's own presentation times, tied to our clock by their arrival."""
+class RtspReader(TimedStreamReader):
+    """One camera over RTSP, H.264 or H.265."""
 
     def __init__(self, config: RtspSource, start_index: int) -> None:
-        self._clock = StreamClock()
         super().__init__(
             config.url.get_secret_value(),
             timeout_s=config.timeout_s,
             start_index=start_index,
             options={**LOW_LATENCY, "rtsp_transport": config.transport},
         )
-
-    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError as error:
-            yield reason_of(error), arrival_ns
-            return
-        for frame in frames:
-            captured_at_ns = self._dated(frame, arrival_ns)
-            yield "parts of the picture were lost on the way" if frame.is_corrupt else pixels_of(frame), captured_at_ns
-
-    def _dated(self, frame: av.VideoFrame, arrival_ns: int) -> int:
-        return arrival_ns if frame.time is None else self._clock.captured_at_ns(frame.time, arrival_ns)

@@ -82,6 +82,11 @@ class LineUnderTest:
         summary: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
         return summary
 
+    def interrupt(self) -> None:
+        """As Ctrl-C does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+
     def run(self, *options: str) -> dict[str, Any]:
         self.start(*options)
         return self.finish()

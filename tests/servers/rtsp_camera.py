@@ -8,7 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +36,18 @@ class RtspCamera:
     """A camera in a process of its own. `user` and `password`: it wants to be asked politely."""
 
     def __init__(
-        self, *, width: int = 320, height: int = 240, fps: int = 30, user: str | None = None, password: str = ""
+        self,
+        *,
+        width: int = 320,
+        height: int = 240,
+        fps: int = 30,
+        port: int = 0,
+        codec: Literal["h264", "h265"] = "h264",
+        user: str | None = None,
+        password: str = "",
     ) -> None:
         login = [user, password] if user else []
-        self._command = [SYSTEM_PYTHON, str(SERVER), str(width), str(height), str(fps), *login]
+        self._command = [SYSTEM_PYTHON, str(SERVER), str(width), str(height), str(fps), str(port), codec, *login]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)

@@ -1,7 +1,8 @@
-"""RTSP test camera: H.264 over GStreamer on loopback. Run with the system's Python, which has GStreamer's bindings.
+"""RTSP test camera: H.264 or H.265 over GStreamer on loopback. For the system's Python, which has the bindings.
 
-    /usr/bin/python3 rtsp_server.py WIDTH HEIGHT FPS [USER PASSWORD]
+    /usr/bin/python3 rtsp_server.py WIDTH HEIGHT FPS PORT {h264,h265} [USER PASSWORD]
 
+PORT 0: any that is free.
 Prints `port N` when it listens. Frame n shows n in binary as 16 vertical stripes (bit set: white), and in the row of
 stripes below it the time of sending in ms, modulo 2^16, so that a client can measure latency and find lost frames.
 """
@@ -17,6 +18,11 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - the versions 
 
 BITS = 16
 WIDTH, HEIGHT, FPS = (int(argument) for argument in sys.argv[1:4])
+PORT, CODEC = sys.argv[4:6]
+ENCODERS = {
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=4000 ! rtph264pay",
+    "h265": "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=4000 ! rtph265pay",
+}
 
 
 class Camera(GstRtspServer.RTSPMediaFactory):
@@ -28,8 +34,7 @@ class Camera(GstRtspServer.RTSPMediaFactory):
         self.set_launch(
             f"( appsrc name=camera is-live=true format=time do-timestamp=false "
             f"caps=video/x-raw,format=GRAY8,width={WIDTH},height={HEIGHT},framerate={FPS}/1 ! videoconvert ! "
-            "video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 bitrate=4000 ! "
-            "rtph264pay name=pay0 pt=96 config-interval=1 )"
+            f"video/x-raw,format=I420 ! {ENCODERS[CODEC]} name=pay0 pt=96 config-interval=1 )"
         )
 
     def do_configure(self, media):
@@ -62,10 +67,10 @@ def main():
     Gst.init(None)
     server = GstRtspServer.RTSPServer.new()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(PORT)
     camera = Camera()
-    if len(sys.argv) > 4:
-        user, password = sys.argv[4:6]
+    if len(sys.argv) > 6:
+        user, password = sys.argv[6:8]
         auth = GstRtspServer.RTSPAuth.new()
         token = GstRtspServer.RTSPToken.new()
         token.set_string("media.factory.role", "viewer")

@@ -26,7 +26,7 @@ class Holder(StrictModel):
 
 
 def test_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="'folder', 'video', 'rtsp', 'mjpeg', 'genicam', 'synthetic'"):
+    with pytest.raises(ConfigError, match="'folder', 'video', 'rtsp', 'mjpeg', 'v4l2', 'genicam', 'synthetic'"):
         parse_config({"source": {"kind": "webcam"}}, Holder, source="line.yaml")
 
 

@@ -50,6 +50,12 @@ def test_no_frame_is_lost_or_late_and_each_knows_when_it_was_taken(camera: RtspC
     assert all(0 <= age_ms < 1000 for age_ms in ages_ms)
 
 
+def test_h265_is_read_as_well(gstreamer: None) -> None:
+    with RtspCamera(codec="h265") as camera, open_source(RtspSource(url=f"rtsp://{camera.address}")) as source:
+        numbers = [number_shown(read_frames(source, 1)[0].image) for _ in range(30)]
+    assert numbers == list(range(numbers[0], numbers[0] + 30))
+
+
 def test_hung_camera_is_a_fault_in_time(camera: RtspCamera) -> None:
     with open_source(RtspSource(url=f"rtsp://{camera.address}", timeout_s=1)) as source:
         read_frames(source, 3)

@@ -11,9 +11,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-import numpy.typing as npt
 from genicam.genapi import GenericException as FeatureException
 from genicam.gentl import GenericException, TimeoutException
 from harvesters.core import Callback, Harvester, ImageAcquirer
@@ -21,23 +18,13 @@ from harvesters.core import Callback, Harvester, ImageAcquirer
 from f2pnet.config.sources import GenicamSource
 from f2pnet.errors import ConfigError, MissingResource
 from pipeline.sources.base import BadFrame, Frame, Source, SourceFault
+from pipeline.sources.genicam_pixels import Pixels, picture_of
+from pipeline.sources.stream_clock import StreamClock
 
-Pixels = npt.NDArray[np.uint8]
 BUFFERS = 8
-INTO_BGR = {
-    "RGB8": cv2.COLOR_RGB2BGR,
-    "RGBa8": cv2.COLOR_RGBA2BGR,
-    "BGRa8": cv2.COLOR_BGRA2BGR,
-    "BayerRG8": cv2.COLOR_BayerBG2BGR,  # OpenCV names the pattern by its second row
-    "BayerBG8": cv2.COLOR_BayerRG2BGR,
-    "BayerGR8": cv2.COLOR_BayerGB2BGR,
-    "BayerGB8": cv2.COLOR_BayerGR2BGR,
-}
-AS_THEY_ARE = ("Mono8", "BGR8")
-DEEP = {"Mono10": 2, "Mono12": 4, "Mono14": 6, "Mono16": 8}  # bits that 8-bit grey does without
 
 
-class GenicamReader(Source):
+class GentlReader(Source):
     """One device. Pictures are dated by the device where it tells times, tied to our clock at its first picture."""
 
     live = True
@@ -46,14 +33,15 @@ class GenicamReader(Source):
         self._config = config
         self._index = start_index
         self._incomplete: deque[int] = deque()  # arrival times, UTC ns
-        self._clock_offset_ns: int | None = None
+        self._clock = StreamClock()
         self._last_s = time.monotonic()
         self._harvester = Harvester()
         self._acquirer: ImageAcquirer | None = None
-        if not Path(config.producer).is_file():
+        self._producer = Path(config.producer or "")
+        if not self._producer.is_file():
             raise MissingResource(f"no GenTL producer {config.producer}: install the camera maker's driver (*.cti)")
         try:
-            self._harvester.add_file(str(config.producer))
+            self._harvester.add_file(str(self._producer))
             self._harvester.update()
             self._acquirer = self._harvester.create(self._chosen())
             self._set_features(self._acquirer.remote_device.node_map)
@@ -109,13 +97,7 @@ class GenicamReader(Source):
         raise SourceFault(self._told(f"is not there; the producer sees: {there}"))
 
     def _set_features(self, nodes: Any) -> None:
-        config = self._config
-        wanted: dict[str, str | bool | int | float] = dict(config.features)
-        if config.exposure_us is not None:
-            wanted["ExposureTime"] = config.exposure_us
-        if config.trigger != "off":
-            wanted |= {"TriggerSelector": "FrameStart", "TriggerSource": config.trigger, "TriggerMode": "On"}
-        for name, value in wanted.items():
+        for name, value in self._config.wanted_features(nodes.has_node).items():
             if not nodes.has_node(name):
                 raise ConfigError(self._told(f"has no feature {name}; its maker's viewer lists what it has"))
             try:
@@ -128,14 +110,10 @@ class GenicamReader(Source):
             device_ns = int(buffer.timestamp_ns)
         except (GenericException, AttributeError):
             return arrived_ns
-        if device_ns <= 0:
-            return arrived_ns
-        if self._clock_offset_ns is None or device_ns + self._clock_offset_ns > arrived_ns:
-            self._clock_offset_ns = arrived_ns - device_ns  # no picture is taken after it came
-        return device_ns + self._clock_offset_ns
+        return self._clock.captured_at_ns(device_ns / 1e9, arrived_ns) if device_ns > 0 else arrived_ns
 
     def _told(self, what: str) -> str:
-        return f"camera {self._config.serial or 'first'} of {Path(self._config.producer).name} {what}"
+        return f"camera {self._config.serial or 'first'} of {self._producer.name} {what}"
 
 
 class _Count(Callback):  # type: ignore[misc] # harvesters has no types
@@ -148,21 +126,7 @@ class _Count(Callback):  # type: ignore[misc] # harvesters has no types
 
 
 def _pixels(component: Any) -> Pixels | str:
-    """A copy as (H, W) grey or (H, W, 3) BGR, or what is wrong: the buffer goes back to the device."""
-    form = str(component.data_format)
-    height, width = int(component.height), int(component.width)
-    data = component.data
-    if form in DEEP:
-        return np.asarray(data.reshape(height, width) >> DEEP[form]).astype(np.uint8)
-    if form in AS_THEY_ARE:
-        shape = (height, width) if form == "Mono8" else (height, width, 3)
-        return np.array(data.reshape(shape), np.uint8)
-    if form in INTO_BGR:
-        channels = data.size // (height * width)
-        shape = (height, width) if channels == 1 else (height, width, channels)
-        return np.asarray(cv2.cvtColor(data.reshape(shape), INTO_BGR[form]), np.uint8)
-    known = ", ".join((*AS_THEY_ARE, *DEEP, *INTO_BGR))
-    return f"pixel format {form} is not read; set the feature PixelFormat to one of {known}"
+    return picture_of(component.data, str(component.data_format), int(component.width), int(component.height))
 
 
 def _words(error: Exception) -> str:
