@@ -27,7 +27,7 @@ from pipeline.store.embedded_redis import EmbeddedRedis
 from tests.chaos.audit import audit
 from tests.chaos.camera import FailingCamera
 from tests.chaos.faults import EVERYBODY, Faults
-from tests.chaos.line import NAME, CampaignLine
+from tests.chaos.line import NAME, CampaignLine, campaign_cameras
 from tests.chaos.watch import AlertReader, ArrivalWatch
 from tests.small_disk import mount_small_disk, unmount
 
@@ -47,7 +47,7 @@ def run(faults: int, seed: int, folder: Path) -> dict[str, Any]:
     began_s = time.monotonic()
     mount_small_disk(folder / "spool", DISK_MB)
     with FailingCamera(FPS, seed) as camera:
-        line = CampaignLine(folder, camera.url, FPS)
+        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS))
         arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
         try:
             line.start()

@@ -26,30 +26,28 @@ START_S = 60.0
 END_S = 90.0
 
 
-class CampaignLine:
-    """Three cameras, two inference workers, an embedded Redis, all below `folder`."""
+def campaign_cameras(folder: Path, live_url: str, fps: float) -> list[dict[str, Any]]:
+    """Two folders of numbered pictures, which lose nothing before the first worker, and a live camera."""
+    write_pictures(folder / "parts")
+    source = {"kind": "folder", "path": "parts", "fps": fps, "loop": True}
+    folders = [{"id": name, "source": source, "ring_slots": 32, "on_overload": "block"} for name in CAMERAS]
+    live = {"id": LIVE, "source": {"kind": "mjpeg", "url": live_url, "timeout_s": 1.0}, "ring_slots": 32}
+    return [*folders, live]
 
-    def __init__(self, folder: Path, live_url: str, fps: float) -> None:
+
+class CampaignLine:
+    """Two inference workers and an embedded Redis on these cameras, all below `folder`."""
+
+    def __init__(self, folder: Path, cameras: list[dict[str, Any]], poison: float = 255 / WHITE) -> None:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         self.file = folder / "line.yaml"
         self.spool = folder / "spool"
-        write_toy_bundle(folder / "engine", side=SIDE, max_batch=4, poison=255 / WHITE)
-        write_pictures(folder / "parts")
-        folders = [
-            {
-                "id": camera,
-                "source": {"kind": "folder", "path": "parts", "fps": fps, "loop": True},
-                "ring_slots": 32,
-                "on_overload": "block",
-            }
-            for camera in CAMERAS
-        ]
-        live = {"id": LIVE, "source": {"kind": "mjpeg", "url": live_url, "timeout_s": 1.0}, "ring_slots": 32}
+        write_toy_bundle(folder / "engine", side=SIDE, max_batch=4, poison=poison)
         content = {
             "line": NAME,
             "engine": {"bundle": "engine", "max_batch": 4, "threads": 1, "workers": 2, "backend": "onnxruntime"},
-            "cameras": [*folders, live],
+            "cameras": cameras,
             "publish": {"redis": "embedded", "spool": {"dir": "spool", "max_mb": 32}},
             "timeouts": {"lease_ms": 1000, "stall_s": 3, "drain_s": 15},
         }
@@ -94,11 +92,15 @@ class CampaignLine:
                 found[words[words.index("--name") + 1]] = child.pid
         return found
 
+    def processes(self) -> list[psutil.Process]:
+        """The supervisor and everything below it."""
+        assert self.process is not None
+        return [psutil.Process(self.process.pid), *_children(self.process.pid)]
+
     def memory_mb(self) -> float:
         """Memory of the line's processes, shared pages counted once."""
-        assert self.process is not None
         total = 0
-        for process in [psutil.Process(self.process.pid), *_children(self.process.pid)]:
+        for process in self.processes():
             try:
                 total += process.memory_full_info().pss
             except psutil.Error:
