@@ -1,4 +1,4 @@
-"""One connection to one Redis server: several commands in one round trip, short time-outs, errors without passwords.
+"""One connection to Redis: several commands in one round trip, short time-outs, errors without passwords.
 
 redis-py is used for what is hard (TLS, Unix sockets, login, the protocol); its retries are switched off, since they
 hold a caller for seconds while the server is away.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
+from redis.exceptions import MovedError
 from redis.retry import Retry
 
 from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.redis_address import address_without_secrets, secrets_of
+from f2pnet.redis_route import route_to
 
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
 
-SCHEMES = ("redis://", "rediss://", "unix://")
 DEFAULT_TIMEOUT_S = 0.3  # a healthy server answers in a few ms; a frame ring holds about half a second of frames
 
 
@@ -44,22 +44,18 @@ class RedisLink:
     """
 
     def __init__(self, url: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
-        if "," in url:
-            raise ConfigError("several Redis addresses (Sentinel, Cluster) are not supported yet: give one address")
-        if not url.startswith(SCHEMES):
-            raise ConfigError(f"a Redis address starts with {', '.join(SCHEMES)}: this one does not")
         self.address = address_without_secrets(url)
-        self._secrets = _secrets_of(url)
+        self._secrets = secrets_of(url)
+        self._connection: Any = None
+        options = {
+            "protocol": 2,  # one shape of replies for every server version
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": min(timeout_s, DEFAULT_TIMEOUT_S),
+            "retry": Retry(NoBackoff(), 0),
+            "decode_responses": False,
+        }
         try:
-            pool = ConnectionPool.from_url(
-                url,
-                protocol=2,  # one shape of replies for every server version
-                socket_timeout=timeout_s,
-                socket_connect_timeout=min(timeout_s, DEFAULT_TIMEOUT_S),
-                retry=Retry(NoBackoff(), 0),
-                decode_responses=False,
-            )
-            self._connection: Any = pool.make_connection()
+            self._route = route_to(url, options)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"Redis address {self.address}: {self._clean(error)}") from None
 
@@ -68,24 +64,44 @@ class RedisLink:
 
         Raises StoreRefused or StoreAway. After StoreAway the commands may or may not have been carried out.
         """
-        try:
-            self._connection.connect()
-            self._connection.send_packed_command([_packed(commands)])
-            replies = [self._reply() for _ in commands]
-        except (redis.RedisError, OSError) as error:
-            self._connection.disconnect()
-            raise self._translated(error) from error
-        except BaseException:
-            self._connection.disconnect()  # replies still on their way would answer the next question
-            raise
+        replies = self._sent(commands)
+        if all(isinstance(reply, MovedError) for reply in replies) and self._follow(replies[0]):
+            replies = self._sent(commands)  # none of them was carried out
         for reply in replies:
             if isinstance(reply, redis.ResponseError):
+                if isinstance(reply, (redis.ReadOnlyError, MovedError)):
+                    self._drop()  # a replica by now, or not the owner of our keys: another server is to be found
                 raise self._translated(reply) from reply
         return replies
 
     def close(self) -> None:
         """Let go of the connection; the next `exchange` makes a new one."""
-        self._connection.disconnect()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def _sent(self, commands: Sequence[Command]) -> list[Any]:
+        try:
+            if self._connection is None:
+                self._connection = self._route.connection()
+            self._connection.connect()
+            self._connection.send_packed_command([_packed(commands)])
+            return [self._reply() for _ in commands]
+        except (redis.RedisError, OSError) as error:
+            self._drop()
+            raise self._translated(error) from error
+        except BaseException:
+            self._drop()  # replies still on their way would answer the next question
+            raise
+
+    def _drop(self) -> None:
+        self.close()
+        self._route.lost()
+
+    def _follow(self, error: MovedError) -> bool:
+        """Whether the route leads to the server that is said to hold our keys."""
+        self.close()
+        return self._route.moved((error.host, error.port))
 
     def _reply(self) -> Any:
         try:
@@ -102,6 +118,9 @@ class RedisLink:
             )
         if isinstance(error, redis.exceptions.NoPermissionError):
             return StoreRefused(f"Redis at {self.address} forbids this user a command ({text}): widen its ACL")
+        if isinstance(error, redis.OutOfMemoryError):
+            cure = "raise its maxmemory, or lower publish.results_kept and alerts_kept"
+            return ErrorReply(f"Redis at {self.address} is full ({text}): {cure}", code="OOM")
         message = f"Redis at {self.address} does not serve: {text}"
         if isinstance(error, redis.ResponseError):
             return ErrorReply(message, code=text.partition(" ")[0])
@@ -123,14 +142,3 @@ def _packed(commands: Sequence[Command]) -> bytes:
             raw = argument if isinstance(argument, bytes) else str(argument).encode()
             parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
     return b"".join(parts)
-
-
-def address_without_secrets(url: str) -> str:
-    """What may be shown of a Redis address: scheme, host, port and database (or the socket's path)."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-def _secrets_of(url: str) -> list[str]:
-    password = urlsplit(url).password
-    return sorted({password, unquote(password)}, key=len, reverse=True) if password else []

@@ -15,6 +15,7 @@ from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
 from f2pnet.precision import Precision
+from f2pnet.redis_address import SCHEMES
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -124,7 +125,14 @@ class EvidenceConfig(StrictModel):
 class PublishConfig(StrictModel):
     """Where verdicts and alerts go."""
 
-    redis: str = Field("embedded", description="embedded, or redis://[user:password@]host:port[/db] or rediss://...")
+    redis: str = Field(
+        "embedded",
+        description="embedded, or redis://[user:password@]host:port[/db], rediss://..., unix://..., "
+        "redis+sentinel://host,host/service, redis+cluster://host,host",
+    )
+    min_replicas: int = Field(
+        0, ge=0, le=16, description="replicas of Redis that must have a verdict too before it counts as durable"
+    )
     spool: SpoolConfig
     evidence: EvidenceConfig | None = None
     sinks: list[SinkConfig] = Field(default_factory=list, description="where alerts go besides Redis")
@@ -133,8 +141,8 @@ class PublishConfig(StrictModel):
 
     @model_validator(mode="after")
     def _known_redis(self) -> Self:
-        if self.redis != "embedded" and not self.redis.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("redis: wanted 'embedded' or an address that starts with redis://, rediss:// or unix://")
+        if self.redis != "embedded" and not self.redis.startswith(SCHEMES):
+            raise ValueError(f"redis: wanted 'embedded' or an address that starts with {', '.join(SCHEMES)}")
         names = [sink.name for sink in self.sinks]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"sink names must differ; used twice: {', '.join(sorted(double))}")

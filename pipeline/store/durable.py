@@ -57,6 +57,7 @@ class DurableStore:
     def __post_init__(self) -> None:
         self._backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         self._away_until: float | None = None  # None: Redis answered last time
+        self._why_away: str | None = None
         self._first_verdicts: OrderedDict[str, tuple[Verdict, str | None]] = OrderedDict()
         for record in waiting_in(self.spool.folder):
             self._remember(record.frame_id, record.verdict, record.reason)
@@ -130,13 +131,15 @@ class DurableStore:
         try:
             answer = question()
         except StoreAway as error:
-            if not self.away:
-                _log.error("store away: verdicts go to the spool", error=str(error))
+            if str(error) != self._why_away:
+                self._why_away = str(error)
+                _log.error("store away: verdicts go to the spool", error=self._why_away)
             self._away_until = self.clock() + self._backoff.next_delay()
             raise
         if self.away:
             _log.info("store back", waiting=len(self.spool))
         self._away_until = None
+        self._why_away = None
         self._backoff.reset()
         return answer
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from f2pnet.errors import StoreAway
 from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
@@ -59,12 +60,15 @@ class RedisStore:
         *,
         results_kept: int = 1_000_000,
         alerts_kept: int = 1_000_000,
+        min_replicas: int = 0,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         self.keys = LineKeys(line)
         self._link = RedisLink(url, timeout_s=timeout_s)
         self._results_kept = results_kept
         self._alerts_kept = alerts_kept
+        self._min_replicas = min_replicas
+        self._replica_wait_ms = int(timeout_s * 500)  # within the wait for the answer itself
 
     @property
     def address(self) -> str:
@@ -150,7 +154,7 @@ class RedisStore:
     def _commit(self, fresh: Mapping[Identity, Record]) -> bool:
         """Add the records in one transaction; False when a bit field changed since it was read."""
         if not fresh:
-            self._link.exchange(["UNWATCH"])
+            self._confirm(self._link.exchange(["UNWATCH"], *self._wait()))
             return True
         commands: list[Command] = [["MULTI"]]
         marks: dict[str, list[str | int]] = {}
@@ -166,13 +170,26 @@ class RedisStore:
             ["XTRIM", self.keys.results, "MAXLEN", "~", self._results_kept],
             ["XTRIM", self.keys.alerts, "MAXLEN", "~", self._alerts_kept],
         ]
-        outcome = self._link.exchange(*commands, *trims)[len(commands) - 1]
+        replies = self._link.exchange(*commands, *trims, *self._wait())
+        outcome = replies[len(commands) - 1]
         if outcome is None:
             return False
         failed = [str(reply) for reply in outcome if isinstance(reply, Exception)]
         if failed:
             raise StoreAway(f"Redis at {self.address} carried out a transaction in part only: {failed[0]}")
+        self._confirm(replies)
         return True
+
+    def _wait(self) -> list[Command]:
+        return [["WAIT", self._min_replicas, self._replica_wait_ms]] if self._min_replicas else []
+
+    def _confirm(self, replies: Sequence[Any]) -> None:
+        """Raise StoreAway unless enough replicas have all that was written; writing it again is safe."""
+        if self._min_replicas and replies[-1] < self._min_replicas:
+            raise StoreAway(
+                f"Redis at {self.address}: {replies[-1]} replicas have what was written, publish.min_replicas wants "
+                f"{self._min_replicas}: bring the replicas back or lower it"
+            )
 
     def _entries(self, record: Record) -> list[Command]:
         fields: list[str | bytes | int] = ["*"]

@@ -68,7 +68,13 @@ def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | N
 
 def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnStored) -> PublishWorker:
     publish = line.publish
-    redis = RedisStore(_store_url(line), line.line, results_kept=publish.results_kept, alerts_kept=publish.alerts_kept)
+    redis = RedisStore(
+        _store_url(line),
+        line.line,
+        results_kept=publish.results_kept,
+        alerts_kept=publish.alerts_kept,
+        min_replicas=publish.min_replicas,
+    )
     store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
     evidence = EvidenceStore(publish.evidence.dir, publish.evidence.max_mb) if publish.evidence else None
     return PublishWorker(name, line, run_dir, store, evidence, on_stored)

@@ -1,7 +1,7 @@
 """A line left alone for long, with cameras that go and come: `python -m tests.chaos.soak --minutes 60 --out DIR`.
 
 Each minute one of three network cameras (RTSP, GigE Vision, MJPEG) goes away and comes back. Memory, open files,
-threads and shared memory of all processes are sampled; at the end the ledger must balance and the streams must have no gap.
+threads and shared memory of all processes are sampled; at the end the ledger must balance and no stream have a gap.
 """
 
 from __future__ import annotations

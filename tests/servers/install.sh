@@ -3,7 +3,7 @@
 # browser. Needs root; elsewhere the tests that need them skip with a word, and CI, where they must run, fails.
 set -eu
 packages="gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good
-gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi aravis-tools libaravis-0.8-0 mosquitto chromium
+gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi redis-server aravis-tools libaravis-0.8-0 mosquitto chromium
 chromium-driver"
 command -v dpkg-query >/dev/null 2>&1 || { echo "no Debian packages here: the tests that need them will skip"; exit 0; }
 missing=""
