@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from f2pnet.alerts import subscribe
+    from f2pnet.alerts_async import subscribe_async
     from f2pnet.errors import F2pError
     from f2pnet.inspector import Inspector
     from f2pnet.recipe import Recipe, load_recipe
     from f2pnet.result import Defect, InspectionResult, Verdict
 
-__all__ = ["Defect", "F2pError", "InspectionResult", "Inspector", "Recipe", "Verdict", "load_recipe", "subscribe"]
+__all__ = [
+    "Defect",
+    "F2pError",
+    "InspectionResult",
+    "Inspector",
+    "Recipe",
+    "Verdict",
+    "load_recipe",
+    "subscribe",
+    "subscribe_async",
+]
 
 _HOMES = {
     "Defect": "f2pnet.result",
@@ -26,6 +37,7 @@ _HOMES = {
     "Verdict": "f2pnet.result",
     "load_recipe": "f2pnet.recipe",
     "subscribe": "f2pnet.alerts",
+    "subscribe_async": "f2pnet.alerts_async",
 }
 
 

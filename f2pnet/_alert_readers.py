@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from f2pnet.redis_link import ErrorReply, RedisLink
+from f2pnet.dead_letters import dead_letter
+from f2pnet.redis_link import Command, ErrorReply, RedisLink
 
 _log = logging.getLogger(__name__)  # other people's programs: their logging, not ours
 
@@ -74,6 +75,8 @@ class GroupReader:
         consumer: str,
         since: str | None,
         reclaim_idle_ms: int,
+        line: str,
+        max_deliveries: int | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
@@ -83,6 +86,8 @@ class GroupReader:
         self._consumer = consumer
         self._start = since or "0"
         self._reclaim_idle_ms = reclaim_idle_ms
+        self._line = line
+        self._max_deliveries = max_deliveries
         self._clock = clock
         self._group_exists = False
         self._newest_seen = "0"
@@ -126,8 +131,8 @@ class GroupReader:
                 self._own_after = None
                 break
             self._own_after = entries[-1][0]
-            if present := self._present(entries):
-                return present
+            if hopeful := self._without_hopeless(self._present(entries), this_one_counted=True):
+                return hopeful
         return []
 
     def _reclaimed(self) -> list[Entry]:
@@ -143,9 +148,41 @@ class GroupReader:
         if not ids:
             return []
         found = self._link.exchange(*(["XRANGE", self._stream, name, name] for name in ids))
-        return self._present(
+        entries = self._present(
             [entry for name, reply in zip(ids, found, strict=True) for entry in _entries(reply) or [(name, {})]]
         )
+        return self._without_hopeless(entries, this_one_counted=False)
+
+    def _without_hopeless(self, entries: list[Entry], *, this_one_counted: bool) -> list[Entry]:
+        """Entries that may be delivered once more; the others become dead letters, kept for people."""
+        if self._max_deliveries is None or not entries:
+            return entries
+        questions: list[Command] = [["XPENDING", self._stream, self._group, name, name, 1] for name, _ in entries]
+        counted = self._link.exchange(*questions)
+        hopeful: list[Entry] = []
+        for (name, fields), reply in zip(entries, counted, strict=True):
+            delivered = (int(reply[0][3]) if reply else 0) - this_one_counted
+            if delivered >= self._max_deliveries:
+                self._bury(name, fields, delivered)
+                continue
+            if not this_one_counted:
+                claim = ["XCLAIM", self._stream, self._group, self._consumer, "0", name]
+                self._link.exchange([*claim, "RETRYCOUNT", str(delivered + 1), "JUSTID"])
+            hopeful.append((name, fields))
+        return hopeful
+
+    def _bury(self, name: str, fields: dict[str, bytes], delivered: int) -> None:
+        letter = dead_letter(
+            self._line,
+            self._group,
+            alert_id=name,
+            frame_id=fields.get("frame_id", b"").decode(),
+            data=fields.get("data", b""),
+            reason=f"delivered {delivered} times to group {self._group} and never acknowledged",
+            tries=delivered,
+        )
+        self._link.exchange(["MULTI"], letter, ["XACK", self._stream, self._group, name], ["EXEC"])
+        _log.error("alert %s is a dead letter: delivered %d times and never acknowledged", name, delivered)
 
     def _new(self, block_ms: int) -> list[Entry]:
         entries = self._read_group(">", block_ms)

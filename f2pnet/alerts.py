@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -195,25 +196,27 @@ def subscribe(
     line: str,
     group: str | None = None,
     consumer: str | None = None,
-    since: str | None = None,
+    since: str | datetime | None = None,
     camera: str | None = None,
     block_ms: int = 1000,
     reclaim_idle_ms: int = 30_000,
+    max_deliveries: int | None = None,
 ) -> Subscription:
     """Subscribe to the alerts of `line` in the Redis at `url`; a stream that does not exist yet is waited for.
 
     `group` shares the alerts among its consumers; a new group begins at `since`, or with the oldest alert kept.
     `consumer` names this one within the group and must stay the same over restarts (default: the host's name).
-    Without a group reading begins behind the id `since`, or with the next new alert. `camera` leaves out all others;
+    Without a group reading begins behind `since`, or with the next new alert. `since` is the id of an alert, or a time:
+    a datetime, or ISO 8601 such as 2026-11-24T06:00 (without a zone: this machine's). `camera` leaves out all others;
     within a group they count as acknowledged, so all its consumers should name the same one. `block_ms` limits each
-    wait for the server.
+    wait for the server. In a group, an alert that was delivered `max_deliveries` times and never acknowledged goes to
+    the stream of dead letters instead of to the next consumer; None: it comes again for ever.
 
-    Raises ConfigError for an address or id that is none. Connects with the first read.
+    Raises ConfigError for an address or a place that is none. Connects with the first read.
     """
-    if since is not None and not _STREAM_ID.fullmatch(since):
-        raise ConfigError(
-            f"since is {since!r}: wanted the id of an alert, such as 1732368000000-0, or 0 for the oldest"
-        )
+    begin = None if since is None else _stream_id(since)
+    if max_deliveries is not None and (max_deliveries < 1 or group is None):
+        raise ConfigError(f"max_deliveries is {max_deliveries}: wanted at least 1, and a group that shares the alerts")
     if consumer is not None and group is None:
         raise ConfigError(f"consumer is {consumer!r} without a group: name the group that it belongs to")
     if block_ms < 1 or reclaim_idle_ms < 1:
@@ -221,7 +224,7 @@ def subscribe(
     link = RedisLink(url, timeout_s=block_ms / 1000 + DEFAULT_TIMEOUT_S)
     stream = LineKeys(line).alerts
     if group is None:
-        return Subscription(TailReader(link, stream, since), [link], camera=camera, block_ms=block_ms)
+        return Subscription(TailReader(link, stream, begin), [link], camera=camera, block_ms=block_ms)
     acknowledging = RedisLink(url)  # an acknowledgement must not wait behind a blocking read
     reader = GroupReader(
         link,
@@ -229,7 +232,24 @@ def subscribe(
         stream,
         group=group,
         consumer=consumer or socket.gethostname(),
-        since=since,
+        since=begin,
         reclaim_idle_ms=reclaim_idle_ms,
+        line=line,
+        max_deliveries=max_deliveries,
     )
     return Subscription(reader, [link, acknowledging], camera=camera, block_ms=block_ms)
+
+
+def _stream_id(since: str | datetime) -> str:
+    """Where a stream is to be read from: an id, or the first one of a moment."""
+    if isinstance(since, str):
+        if _STREAM_ID.fullmatch(since):
+            return since
+        try:
+            since = datetime.fromisoformat(since)
+        except ValueError:
+            raise ConfigError(
+                f"since is {since!r}: wanted the id of an alert, such as 1732368000000-0, 0 for the oldest, or a time "
+                "such as 2026-11-24T06:00"
+            ) from None
+    return str(max(0, int(since.timestamp() * 1000) - 1))  # behind the last one before that moment

@@ -15,9 +15,9 @@ import structlog
 from f2pnet.alerts import Alert, subscribe
 from f2pnet.backoff import Backoff
 from f2pnet.config.sinks import SinkConfig
+from f2pnet.dead_letters import dead_letter
 from f2pnet.errors import StoreAway
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import Argument, RedisLink
+from f2pnet.redis_link import RedisLink
 from pipeline.sinks import open_sink
 from pipeline.sinks.base import SinkAway, SinkRefused
 from pipeline.wire.messages import Heartbeat
@@ -26,7 +26,6 @@ from pipeline.workers.worker import Role, Worker
 READ_S = 0.2
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 30.0
-DEAD_LETTERS_KEPT = 10_000
 _log = structlog.get_logger(__name__)
 
 
@@ -106,9 +105,15 @@ class SinkWorker(Worker):
 
     def _bury(self, alert: Alert, error: SinkRefused) -> None:
         """First kept, then acknowledged: a death in between keeps it twice, never not at all."""
-        letter: list[Argument] = ["XADD", LineKeys(self._line).dead_letters, "MAXLEN", "~", DEAD_LETTERS_KEPT, "*"]
-        letter += ["sink", self._config.name, "alert_id", alert.id, "frame_id", alert.frame_id]
-        letter += ["reason", str(error), "tries", self._refusals, "data", alert.data]
+        letter = dead_letter(
+            self._line,
+            self._config.name,
+            alert_id=alert.id,
+            frame_id=alert.frame_id,
+            data=alert.data,
+            reason=str(error),
+            tries=self._refusals,
+        )
         try:
             self._dead_letters.exchange(letter)
         except StoreAway as away:

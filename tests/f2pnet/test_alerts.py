@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,38 @@ def test_consumers_of_a_group_share_the_alerts(server: EmbeddedRedis, raise_aler
     assert sorted(taken[0] + taken[1]) == list(range(100))
     assert all(taken)
     assert pending(server, "g") == 0
+
+
+def test_an_alert_that_nobody_can_finish_becomes_a_dead_letter(server: EmbeddedRedis, raise_alerts: Raise) -> None:
+    raise_alerts(1, 2, 3)
+    options = {"group": "gate", "since": "0", "block_ms": 50, "reclaim_idle_ms": 100, "max_deliveries": 3}
+    seen: list[int] = []
+    until = time.monotonic() + LIMIT_S
+    while not seen or pending(server, "gate"):
+        assert time.monotonic() < until, seen
+        consumer = "same" if len(seen) % 2 else f"new-{len(seen)}"
+        with subscribe(server.url, "demo", consumer=consumer, **options) as alerts:
+            for alert in alerts.iter(timeout_s=0.3):
+                (number,) = seqs([alert])
+                seen.append(number)
+                if number != 2:  # whoever gets this one dies of it
+                    alert.ack()
+    assert sorted(seen) == [1, 2, 2, 2, 3]
+    with redis.Redis.from_url(server.url, protocol=2) as client:
+        ((_, letter),) = client.xrange("f2p:{demo}:dead-letters")
+    assert (letter[b"frame_id"], letter[b"sink"], letter[b"tries"]) == (b"cam1/r/000002", b"gate", b"3")
+    assert b"never acknowledged" in letter[b"reason"]
+
+
+@pytest.mark.parametrize("form", ["datetime", "text"])
+def test_reading_may_begin_at_a_time(server: EmbeddedRedis, raise_alerts: Raise, form: str) -> None:
+    raise_alerts(1, 2)
+    time.sleep(0.05)
+    moment = datetime.now(UTC)
+    raise_alerts(3, 4)
+    since = moment if form == "datetime" else moment.isoformat()
+    with subscribe(server.url, "demo", since=since, block_ms=50) as alerts:
+        assert seqs(alerts.iter(timeout_s=0.5)) == [3, 4]
 
 
 def test_what_a_killed_consumer_left_is_delivered_to_another(server: EmbeddedRedis, raise_alerts: Raise) -> None:
