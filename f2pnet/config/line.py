@@ -120,6 +120,8 @@ class EvidenceConfig(StrictModel):
         "ng", description="ng: frames that an inference worker did not call OK; all: every frame it judged"
     )
     max_mb: int = Field(1024, ge=1)
+    max_count: int | None = Field(None, ge=1, description="pictures kept at most; null: as many as max_mb allows")
+    max_age_days: float | None = Field(None, gt=0, description="pictures older than this are deleted; null: none is")
 
 
 class PublishConfig(StrictModel):

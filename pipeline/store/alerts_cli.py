@@ -41,9 +41,7 @@ def alerts(
     follow: Annotated[bool, typer.Option("--follow", help="go on with new alerts until Ctrl-C")] = False,
     group: Annotated[str | None, typer.Option(help="read as one of this group: durable and acknowledged")] = None,
     consumer: Annotated[str | None, typer.Option(help="name within the group; the host's name if not given")] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="ID|TIME", help="begin behind this alert, or at this time; 0: the oldest kept")
-    ] = None,
+    since: Annotated[str | None, typer.Option(metavar="ID|TIME", help="begin behind this; 0: the oldest kept")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object for each alert")] = False,
 ) -> None:
     """Read the alerts of a line; with a group each alert is shown to one reader and acknowledged once shown.

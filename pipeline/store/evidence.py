@@ -1,4 +1,4 @@
-"""Pictures behind verdicts, in a folder that never grows beyond its bound: the oldest go first, and are counted.
+"""Pictures behind verdicts, in a folder that never grows beyond its bounds: the oldest go first, and are counted.
 
     <folder>/2026-11-23/cam1/130502.123_<run>_000042_NG.jpg      day and time of capture, UTC
 
@@ -8,9 +8,12 @@ Evidence helps people and decides nothing: a disk that refuses it is logged and 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -21,16 +24,35 @@ _log = structlog.get_logger(__name__)
 _UNFINISHED = ".part"
 
 
-class EvidenceStore:
-    """Writes into `folder`, and is the only one that does. `max_mb` is in MiB."""
+class _Kept(NamedTuple):
+    path: Path
+    size_bytes: int
+    saved_at_s: float
 
-    def __init__(self, folder: Path, max_mb: int) -> None:
+
+class EvidenceStore:
+    """Writes into `folder`, and is the only one that does. `max_mb` is in MiB; a bound of None is none.
+
+    `clock` gives seconds since the epoch, as files are dated.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        max_mb: int,
+        max_count: int | None = None,
+        max_age_days: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.folder = folder
         self.deleted = 0  # old pictures that made room
         self.failed = 0  # pictures that could not be saved
         self._max_bytes = max_mb * 2**20
-        self._kept = deque(_find(folder))  # (path, bytes), oldest first
-        self._bytes_used = sum(size for _, size in self._kept)
+        self._max_count = max_count
+        self._max_age_s = None if max_age_days is None else max_age_days * 86_400
+        self._clock = clock
+        self._kept = deque(_find(folder))  # oldest first
+        self._bytes_used = sum(picture.size_bytes for picture in self._kept)
 
     @property
     def bytes_used(self) -> int:
@@ -53,25 +75,39 @@ class EvidenceStore:
             return None
         return str(path.relative_to(self.folder.parent))
 
+    def expire(self) -> None:
+        """Delete what is too old; to be called now and then, also when nothing new comes."""
+        try:
+            while self._max_count is not None and len(self._kept) > self._max_count:
+                self._delete_oldest()
+            while self._max_age_s and self._kept and self._clock() - self._kept[0].saved_at_s > self._max_age_s:
+                self._delete_oldest()
+        except OSError as error:
+            self.failed += 1
+            _log.error("old evidence not deleted", folder=str(self.folder), error=str(error))
+
     def _write(self, path: Path, picture: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(_UNFINISHED)
         unfinished.write_bytes(picture)
         unfinished.replace(path)
-        self._kept.append((path, len(picture)))
+        self._kept.append(_Kept(path, len(picture), self._clock()))
         self._bytes_used += len(picture)
 
     def _make_room(self, wanted: int) -> None:
         if wanted > self._max_bytes:
             raise OSError(f"a picture of {wanted} bytes is larger than evidence.max_mb allows for all")
-        while self._bytes_used + wanted > self._max_bytes:
-            path, size = self._kept.popleft()
-            self._bytes_used -= size
-            self.deleted += 1
-            path.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty yet
-                path.parent.rmdir()
-                path.parent.parent.rmdir()
+        while self._bytes_used + wanted > self._max_bytes or self._max_count == len(self._kept):
+            self._delete_oldest()
+
+    def _delete_oldest(self) -> None:
+        picture = self._kept.popleft()
+        self._bytes_used -= picture.size_bytes
+        self.deleted += 1
+        picture.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty yet
+            picture.path.parent.rmdir()
+            picture.path.parent.parent.rmdir()
 
 
 def _place(result: InspectionResult) -> Path:
@@ -82,10 +118,10 @@ def _place(result: InspectionResult) -> Path:
     return Path(f"{captured:%Y-%m-%d}", camera, f"{moment}_{run}_{seq}_{result.verdict}.jpg")
 
 
-def _find(folder: Path) -> list[tuple[Path, int]]:
+def _find(folder: Path) -> list[_Kept]:
     """Pictures of earlier runs, oldest first; what an interrupted save left is removed."""
     for path in folder.glob(f"*/*/*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
     found = [(path, path.stat()) for path in folder.glob("*/*/*.jpg")]
     found.sort(key=lambda item: item[1].st_mtime_ns)
-    return [(path, facts.st_size) for path, facts in found]
+    return [_Kept(path, facts.st_size, facts.st_mtime) for path, facts in found]

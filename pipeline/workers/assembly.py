@@ -76,7 +76,8 @@ def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnS
         min_replicas=publish.min_replicas,
     )
     store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
-    evidence = EvidenceStore(publish.evidence.dir, publish.evidence.max_mb) if publish.evidence else None
+    kept = publish.evidence
+    evidence = EvidenceStore(kept.dir, kept.max_mb, kept.max_count, kept.max_age_days) if kept else None
     return PublishWorker(name, line, run_dir, store, evidence, on_stored)
 
 

@@ -27,6 +27,7 @@ from pipeline.workers.latency import LatencyHistogram
 from pipeline.workers.worker import Role, Worker
 
 WAIT_MS = 50
+EXPIRE_INTERVAL_S = 60.0
 MESSAGES_PER_STEP = 256
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
@@ -58,6 +59,7 @@ class PublishWorker(Worker):
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
+        self._expire_at_s = 0.0
         self._refused = False
         self._draining = False
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
@@ -114,6 +116,9 @@ class PublishWorker(Worker):
         except SpoolError as error:
             self._refuse_all(error)
         self._write_states()
+        if self._evidence is not None and time.monotonic() >= self._expire_at_s:
+            self._expire_at_s = time.monotonic() + EXPIRE_INTERVAL_S
+            self._evidence.expire()
         return took_in
 
     def _take_in(self) -> bool:

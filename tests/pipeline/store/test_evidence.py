@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from f2pnet.result import InspectionResult, Verdict
@@ -92,3 +94,28 @@ def test_emptied_folders_go_with_their_pictures(tmp_path: Path) -> None:
     store.save(tomorrow, bytes(1000 * KB))
 
     assert [path.name for path in tmp_path.iterdir()] == ["2026-11-24"]
+
+
+def test_pictures_are_kept_by_count(tmp_path: Path) -> None:
+    store = EvidenceStore(tmp_path / "evidence", 10, max_count=3)
+    for seq in range(5):
+        store.save(result(seq), b"picture")
+    assert [name.split("_")[2] for name in pictures(tmp_path)] == ["000002", "000003", "000004"]
+    assert store.deleted == 2
+    EvidenceStore(tmp_path / "evidence", 10, max_count=1).expire()
+    assert len(pictures(tmp_path)) == 1
+
+
+def test_pictures_are_kept_by_age_also_when_nothing_new_comes(tmp_path: Path) -> None:
+    now_s = [time.time()]
+    store = EvidenceStore(tmp_path / "evidence", 10, max_age_days=2, clock=lambda: now_s[0])
+    store.save(result(0), b"picture")
+    now_s[0] += 86_400
+    store.save(result(1), b"picture")
+    now_s[0] += 1.5 * 86_400
+    store.expire()
+    assert [name.split("_")[2] for name in pictures(tmp_path)] == ["000001"]
+    (left,) = tmp_path.rglob("*.jpg")
+    os.utime(left, (0, 0))
+    EvidenceStore(tmp_path / "evidence", 10, max_age_days=2).expire()  # found again after a restart
+    assert pictures(tmp_path) == []
