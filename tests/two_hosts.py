@@ -13,46 +13,52 @@ ADDRESS_A, ADDRESS_B = "10.93.7.1", "10.93.7.2"
 
 @dataclass(frozen=True)
 class TwoHosts:
-    """`a` and `b` are the namespaces."""
+    """`a` and `b` are namespaces; `a` None: this machine itself."""
 
-    a: str
+    a: str | None
     b: str
+    wire: str = "wire"  # the end of the cable at `a`
 
-    def on(self, host: str, command: list[str]) -> list[str]:
+    def on(self, host: str | None, command: list[str]) -> list[str]:
         """The command line that runs `command` on that host."""
-        return ["ip", "netns", "exec", host, *command]
+        return command if host is None else ["ip", "netns", "exec", host, *command]
 
     def cable(self, state: str) -> None:
         """Pull ("down") or plug in ("up") the cable."""
-        _ip("-n", self.a, "link", "set", "wire", state)
+        _ip(*_in(self.a), "link", "set", self.wire, state)
 
 
 @contextmanager
-def two_hosts() -> Iterator[TwoHosts | None]:
+def two_hosts(*, first_is_here: bool = False) -> Iterator[TwoHosts | None]:
     """None where namespaces may not be made."""
-    hosts = TwoHosts(f"f2p-a-{os.getpid()}", f"f2p-b-{os.getpid()}")
+    b = f"f2p-b-{os.getpid()}"
+    hosts = TwoHosts(None, b, f"f2p{os.getpid()}") if first_is_here else TwoHosts(f"f2p-a-{os.getpid()}", b)
     try:
         if not _made(hosts):
             yield None
             return
         yield hosts
     finally:
-        for name in (hosts.a, hosts.b):
+        for name in filter(None, (hosts.a, hosts.b)):  # the cable goes with its end
             subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=10, check=False)
 
 
 def _made(hosts: TwoHosts) -> bool:
     try:
-        for name in (hosts.a, hosts.b):
+        for name in filter(None, (hosts.a, hosts.b)):
             _ip("netns", "add", name)
-        _ip("-n", hosts.a, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", hosts.b)
-        for name, address in ((hosts.a, ADDRESS_A), (hosts.b, ADDRESS_B)):
-            _ip("-n", name, "addr", "add", f"{address}/24", "dev", "wire")
-            for device in ("lo", "wire"):
-                _ip("-n", name, "link", "set", device, "up")
+            _ip("-n", name, "link", "set", "lo", "up")
+        _ip(*_in(hosts.a), "link", "add", hosts.wire, "type", "veth", "peer", "name", "wire", "netns", hosts.b)
+        for name, address, wire in ((hosts.a, ADDRESS_A, hosts.wire), (hosts.b, ADDRESS_B, "wire")):
+            _ip(*_in(name), "addr", "add", f"{address}/24", "dev", wire)
+            _ip(*_in(name), "link", "set", wire, "up")
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
+
+
+def _in(name: str | None) -> list[str]:
+    return [] if name is None else ["-n", name]
 
 
 def _ip(*words: str) -> None:

@@ -30,6 +30,7 @@ from tests.chaos.faults import EVERYBODY, Faults
 from tests.chaos.line import NAME, CampaignLine, campaign_cameras
 from tests.chaos.watch import AlertReader, ArrivalWatch
 from tests.small_disk import mount_small_disk, unmount
+from tests.two_hosts import TwoHosts, two_hosts
 
 FPS = 15.0
 RECOVERY_LIMIT_S = 60.0
@@ -38,8 +39,8 @@ DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
 SEED = 20261124
 
 
-def run(faults: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Run the campaign in `folder`; the report."""
+def run(faults: int, seed: int, folder: Path, hosts: TwoHosts | None = None) -> dict[str, Any]:
+    """Run the campaign in `folder`; the report. With `hosts` a part of the line runs on the other one."""
     chance = random.Random(seed)
     times_s: dict[str, list[float]] = defaultdict(list)
     lost: list[str] = []
@@ -47,7 +48,7 @@ def run(faults: int, seed: int, folder: Path) -> dict[str, Any]:
     began_s = time.monotonic()
     mount_small_disk(folder / "spool", DISK_MB)
     with FailingCamera(FPS, seed) as camera:
-        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS))
+        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts)
         arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
         try:
             line.start()
@@ -82,6 +83,7 @@ def run(faults: int, seed: int, folder: Path) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
         "seed": seed,
+        "hosts": 1 if hosts is None else 2,
         "faults": sum(map(len, times_s.values())) + len(lost),
         "duration_s": round(time.monotonic() - began_s, 1),
         "not_recovered": lost,
@@ -140,7 +142,7 @@ def as_table(report: dict[str, Any]) -> str:
     found = report["audit"]
     lines = [
         f"{report['faults']} faults in {report['duration_s']:.0f} s, seed {report['seed']}, {report['date']}, "
-        f"{report['machine']['cores']} cores: **{'held' if holds(report) else 'BROKEN'}**.",
+        f"{report['machine']['cores']} cores, hosts: {report['hosts']}: **{'held' if holds(report) else 'BROKEN'}**.",
         "",
         f"{found['frames']} frames in {found['runs']} runs, {found['alerts']} alerts, "
         f"{found['engine_failures']} failures of the engine besides, {found['given_up']} good frames given up as "
@@ -160,21 +162,30 @@ def as_table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _on_hosts(two: bool, faults: int, seed: int, folder: Path) -> dict[str, Any]:
+    if not two:
+        return run(faults, seed, folder)
+    with two_hosts(first_is_here=True) as hosts:
+        if hosts is None:
+            sys.exit("two hosts need network namespaces: root and iproute2")
+        return run(faults, seed, folder, hosts)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--faults", type=int, default=1000)
     options.add_argument("--seed", type=int, default=SEED)
+    options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
     options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
     wanted = options.parse_args()
     wanted.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="f2p-chaos-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
         try:
-            report = run(wanted.faults, wanted.seed, Path(folder))
+            report = _on_hosts(wanted.two_hosts, wanted.faults, wanted.seed, Path(folder))
         finally:
-            log = Path(folder) / "line.log"
-            if log.exists():
-                (wanted.out / "line.log").write_bytes(log.read_bytes())
+            for log in Path(folder).glob("*.log"):
+                (wanted.out / log.name).write_bytes(log.read_bytes())
     (wanted.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     (wanted.out / "report.md").write_text(as_table(report))
     typer.echo(as_table(report))

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from tests.chaos.camera import FailingCamera, Mood
 from tests.chaos.line import CAMERAS, LIVE, CampaignLine
 from tests.small_disk import fill
+from tests.two_hosts import TwoHosts
 
 DEATHS_ALLOWED = 5  # of a worker in a minute: at 8 the line gives up, as it should
 
@@ -40,6 +41,8 @@ class Faults:
             "hang infer": (1, lambda: self._hang("infer-")),
             "hang publish": (0.7, lambda: self._hang("publish")),
             "hang ingest": (0.7, lambda: self._hang("ingest-")),
+            "slow infer": (5, lambda: self._slow("infer-")),
+            "clock jumps": (4, self._jump),
             "kill redis": (6, self._kill_redis),
             "pause redis": (8, self._pause_redis),
             "camera gone": (7, lambda: self._upset("gone", 0.3, 1.5)),
@@ -50,6 +53,8 @@ class Faults:
         }
         if not os.path.ismount(line.spool):
             del self.kinds["disk full"]
+        if line.hosts is not None:
+            self.kinds["network cut"] = (15, lambda hosts=line.hosts: self._cut(hosts))
 
     def inject(self) -> tuple[str, Injected]:
         """One fault of a kind drawn by weight."""
@@ -87,6 +92,31 @@ class Faults:
             return None
         self._stop_for(chosen[1], self._chance.uniform(0.1, 1.5))
         return time.time_ns(), _cameras_of(chosen[0])
+
+    def _slow(self, prefix: str) -> Injected | None:
+        """A process that gets a tenth of its time, as on a machine that something else keeps busy."""
+        chosen = self._chosen(prefix)
+        if chosen is None:
+            return None
+        until_s = time.monotonic() + self._chance.uniform(0.5, 2.0)
+        while time.monotonic() < until_s:
+            self._stop_for(chosen[1], 0.09)
+            time.sleep(0.01)
+        return time.time_ns(), _cameras_of(chosen[0])
+
+    def _jump(self) -> Injected:
+        """Somebody sets the clock back by up to an hour, and right again."""
+        self._line.put_clock_wrong(-int(self._chance.uniform(1, 3600) * 1e9))
+        time.sleep(self._chance.uniform(0.5, 2.0))
+        self._line.put_clock_wrong(0)
+        return time.time_ns(), EVERYBODY
+
+    def _cut(self, hosts: TwoHosts) -> Injected:
+        """Somebody pulls the cable to the other host, and plugs it in again."""
+        hosts.cable("down")
+        time.sleep(self._chance.uniform(0.3, 4.0))
+        hosts.cable("up")
+        return time.time_ns(), EVERYBODY
 
     def _hang(self, prefix: str) -> Injected | None:
         """Stopped for good: the supervisor has to notice and to replace it."""

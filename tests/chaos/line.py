@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,12 +18,15 @@ import yaml
 
 from f2pnet.errors import MissingResource
 from f2pnet.redis_endpoint import find_embedded
+from pipeline.wire.curve import write_keys
 from tests.chaos.numbered import SIDE, WHITE, write_pictures
 from tests.toy_engine import write_toy_bundle
+from tests.two_hosts import ADDRESS_A, TwoHosts
 
 NAME = "chaos"
 CAMERAS = ("parts1", "parts2")  # folders: nothing is lost between the world and the first worker
 LIVE = "live"
+CLOCK = Path(__file__).parent / "clock"  # holds the module that makes the line's clock
 START_S = 60.0
 END_S = 90.0
 
@@ -36,13 +41,26 @@ def campaign_cameras(folder: Path, live_url: str, fps: float) -> list[dict[str, 
 
 
 class CampaignLine:
-    """Two inference workers and an embedded Redis on these cameras, all below `folder`."""
+    """Two inference workers and an embedded Redis on these cameras, all below `folder`.
 
-    def __init__(self, folder: Path, cameras: list[dict[str, Any]], poison: float = 255 / WHITE) -> None:
+    With `hosts` the second inference worker runs on the other one, behind keys and a cable.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        cameras: list[dict[str, Any]],
+        poison: float = 255 / WHITE,
+        hosts: TwoHosts | None = None,
+    ) -> None:
+        self.hosts = hosts
+        self._far: subprocess.Popen[bytes] | None = None
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
         self.file = folder / "line.yaml"
         self.spool = folder / "spool"
+        self._clock = folder / "clock"
+        self.put_clock_wrong(0)
         write_toy_bundle(folder / "engine", side=SIDE, max_batch=4, poison=poison)
         content = {
             "line": NAME,
@@ -51,13 +69,31 @@ class CampaignLine:
             "publish": {"redis": "embedded", "spool": {"dir": "spool", "max_mb": 32}},
             "timeouts": {"lease_ms": 1000, "stall_s": 3, "drain_s": 15},
         }
+        if hosts is not None:
+            content["engine"] |= {"workers": 1}
+            names = [*(camera["id"] for camera in cameras), "publish", "alerts"]
+            ports = dict(zip(names, _free_ports(len(names)), strict=True))
+            for host in ("far", "here"):
+                write_keys(folder / "keys", host)
+            for host in ("far", "here"):
+                (folder / "keys/allowed").mkdir(exist_ok=True)
+                shutil.copy(folder / f"keys/{host}.key", folder / "keys/allowed")
+                curve = {"key": f"keys/{host}.key_secret", "server_key": "keys/here.key", "allowed": "keys/allowed"}
+                content["transport"] = {"kind": "tcp", "host": ADDRESS_A, "ports": ports, "curve": curve}
+                (folder / f"{host}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
         self.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def start(self) -> None:
         command = [sys.executable, "-m", "f2pnet.cli", "run", str(self.file), "--no-console"]
         command += ["--summary", str(self.folder / "summary.json")]
         with (self.folder / "line.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
+            environment = {**os.environ, "PYTHONPATH": str(CLOCK), "F2P_TEST_CLOCK": str(self._clock)}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, process_group=0, env=environment)
+        if self.hosts is not None and self._far is None:
+            command = [sys.executable, "-m", "f2pnet.cli", "worker", "infer", str(self.folder / "far.yaml")]
+            with (self.folder / "far.log").open("ab") as log:
+                command = self.hosts.on(self.hosts.b, [*command, "--name", "infer-far"])
+                self._far = subprocess.Popen(command, stdout=log, stderr=log, process_group=0)
         until_s = time.monotonic() + START_S
         while time.monotonic() < until_s:
             assert self.process.poll() is None, f"the line ended: see {self.folder}/line.log"
@@ -91,6 +127,11 @@ class CampaignLine:
             if "worker" in words and "--name" in words and "-S" not in words:
                 found[words[words.index("--name") + 1]] = child.pid
         return found
+
+    def put_clock_wrong(self, by_ns: int) -> None:
+        """What the line's processes take for the time of day jumps by that much, at once."""
+        with self._clock.open("r+b" if self._clock.exists() else "wb") as file:
+            file.write(by_ns.to_bytes(8, "little", signed=True))
 
     def processes(self) -> list[psutil.Process]:
         """The supervisor and everything below it."""
@@ -134,6 +175,19 @@ class CampaignLine:
                 os.kill(child.pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait(10)
+        if self._far is not None:
+            for child in _children(self._far.pid):
+                os.kill(child.pid, signal.SIGKILL)
+            self._far.kill()
+            self._far.wait(10)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 def _children(pid: int) -> list[psutil.Process]:
