@@ -1,32 +1,27 @@
-"""The commands of the line: run, demo, worker, check, status, bench."""
+"""The commands of the line: run, demo, check, status, bench."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import structlog
 import typer
 from rich.console import Console
 
 from f2pnet.config import LineConfig, load_line
-from f2pnet.errors import ConfigError, ExitCode, MissingExtra
-from f2pnet.result import InspectionResult
+from f2pnet.errors import ConfigError, ExitCode
 from pipeline.adhoc import line_of_sources, write_line
 from pipeline.line import run_line
+from pipeline.logs import log_to_stderr
 from pipeline.summary import LineStatus
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Subscriber
 
 ALERTS_QUEUED = 1_000
-CONSOLE_NICENESS = 10
 
 LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]
 Duration = Annotated[float | None, typer.Option(help="end after so many seconds; default: when the sources end")]
@@ -46,7 +41,7 @@ def run(
     no_console: NoConsole = False,
 ) -> None:
     """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
-    _log_to_stderr()
+    log_to_stderr()
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
     if line_file is not None:
@@ -66,7 +61,7 @@ def demo(
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
     from pipeline.demo import demo_line, score
 
-    _log_to_stderr()
+    log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="f2p-demo-") as folder:
         line = demo_line(Path(folder))
         if line.console is not None:
@@ -80,64 +75,6 @@ def demo(
             before_store_stops=lambda status, url: truth.update(score(line, status.run_id, url)),
         )
     _finish(status, summary, truth)
-
-
-def worker(
-    role: Annotated[Literal["ingest", "infer", "publish", "sink", "console"], typer.Argument(help="what it does")],
-    line_file: LineFile,
-    name: Annotated[str, typer.Option(help="name of the worker; of an ingest worker: the camera's id")],
-    run_id: Annotated[
-        str | None, typer.Option(help="go on in this run; default: the one the camera's ring holds")
-    ] = None,
-    metrics_port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="serve this worker's metrics and health here")
-    ] = None,
-) -> None:
-    """Run one worker in the foreground (for systemd, containers, Kubernetes)."""
-    from pipeline.monitor.worker_hook import monitored
-    from pipeline.workers.assembly import run_worker_of
-
-    _log_to_stderr()
-    line = load_line(line_file)
-    if role == "console":
-        _run_console(line, line_file, name)
-        return
-    with monitored(line, line_file, role, name, metrics_port) as hooks, _traced(line, role) as on_stored:
-        run_worker_of(line, line_file, role, name, run_id, hooks, on_stored)
-
-
-@contextmanager
-def _traced(line: LineConfig, role: str) -> Iterator[Callable[[InspectionResult], None]]:
-    if line.tracing is None or role != "publish":
-        yield lambda result: None
-        return
-    try:
-        from pipeline.monitor.traces import FrameTraces
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        raise MissingExtra("tracing and its packages (opentelemetry)", "otel") from error
-    traces = FrameTraces(line.tracing, line.line)
-    try:
-        yield traces
-    finally:
-        traces.close()
-
-
-def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
-    os.nice(CONSOLE_NICENESS)  # before its imports: on a busy machine the line comes first
-    from pipeline.wire.transport import Link
-    from pipeline.workers.worker import NotifyHook, PublishHook, run_worker
-
-    try:
-        from pipeline.console.worker import ConsoleWorker
-    except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
-            raise
-        raise MissingExtra(f"the console and its packages ({error.name})", "console") from error
-    run_dir = RunDir(line, line_file)
-    publish = Link(run_dir.publish_address, name, ALERTS_QUEUED, run_dir.curve)
-    run_worker(ConsoleWorker(name, line, line_file), [NotifyHook(), PublishHook(publish)], line.timeouts.drain_s)
 
 
 def check(
@@ -197,7 +134,7 @@ def bench_pipeline(
     """Frames per second from capture to durable verdict, beside the single-memcpy rate of the same frames."""
     from pipeline.bench import measure_pipeline
 
-    _log_to_stderr()
+    log_to_stderr()
     report = measure_pipeline(cameras, size, engine, duration)
     if summary is not None:
         summary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -249,16 +186,3 @@ def _finish(status: LineStatus, summary: Path | None, truth: dict[str, Any] | No
         summary.write_text(json.dumps(status.summary(truth or None), indent=2) + "\n", encoding="utf-8")
     if not status.balanced or any(ledger.in_flight for ledger in status.cameras.values()):
         raise typer.Exit(ExitCode.CHECK_FAILED)
-
-
-def _log_to_stderr() -> None:
-    """One line for each event, on stderr: stdout is for answers."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # looked up anew: the live table redirects it
-    )

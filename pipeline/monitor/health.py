@@ -34,6 +34,8 @@ def ready(snapshot: Snapshot) -> Health:
 
 
 def _not_ready(snapshot: Snapshot) -> Iterator[str]:
+    if not snapshot.workers:
+        yield "no worker was heard of yet"
     for worker in snapshot.workers:
         if not is_ready(worker):
             state = worker.state if worker.makes_progress else f"{worker.state}, makes no progress"

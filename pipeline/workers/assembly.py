@@ -1,26 +1,25 @@
-"""Puts each worker together from a line configuration."""
+"""Puts each worker together from a line configuration.
+
+A role's own parts are imported with it: what a worker does not need, it does not wait for when it is replaced.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import ConfigError
-from f2pnet.inspector import Inspector
 from f2pnet.redis_endpoint import find_embedded
-from pipeline.store.durable import DurableStore
-from pipeline.store.evidence import EvidenceStore
-from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Spool
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
-from pipeline.workers.infer import InferWorker
-from pipeline.workers.ingest import IngestWorker
-from pipeline.workers.publish import OnStored, PublishWorker
-from pipeline.workers.sink import SinkWorker
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
+
+if TYPE_CHECKING:
+    from f2pnet.inspector import Inspector
+    from pipeline.workers.publish import OnStored
 
 QUEUE_LIMIT = 4_096
 
@@ -51,13 +50,15 @@ def run_worker_of(
         worker = (
             _ingest_worker(name, line, run_dir, run_id, link)
             if role == "ingest"
-            else InferWorker(name, line, run_dir, lambda: _inspector(line), link)
+            else _infer_worker(name, line, run_dir, link)
         )
     run_worker(worker, hooks, line.timeouts.drain_s)
 
 
-def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | None, link: Link) -> IngestWorker:
+def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | None, link: Link) -> Worker:
     """The worker of the camera that `name` names: `cam1` or `ingest-cam1`."""
+    from pipeline.workers.ingest import IngestWorker
+
     wanted = name.removeprefix("ingest-")
     for camera in line.cameras:
         if camera.id == wanted:
@@ -66,7 +67,19 @@ def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | N
     raise ConfigError(f"line {line.line} has no camera '{wanted}'; it has: {known}")
 
 
-def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnStored) -> PublishWorker:
+def _infer_worker(name: str, line: LineConfig, run_dir: RunDir, link: Link) -> Worker:
+    from pipeline.workers.infer import InferWorker
+
+    return InferWorker(name, line, run_dir, lambda: _inspector(line), link)
+
+
+def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnStored) -> Worker:
+    from pipeline.store.durable import DurableStore
+    from pipeline.store.evidence import EvidenceStore
+    from pipeline.store.redis_store import RedisStore
+    from pipeline.store.spool import Spool
+    from pipeline.workers.publish import PublishWorker
+
     publish = line.publish
     redis = RedisStore(
         _store_url(line),
@@ -81,8 +94,10 @@ def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnS
     return PublishWorker(name, line, run_dir, store, evidence, on_stored)
 
 
-def _sink_worker(name: str, line: LineConfig) -> SinkWorker:
+def _sink_worker(name: str, line: LineConfig) -> Worker:
     """The worker of the sink that `name` names: `mes` or `sink-mes`."""
+    from pipeline.workers.sink import SinkWorker
+
     wanted = name.removeprefix("sink-")
     for sink in line.publish.sinks:
         if sink.name == wanted:
@@ -96,6 +111,8 @@ def _store_url(line: LineConfig) -> str:
 
 
 def _inspector(line: LineConfig) -> Inspector:
+    from f2pnet.inspector import Inspector
+
     engine = line.engine
     return Inspector.open(
         engine.bundle,

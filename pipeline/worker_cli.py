@@ -1,0 +1,94 @@
+"""`f2p worker`: one worker in the foreground.
+
+Imports are made where they are needed: the time until a killed worker is back is, for the most part, the time that
+Python takes to import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from f2pnet.config import LineConfig, load_line
+from f2pnet.errors import MissingExtra
+from f2pnet.result import InspectionResult
+from pipeline.logs import log_to_stderr
+from pipeline.workers.worker import Hook, Role
+
+CONSOLE_NICENESS = 10
+QUEUE_LIMIT = 1_000
+
+
+def worker(
+    role: Annotated[Literal["ingest", "infer", "publish", "sink", "console"], typer.Argument(help="what it does")],
+    line_file: Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")],
+    name: Annotated[str, typer.Option(help="name of the worker; of an ingest worker: the camera's id")],
+    run_id: Annotated[
+        str | None, typer.Option(help="go on in this run; default: the one the camera's ring holds")
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="serve this worker's metrics and health here")
+    ] = None,
+) -> None:
+    """Run one worker in the foreground (for systemd, containers, Kubernetes)."""
+    if role == "console":
+        os.nice(CONSOLE_NICENESS)  # before its imports: on a busy machine the line comes first
+    log_to_stderr()
+    line = load_line(line_file)
+    if role == "console":
+        _run_console(line, line_file, name)
+        return
+    from pipeline.workers.assembly import run_worker_of
+
+    with _monitored(line, line_file, role, name, metrics_port) as hooks, _traced(line, role) as on_stored:
+        run_worker_of(line, line_file, role, name, run_id, hooks, on_stored)
+
+
+@contextmanager
+def _monitored(line: LineConfig, line_file: Path, role: Role, name: str, port: int | None) -> Iterator[list[Hook]]:
+    if port is None:
+        yield []
+        return
+    from pipeline.monitor.worker_hook import monitored
+
+    with monitored(line, line_file, role, name, port) as hooks:
+        yield hooks
+
+
+@contextmanager
+def _traced(line: LineConfig, role: Role) -> Iterator[Callable[[InspectionResult], None]]:
+    if line.tracing is None or role != "publish":
+        yield lambda result: None
+        return
+    try:
+        from pipeline.monitor.traces import FrameTraces
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        raise MissingExtra("tracing and its packages (opentelemetry)", "otel") from error
+    traces = FrameTraces(line.tracing, line.line)
+    try:
+        yield traces
+    finally:
+        traces.close()
+
+
+def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
+    from pipeline.wire.rundir import RunDir
+    from pipeline.wire.transport import Link
+    from pipeline.workers.worker import NotifyHook, PublishHook, run_worker
+
+    try:
+        from pipeline.console.worker import ConsoleWorker
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise MissingExtra(f"the console and its packages ({error.name})", "console") from error
+    run_dir = RunDir(line, line_file)
+    publish = Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)
+    run_worker(ConsoleWorker(name, line, line_file), [NotifyHook(), PublishHook(publish)], line.timeouts.drain_s)
