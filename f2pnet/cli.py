@@ -27,6 +27,7 @@ COMMANDS = {
     "demo": _Entry("pipeline.cli:demo", "Run a simulated line with known defects and score it against the truth."),
     "run": _Entry("pipeline.cli:run", "Run all workers of a line on this host."),
     "worker": _Entry("pipeline.worker_cli:worker", "Run one worker in the foreground."),
+    "reload": _Entry("pipeline.reload:reload", "Have a running line take up the cameras that its file names now."),
     "check": _Entry("pipeline.cli:check", "Validate a line configuration, and probe what it names."),
     "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
     "alerts": _Entry("pipeline.store.alerts_cli:alerts", "Read alerts; prove that none is missing or doubled."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import structlog
 
-from f2pnet.config import LineConfig
-from f2pnet.errors import StoreAway
+from f2pnet.config import LineConfig, load_line
+from f2pnet.errors import F2pError, StoreAway
 from pipeline.frames.ledger import Ledger
 from pipeline.frames.ring import RingReader, unlink_ring
 from pipeline.frames.ring_memory import StaleFrame
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
+from pipeline.reload import camera_changes
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
@@ -111,6 +113,7 @@ class _RunningLine:
         log_dir: Path | None,
     ) -> None:
         self._line = line
+        self._line_file = line_file
         self._run_dir = run_dir
         self._embedded = embedded
         self._run_id = new_run_id()
@@ -140,6 +143,8 @@ class _RunningLine:
             if duration_s is not None and now_s - self._started_s >= duration_s:
                 return
             self._supervisor.watch(TICK_S)
+            if self._stop.take_reload():
+                self._reload()
             self._revive_store(now_s)
             self._read_ledgers()
             if now_s >= next_view_s:
@@ -216,13 +221,13 @@ class _RunningLine:
         ]
 
     def _read_ledgers(self) -> None:
-        for camera in self._line.cameras:
+        for camera_id in self._ledgers:
             try:
-                reader = RingReader(self._run_dir.ring_name(camera.id))
+                reader = RingReader(self._run_dir.ring_name(camera_id))
             except StaleFrame:
                 continue  # its ingest worker is just starting
             if reader.run_id == self._run_id:
-                self._ledgers[camera.id] = reader.ledger
+                self._ledgers[camera_id] = reader.ledger
             reader.close()
         verdicts = sum(ledger.inspected for ledger in self._ledgers.values())
         if verdicts > self._verdicts:
@@ -230,6 +235,28 @@ class _RunningLine:
             if self._first_verdict_s is None:
                 self._first_verdict_s = self._last_verdict_s
             self._verdicts = verdicts
+
+    def _reload(self) -> None:
+        """Take up the cameras that the line file names now. A file that does not fit changes nothing."""
+        try:
+            line = load_line(self._line_file)
+            changes = camera_changes(self._line, line)
+            check_cameras(line)
+        except F2pError as error:
+            _log.error("line file not taken up; the line goes on as it was", reason=str(error))
+            return
+        _log.info("line file taken up", changes=str(changes))
+        specs = {spec.name: spec for spec in worker_specs(line, self._line_file, self._run_id)}
+        self._line, self._run_dir = line, RunDir(line, self._line_file)
+        self._ledgers = {camera_id: Ledger() for camera_id in changes.added} | self._ledgers  # one may come again
+        for camera_id in changes.leaving:
+            self._supervisor.retire(f"ingest-{camera_id}", line.timeouts.drain_s + ANSWER_S)
+        self._supervisor.tell("infer", signal.SIGHUP)
+        for camera_id in changes.arriving:
+            self._supervisor.add(specs[f"ingest-{camera_id}"])
+        if line.console is not None and (changes.leaving or changes.arriving):
+            self._supervisor.retire("console", ANSWER_S)  # the page is made for the cameras that there are
+            self._supervisor.add(specs["console"])
 
     def _revive_store(self, now_s: float) -> None:
         if self._embedded is None or now_s < self._revive_due_s:

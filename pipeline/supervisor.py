@@ -61,6 +61,7 @@ class KeptWorker:
     restart_at_s: float | None = None
     restarts: int = 0
     done: bool = False
+    kill_at_s: float | None = None  # of a worker that was asked to end
     heartbeat: Heartbeat | None = None
     past: Heartbeat | None = None  # last words of the processes before this one, added up
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=CRASH_LOOP_DEATHS))
@@ -101,11 +102,13 @@ class Supervisor:
         select.select([self._listener], [], [], timeout_s)
         self._listen()
         now_s = time.monotonic()
-        for worker in self.workers:
+        for worker in [*self.workers]:
             if worker.done:
+                if worker.kill_at_s is not None and now_s >= worker.kill_at_s:
+                    self._kill(worker)
                 continue
             if worker.restart_at_s is not None:
-                if now_s >= worker.restart_at_s:
+                if now_s >= worker.restart_at_s and not self._namesake_ends(worker):
                     self._spawn(worker)
             elif not worker.running:
                 self._bury(worker)
@@ -118,16 +121,34 @@ class Supervisor:
         silent_s = time.monotonic() - (worker.heard_s or worker.started_s)
         return worker.running and silent_s <= self._patience_s(worker)
 
+    def add(self, spec: WorkerSpec) -> None:
+        """Keep one more worker, from the next `watch` on that finds no process of its name any more."""
+        self.workers.append(KeptWorker(spec, restart_at_s=time.monotonic()))
+
+    def retire(self, name: str, timeout_s: float) -> None:
+        """Ask a worker to drain and end; it is not replaced, and killed when it does not end within the time."""
+        for worker in self.workers:
+            if worker.spec.name == name and not worker.done:
+                worker.done, worker.kill_at_s = True, time.monotonic() + timeout_s
+                if worker.running and worker.process:
+                    worker.process.send_signal(signal.SIGTERM)
+
+    def tell(self, role: Role, number: signal.Signals) -> None:
+        """Send a signal to the running workers of a role."""
+        for worker in self.workers:
+            if worker.spec.role == role and not worker.done and worker.running and worker.process:
+                worker.process.send_signal(number)
+
     def all_done(self, role: Role) -> bool:
         """Whether every worker of the role has ended its work by itself."""
-        return all(worker.done for worker in self.workers if worker.spec.role == role)
+        return all(worker.done and not worker.running for worker in self.workers if worker.spec.role == role)
 
     def stop(self, role: Role, timeout_s: float) -> None:
         """Ask the workers of a role to drain and end; those that do not within the time are killed."""
         kept = [worker for worker in self.workers if worker.spec.role == role]
         for worker in kept:
             worker.done = True
-            if worker.running and worker.process:
+            if worker.running and worker.process and worker.kill_at_s is None:  # a second signal would end it at once
                 worker.process.send_signal(signal.SIGTERM)
         until_s = time.monotonic() + timeout_s
         while any(worker.running for worker in kept) and time.monotonic() < until_s:
@@ -145,6 +166,20 @@ class Supervisor:
             self._kill(worker)
         self._listener.close()
 
+    def _namesake_ends(self, worker: KeptWorker) -> bool:
+        """Whether an earlier worker of that name still runs. One that ended leaves its history to the new one."""
+        for other in [*self.workers]:
+            if other.spec.name != worker.spec.name or other is worker:
+                continue
+            if other.running:
+                return True
+            for words in (other.past, other.heartbeat):
+                if words is not None:
+                    worker.past = added_up(worker.past, words)
+            worker.restarts += other.restarts
+            self.workers.remove(other)
+        return False
+
     def _patience_s(self, worker: KeptWorker) -> float:
         """How long a worker may be silent. One that starts may have to load a large engine."""
         if worker.heartbeat is None or worker.heartbeat.state == "starting":
@@ -152,7 +187,7 @@ class Supervisor:
         return max(self._stall_s, STEPS_OF_PATIENCE * worker.heartbeat.step_ms / 1e3)
 
     def _listen(self) -> None:
-        by_name = {worker.spec.name: worker for worker in self.workers}
+        by_name = {worker.spec.name: worker for worker in self.workers}  # the last one of a name is the present one
         for heartbeat in self._listener.receive():
             worker = by_name.get(heartbeat.name)
             if worker is not None and worker.process is not None and worker.process.pid == heartbeat.pid:

@@ -96,6 +96,17 @@ class RunDir:
             file.flush()
             yield
 
+    def running_pid(self) -> int | None:
+        """Process that holds the line on this host; None when nobody does."""
+        try:
+            with (self.path / "lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            return int((self.path / "lock").read_text())
+
     def _address(self, name: str) -> str:
         transport = self.line.transport
         if isinstance(transport, IpcTransport):

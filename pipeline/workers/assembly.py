@@ -50,7 +50,7 @@ def run_worker_of(
         worker = (
             _ingest_worker(name, line, run_dir, run_id, link)
             if role == "ingest"
-            else _infer_worker(name, line, run_dir, link)
+            else _infer_worker(name, line, line_file, link)
         )
     run_worker(worker, hooks, line.timeouts.drain_s)
 
@@ -67,10 +67,10 @@ def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | N
     raise ConfigError(f"line {line.line} has no camera '{wanted}'; it has: {known}")
 
 
-def _infer_worker(name: str, line: LineConfig, run_dir: RunDir, link: Link) -> Worker:
+def _infer_worker(name: str, line: LineConfig, line_file: Path, link: Link) -> Worker:
     from pipeline.workers.infer import InferWorker
 
-    return InferWorker(name, line, run_dir, lambda: _inspector(line), link)
+    return InferWorker(name, line, line_file, lambda: _inspector(line), link)
 
 
 def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnStored) -> Worker:

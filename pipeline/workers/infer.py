@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from f2pnet.config import LineConfig
+from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import F2pError
 from f2pnet.inspector import Inspector
 from f2pnet.result import InspectionResult, Verdict
@@ -102,11 +103,13 @@ class InferWorker(Worker):
     role: Role = "infer"
 
     def __init__(
-        self, name: str, line: LineConfig, run_dir: RunDir, open_inspector: Callable[[], Inspector], publish: Link
+        self, name: str, line: LineConfig, line_file: Path, open_inspector: Callable[[], Inspector], publish: Link
     ) -> None:
         super().__init__(name)
         self._line = line
-        self._run_dir = run_dir
+        self._line_file = line_file
+        self._run_dir = RunDir(line, line_file)
+        self._leaving: dict[str, int] = {}  # cameras the line has no more; until when they drain, mono ns
         self._open_inspector = open_inspector
         self._publish = publish
         self._incarnation = secrets.token_hex(4)
@@ -121,9 +124,25 @@ class InferWorker(Worker):
         self._cameras = {camera.id: self._connect(camera.id) for camera in self._line.cameras}
         self._poller = Poller(*(camera.link for camera in self._cameras.values()))
 
+    def reload(self) -> None:
+        """Turn to the cameras that the line file names now; one that left may first drain."""
+        try:
+            self._line = load_line(self._line_file)
+        except F2pError as error:
+            _log.error("line file not taken up", reason=str(error))
+            return
+        self._run_dir = RunDir(self._line, self._line_file)
+        wanted = {camera.id for camera in self._line.cameras}
+        drained_ns = time.monotonic_ns() + int(self._line.timeouts.drain_s * 1e9)
+        self._leaving = dict.fromkeys(set(self._cameras) - wanted, drained_ns)
+        for camera_id in sorted(wanted - set(self._cameras)):
+            self._cameras[camera_id] = self._connect(camera_id)
+        self._poller = Poller(*(camera.link for camera in self._cameras.values()))
+
     def step(self) -> bool:
         self._tell_ready(capacity=self._line.engine.max_batch)
         self._turn()
+        self._let_go()
         return True
 
     def drain(self) -> bool:
@@ -135,15 +154,27 @@ class InferWorker(Worker):
 
     def tear_down(self) -> None:
         for camera in self._cameras.values():
-            camera.link.send(Bye(worker=self.name, incarnation=self._incarnation))
-            camera.link.close()
-            camera.close_ring()
+            self._part_from(camera)
         self._inspector.close()
 
     def heartbeat(self) -> Heartbeat:
         facts, bundle = self._inspector.facts, self._inspector.bundle
         engine = {"name": bundle.manifest.name, "sha256": bundle.sha256, "backend": facts.name, "device": facts.device}
         return msgspec.structs.replace(super().heartbeat(), device=facts.device, engine=engine, step_ms=self._batch_ms)
+
+    def _let_go(self) -> None:
+        now_ns = time.monotonic_ns()
+        gone = [name for name, drained_ns in self._leaving.items() if now_ns >= drained_ns]
+        if gone and not len(self._batcher) and not self._unsent:
+            for camera_id in gone:
+                del self._leaving[camera_id]
+                self._part_from(self._cameras.pop(camera_id))
+            self._poller = Poller(*(camera.link for camera in self._cameras.values()))
+
+    def _part_from(self, camera: _Camera) -> None:
+        camera.link.send(Bye(worker=self.name, incarnation=self._incarnation))
+        camera.link.close()
+        camera.close_ring()
 
     def _connect(self, camera_id: str) -> _Camera:
         address = self._run_dir.camera_address(camera_id)

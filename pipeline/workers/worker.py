@@ -29,15 +29,25 @@ class Stop:
 
     def __init__(self) -> None:
         self.requested = False
+        self._reload = False
 
     def listen(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._record)
+        signal.signal(signal.SIGHUP, self._ask_reload)
+
+    def take_reload(self) -> bool:
+        """Whether SIGHUP asked, since the last call, to read the line file again."""
+        asked, self._reload = self._reload, False
+        return asked
 
     def _record(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             os._exit(ExitCode.INTERRUPTED)
         self.requested = True
+
+    def _ask_reload(self, number: int, frame: FrameType | None) -> None:
+        self._reload = True
 
 
 class Worker(ABC):
@@ -66,6 +76,9 @@ class Worker(ABC):
     @abstractmethod
     def tear_down(self) -> None:
         """Give back what `set_up` acquired."""
+
+    def reload(self) -> None:  # noqa: B027 - an answer that most workers have no use for
+        """The line file was changed: take up its cameras."""
 
     def heartbeat(self) -> Heartbeat:
         """How the worker is; asked for only after `set_up`."""
@@ -137,6 +150,8 @@ def run_worker(worker: Worker, hooks: Iterable[Hook], drain_s: float) -> None:
     worker.state = "running"
     try:
         while not stop.requested and worker.step():
+            if stop.take_reload():
+                worker.reload()
             around.beat(worker)
         worker.state = "draining"
         give_up_ns = time.monotonic_ns() + int(drain_s * 1e9)
