@@ -28,7 +28,7 @@ from pipeline.workers.worker import RESTARTS_KEY, Role
 
 FIRST_RESTART_S = 0.05
 LONGEST_RESTART_S = 10.0
-STABLE_S = 30.0  # a worker that lived this long starts with a short restart delay again
+STABLE_S = 5.0  # a worker that lived this long is replaced at once; the delay grows for those that die as they start
 CRASH_LOOP_DEATHS = 8  # so many deaths within ...
 CRASH_LOOP_S = 60.0  # ... this time, and the line gives up instead of spinning
 START_S = 180.0  # until a worker runs; a large engine takes its time to load and to warm up

@@ -3,8 +3,8 @@
 A frame waits, is leased to a worker that has room, and is settled when its verdict is durable. A lease that takes too
 long, or whose worker left or came back as another incarnation, is void: the frame waits again, first in line. A frame
 whose leases ended `MAX_ATTEMPTS` times without a verdict is given up, so that one bad picture cannot kill every worker
-in turn. A lease whose verdict could not be made durable is no such attempt: the frame waits for the disk, however long
-that takes. Times are monotonic nanoseconds that the caller hands in.
+in turn. A lease that the worker answered is no such attempt: its verdict was lost on the way (publish worker dead), or
+no disk would take it, and is made again. Times are monotonic nanoseconds that the caller hands in.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
 
 MAX_ATTEMPTS = 3
+MAX_ANSWERS = 600  # ten minutes of a disk that takes nothing; beyond it the frame is not the one to wait for
 NOT_STORED_RETRY_NS = 1_000_000_000  # a verdict that could not be made durable is made again this much later
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as this many runs of the worker's engine
 
@@ -29,7 +30,8 @@ class _Entry:
     holder: str | None = None  # incarnation of the worker
     number: int = 0  # of the lease
     due_ns: int = 0  # when the lease ends
-    not_stored: bool = False  # this lease brought a verdict that could not be made durable
+    answered: bool = False  # the worker did its part in this lease
+    answers: int = 0  # leases that were answered and never acknowledged
     decided: NotInspectedReason | None = None  # the frame waits for the acknowledgement of this only
 
 
@@ -84,7 +86,7 @@ class LeaseBook:
         """Verdicts of these frames were made and could not be stored: try again, a little later."""
         for entry in filter(None, map(self._entries.get, seqs)):
             if entry.holder is not None:
-                entry.not_stored = True
+                entry.answered = True
                 entry.due_ns = min(entry.due_ns, now_ns + NOT_STORED_RETRY_NS)
 
     def worker_ready(self, ready: Ready) -> None:
@@ -98,6 +100,10 @@ class LeaseBook:
             known.ready, known.late = ready, False
             if ready.epoch == self.epoch:
                 known.in_transit = {number for number in known.in_transit if number > ready.received}
+                if ready.held == 0:
+                    for entry in self._entries.values():
+                        if entry.holder == ready.incarnation and entry.number <= ready.received:
+                            entry.answered = True
 
     def worker_gone(self, incarnation: str) -> None:
         """A worker left: what it held waits again."""
@@ -127,7 +133,7 @@ class LeaseBook:
         for entry in late:
             if worker := self._workers.get(entry.holder or ""):
                 worker.in_transit.discard(entry.number)  # it may never have arrived, and must not block room for ever
-                worker.late = worker.late or not entry.not_stored
+                worker.late = worker.late or not entry.answered
             _end_lease(entry)
         return len(late)
 
@@ -172,5 +178,6 @@ class LeaseBook:
 def _end_lease(entry: _Entry) -> None:
     """The frame waits again."""
     entry.holder = None
-    if entry.not_stored:
-        entry.attempts, entry.not_stored = entry.attempts - 1, False
+    if entry.answered and entry.answers < MAX_ANSWERS:
+        entry.attempts, entry.answers = entry.attempts - 1, entry.answers + 1
+    entry.answered = False

@@ -163,6 +163,28 @@ def test_a_verdict_that_no_disk_takes_is_no_attempt_and_is_made_again_soon() -> 
     assert [f.seq for f in b.given_up()] == [0]
 
 
+def test_a_verdict_that_is_lost_on_the_way_is_no_attempt() -> None:
+    """The worker is well and holds nothing, and yet nobody acknowledges: the publish worker must have died."""
+    b, now = book(frames=1), 0
+    for round_ in range(1, 5 * MAX_ATTEMPTS):
+        b.worker_ready(ready(received=round_ - 1))
+        assert len(leased(b, now)) == 1
+        b.worker_ready(ready(received=round_, held=0))
+        now += LEASE_MS * MS
+        assert b.take_back(now) == 1
+        assert b.given_up() == []
+
+
+def test_a_frame_in_hand_of_a_worker_that_dies_is_an_attempt() -> None:
+    b = book(frames=1)
+    for attempt in range(MAX_ATTEMPTS):
+        b.worker_ready(ready(incarnation=f"i{attempt}"))
+        assert len(leased(b, attempt)) == 1
+        b.worker_ready(ready(incarnation=f"i{attempt}", received=1, held=1))
+        b.worker_gone(f"i{attempt}")
+    assert [f.seq for f in b.given_up()] == [0]
+
+
 def test_frames_past_their_deadline_are_named_until_something_is_decided() -> None:
     b = LeaseBook("e", LEASE_MS, deadline_ms=100)
     b.add(frame(0, captured_mono_ns=0))
