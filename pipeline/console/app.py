@@ -60,6 +60,9 @@ def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig) -> Sta
     return Starlette(routes=routes, middleware=[Middleware(Doors, token=token)], exception_handlers=handlers)
 
 
+NEWEST = Wanted()  # as the page asks while nothing is filtered
+
+
 class _Desk:
     """Plain functions run in the server's threads: a slow store holds up nobody but who asked."""
 
@@ -72,6 +75,8 @@ class _Desk:
         self._reviews = Reviews(self._store, line.line)
         self._state: tuple[float, dict[str, Any]] = (0.0, {})
         self._reading = threading.Lock()
+        self._newest: tuple[float, dict[str, Any]] = (0.0, {})
+        self._reading_alerts = threading.Lock()
 
     def page(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -117,7 +122,18 @@ class _Desk:
             )
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        return JSONResponse(page_of(self._store, self._line.line, wanted, self._reviews))
+        return JSONResponse(self._shared_page(wanted))
+
+    def _shared_page(self, wanted: Wanted) -> dict[str, Any]:
+        """The newest page is what every open page asks for twice a second: it is read once for all of them."""
+        if wanted != NEWEST:
+            return page_of(self._store, self._line.line, wanted, self._reviews)
+        with self._reading_alerts:
+            at_s, found = self._newest
+            if time.monotonic() - at_s > STATE_FRESH_S:
+                found = page_of(self._store, self._line.line, wanted, self._reviews)
+                self._newest = (time.monotonic(), found)
+        return found
 
     def frame(self, request: Request) -> Response:
         frame = FrameId.parse(request.query_params.get("id", ""))
@@ -163,12 +179,14 @@ class _Desk:
             self._reviews.withdraw(frame_id)
         else:
             self._reviews.say(frame_id, word, str(body.get("note", "")), by)
+        self._newest = (0.0, {})
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
     async def seen(self, request: Request) -> Response:
         body = await _json_of(request)
         frame_id = str(body.get("frame_id", ""))[:256]
         self._reviews.acknowledge(frame_id, str(body.get("by") or self._config.reviewer))
+        self._newest = (0.0, {})
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
 

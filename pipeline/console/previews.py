@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from f2pnet.redis_keys import LineKeys
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import InspectionResult
 from pipeline.console.store import Store
 from pipeline.frames.ring import RingReader
 from pipeline.frames.ring_memory import HeldFrame, StaleFrame
@@ -22,7 +23,7 @@ from pipeline.wire.rundir import RunDir
 
 WIDTH_PX = 640
 QUALITY = 80
-FRESH_S = 0.15  # several pages share a picture that is not older
+FRESH_S = 0.25  # several pages share a picture that is not older
 RESULTS_READ = 24
 NG_SHOWN_NS = 1_000_000_000  # a defect is shown this long although newer frames are there
 
@@ -67,37 +68,46 @@ class Previews:
             return None
         try:
             frames = {frame.seq: frame for frame in reader.readable_frames()}
-            for result in _in_order_of_interest(results, reader.run_id):
-                frame = frames.get(result.seq or 0)
+            for entry in _in_order_of_interest(results, reader.run_id):
+                frame = frames.get(entry.seq)
                 picture = None if frame is None else _copy(reader, frame)
                 if frame is not None and picture is not None:
                     height, width = frame.shape[:2]
+                    result = InspectionResult.from_json(entry.data)
                     return Preview(_encoded(picture, result), width, height, result, time.monotonic())
             return None
         finally:
             reader.close()
 
-    def _results(self, camera_id: str) -> list[InspectionResult]:
+    def _results(self, camera_id: str) -> list[_Entry]:
         keys = LineKeys(self._run_dir.line.line)
         count = RESULTS_READ * len(self._run_dir.line.cameras)
         entries = self._store.entries(["XREVRANGE", keys.results, "+", "-", "COUNT", count])
-        return [
-            InspectionResult.from_json(fields["data"])
-            for _, fields in entries
-            if fields["camera_id"].decode() == camera_id
-        ]
+        wanted = camera_id.encode()
+        return [_Entry.of(fields) for _, fields in entries if fields["camera_id"] == wanted]
 
 
-def _in_order_of_interest(results: list[InspectionResult], run_id: str) -> list[InspectionResult]:
+class _Entry(NamedTuple):
+    """A stored result, its JSON not yet read: of a page's worth of them one is shown."""
+
+    run_id: str
+    seq: int
+    verdict: bytes
+    captured_at_ns: int
+    data: bytes
+
+    @classmethod
+    def of(cls, fields: dict[str, bytes]) -> _Entry:
+        _, run_id, seq = fields["frame_id"].decode().split("/")
+        return cls(run_id, int(seq), fields["verdict"], int(fields["captured_at_ns"]), fields["data"])
+
+
+def _in_order_of_interest(entries: list[_Entry], run_id: str) -> list[_Entry]:
     """A defect of the last second first, then newest first; only of this run and with pixels."""
     now_ns = time.time_ns()
-    usable = [result for result in results if result.verdict in (Verdict.OK, Verdict.NG) and _run_of(result) == run_id]
-    recent = [r for r in usable if r.verdict is Verdict.NG and now_ns - (r.captured_at_ns or 0) < NG_SHOWN_NS]
+    usable = [entry for entry in entries if entry.verdict in (b"OK", b"NG") and entry.run_id == run_id]
+    recent = [entry for entry in usable if entry.verdict == b"NG" and now_ns - entry.captured_at_ns < NG_SHOWN_NS]
     return [*recent[:1], *usable]
-
-
-def _run_of(result: InspectionResult) -> str:
-    return (result.frame_id or "//").split("/")[1]
 
 
 def _copy(reader: RingReader, frame: HeldFrame) -> npt.NDArray[np.uint8] | None:
