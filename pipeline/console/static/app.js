@@ -52,13 +52,20 @@ function camera_card(id) {
 }
 const sum = (counts) => Object.values(counts).reduce((total, count) => total + count, 0);
 
-function show_camera(id, now) {
+function show_camera(id, now, away) {
   const kept = camera_card(id), late = sum(now.not_inspected), lost = sum(now.dropped);
   kept.counts.replaceChildren(...[["OK", now.ok], ["NG", now.ng], ["not inspected", late], ["dropped", lost]].map(([name, count]) => {
     const pair = make("div");
     pair.append(make("dt", "", name), make("dd", "", count.toLocaleString()));
     return pair;
   }));
+  kept.card.toggleAttribute("data-away", away);
+  if (away) {  // its last picture must not look like the present one
+    kept.frame = "";
+    kept.card.dataset.verdict = "FAULT";
+    kept.sign.className = "verdict FAULT";
+    kept.sign.textContent = "⚠ CAMERA AWAY";
+  }
   kept.ledger.classList.toggle("broken", !now.balanced);
   kept.ledger.textContent = `${now.balanced ? "✓ ledger balanced" : "✕ LEDGER DOES NOT BALANCE"}: ${now.captured.toLocaleString()} captured, ` +
     `${now.in_flight} in flight` + (now.reconnects ? `, ${now.reconnects} reconnects` : "");
@@ -69,6 +76,7 @@ async function show_picture(id, kept) {
   const answer = await fetch(`/camera/${encodeURIComponent(id)}.jpg`, { signal: AbortSignal.timeout(4000) });
   if (answer.status !== 200) return;
   const result = JSON.parse(answer.headers.get("x-f2p-result"));
+  if (kept.card.hasAttribute("data-away")) return;
   if (result.frame_id === kept.frame) return;
   const address = URL.createObjectURL(await answer.blob());
   const before = kept.image.src;
@@ -114,7 +122,8 @@ function show_state(now) {
     pair.append(make("dt", "", name), make("dd", "", figure));
     return pair;
   }));
-  for (const [id, camera] of Object.entries(now.cameras)) show_camera(id, camera);
+  const away = new Set(now.workers.filter((worker) => worker.detail === "camera away").map((worker) => worker.name));
+  for (const [id, camera] of Object.entries(now.cameras)) show_camera(id, camera, away.has(`ingest-${id}`));
   const longest = Math.max(1, ...STAGES.map((stage) => now.latency_ms[stage]?.p99 ?? 0));
   by_id("latency").replaceChildren(...STAGES.filter((stage) => now.latency_ms[stage]?.p50 != null).map((stage) => {
     const row = make("div"), bar = make("i"), { p50, p99 } = now.latency_ms[stage];

@@ -20,6 +20,7 @@ from selenium.webdriver.support.ui import Select
 from typer.testing import CliRunner
 
 from f2pnet.cli import app
+from tests.chaos.camera import FailingCamera
 from tests.pipeline.console.browser import await_that, chromium, one, texts
 from tests.pipeline.harness import LineUnderTest, is_bright
 from training.records import read_records
@@ -130,6 +131,29 @@ def test_the_death_and_the_return_of_a_worker_are_visible(
     before = shown_seq(page)
     assert await_that(lambda: shown_seq(page) > before)
     assert await_that(lambda: "⚠ FAULT" in texts(page, "#list .verdict"))
+
+
+@pytest.mark.timeout(200)
+def test_the_death_and_the_return_of_a_camera_are_visible(line: LineUnderTest, free_ports: list[int]) -> None:
+    with FailingCamera(fps=10, seed=1) as camera:
+        source = {"kind": "mjpeg", "url": camera.url, "timeout_s": 1}
+        line.config["cameras"] = [{"id": "cam1", "source": source, "ring_slots": 16}]
+        line.config["console"] = {"port": free_ports[0]}
+        line.start("--duration", "100")
+        address = f"http://127.0.0.1:{free_ports[0]}/"
+        await_that(lambda: answers(address))
+        with chromium() as browser:
+            browser.get(address)
+            await_that(lambda: shown_seq(browser) > 5)
+            camera.mood = "gone"
+            await_that(lambda: texts(browser, "#camera-cam1 .verdict") == ["⚠ CAMERA AWAY"])
+            await_that(lambda: "⚠ FAULT" in texts(browser, "#list .verdict"))
+            before = shown_seq(browser)
+            camera.mood = "well"
+            await_that(lambda: shown_seq(browser) > before)
+            assert "⚠ CAMERA AWAY" not in texts(browser, "#camera-cam1 .verdict")
+        line.interrupt()
+        line.finish()
 
 
 @pytest.mark.timeout(200)
