@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import av
 from av.video.stream import VideoStream
@@ -15,19 +16,9 @@ from pipeline.sources.stream_clock import StreamClock
 class TimedStreamReader(StreamReader):
     """Pictures are dated by the stream's own presentation times, tied to our clock by their arrival."""
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        timeout_s: float,
-        start_index: int,
-        options: dict[str, str],
-        container_format: str | None = None,
-    ) -> None:
-        self._clock = StreamClock()
-        super().__init__(
-            url, timeout_s=timeout_s, start_index=start_index, options=options, container_format=container_format
-        )
+    def __init__(self, url: str, **options: Any) -> None:
+        self._clock = StreamClock()  # before the thread starts that reads by it
+        super().__init__(url, **options)
 
     def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
         try:
