@@ -1,0 +1,85 @@
+"""The walk of docs/getting-started.md, command by command: from pictures to alerts.
+
+Other than on the page: fewer and smaller pictures, a few steps of training, pictures from the data set instead of a
+camera, and commands that go on for ever end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import REPOSITORY
+
+PAGE = (REPOSITORY / "docs/getting-started.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^ {7,}(f2p .+)$", PAGE, re.MULTILINE)
+SHORT_TRAINING = {"steps": 4, "batch": 2, "warmup_steps": 1, "evaluate_every": 4, "image_size": 64}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A user's folder, with our configurations in it."""
+    folder = tmp_path_factory.mktemp("start")
+    shutil.copytree(REPOSITORY / "configs", folder / "configs")
+    config = folder / "configs/training/own-64.yaml"
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | SHORT_TRAINING))
+    runtime = Path("/tmp") / f"f2p-start-{os.getpid()}"  # noqa: S108 - Unix socket paths must be short
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    yield folder
+    del os.environ["XDG_RUNTIME_DIR"]
+    shutil.rmtree(runtime, ignore_errors=True)
+
+
+def f2p(folder: Path, command: str, *more: str) -> str:
+    words = [sys.executable, "-m", "f2pnet.cli", *shlex.split(command, comments=True)[1:], *more]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def shown(*words: str) -> str:
+    """The page's one command that begins so."""
+    (found,) = [command for command in COMMANDS if command.startswith(" ".join(words))]
+    return found
+
+
+def line_file() -> dict[str, object]:
+    """The line that step 7 has one write."""
+    (block,) = re.findall(r"^ {7}(line: press4\n(?: {7}.*\n)+)", PAGE, re.MULTILINE)
+    content: dict[str, object] = yaml.safe_load(re.sub(r"^ {7}", "", block, flags=re.MULTILINE))
+    return content
+
+
+def test_the_walk_from_pictures_to_alerts(desk: Path) -> None:
+    f2p(desk, "f2p conveyor my-parts/ --count 140 --size 128x128")
+    f2p(desk, shown("f2p data check"))
+    f2p(desk, shown("f2p train"))
+    f2p(desk, shown("f2p test"))
+    assert (desk / "scores.html").stat().st_size > 1000
+    f2p(desk, shown("f2p export"))
+    line = line_file()
+    (camera,) = line["cameras"]  # type: ignore[misc, attr-defined]
+    camera["source"] = {"kind": "folder", "path": "my-parts/images", "fps": 10, "loop": True}
+    del line["console"]  # its port may be taken where tests run
+    (desk / "line.yaml").write_text(yaml.safe_dump(line))
+    assert "FAILS" not in f2p(desk, shown("f2p check line.yaml --probe"))
+    assert "balanced" in f2p(desk, shown("f2p run line.yaml"), "--duration", "6", "--no-console")
+    f2p(desk, shown("f2p alerts line.yaml --follow").replace(" --follow", ""))
+    f2p(desk, shown("f2p alerts verify"))
+
+
+def test_every_command_of_the_page_is_walked_or_named_here() -> None:
+    elsewhere = {"f2p data index labelled/ --out my-parts/"}  # needs labels by hand: tests/training/layouts
+    own_text = Path(__file__).read_text(encoding="utf-8")
+    for command in set(COMMANDS) - elsewhere:
+        assert f'shown("{" ".join(command.split()[:2])}' in own_text, command
