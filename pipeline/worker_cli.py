@@ -18,6 +18,7 @@ from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import MissingExtra
 from f2pnet.result import InspectionResult
 from pipeline.logs import log_to_stderr
+from pipeline.tethered import name_process
 from pipeline.workers.worker import Hook, Role
 
 CONSOLE_NICENESS = 10
@@ -39,6 +40,7 @@ def worker(
     if role == "console":
         os.nice(CONSOLE_NICENESS)  # before its imports: on a busy machine the line comes first
     log_to_stderr()
+    name_process(name)
     line = load_line(line_file)
     if role == "console":
         _run_console(line, line_file, name)

@@ -116,16 +116,16 @@ class CampaignLine:
             return None
 
     def workers(self) -> dict[str, int]:
-        """Process ids of the workers, by name; those that are just starting through the tether are left out."""
+        """Process ids of the workers, by name; those that are just starting have none yet."""
         assert self.process is not None
         found = {}
         for child in _children(self.process.pid):
             try:
-                words = child.cmdline()
-            except psutil.Error:
+                name = Path(f"/proc/{child.pid}/comm").read_text().strip()
+            except OSError:
                 continue
-            if "worker" in words and "--name" in words and "-S" not in words:
-                found[words[words.index("--name") + 1]] = child.pid
+            if name.startswith(("ingest-", "infer-", "publish")):
+                found[name] = child.pid
         return found
 
     def put_clock_wrong(self, by_ns: int) -> None:
