@@ -24,6 +24,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared-memory file
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 LAYOUT_VERSION = 2
 PART_ID_BYTES = 64
+PLACES = 256  # frames that only wait for their NOT_INSPECTED to be durable: seconds of a camera, and a few KB
 
 DROPS = tuple(DropReason)
 NOT_INSPECTED = tuple(NotInspectedReason)
@@ -84,7 +85,7 @@ class HeldFrame:
 
 
 class RingGeometry(NamedTuple):
-    """How large a ring is. Behind its slots the table has as many places for frames without pixels."""
+    """How large a ring is. Behind its slots the table has `PLACES` places for frames without pixels."""
 
     slots: int
     slot_bytes: int
@@ -92,7 +93,7 @@ class RingGeometry(NamedTuple):
     @property
     def places(self) -> range:
         """Rows of the table that have no pixels."""
-        return range(self.slots, 2 * self.slots)
+        return range(self.slots, self.slots + PLACES)
 
 
 def _table_dtype(slots: int) -> np.dtype[Any]:
@@ -104,7 +105,7 @@ def _table_dtype(slots: int) -> np.dtype[Any]:
             ("ng", "<u8"),
             ("dropped", "<u8", (len(DROPS),)),
             ("not_inspected", "<u8", (len(NOT_INSPECTED),)),
-            ("slots", _SLOT, (2 * slots,)),  # a row for each slot, then the places without pixels
+            ("slots", _SLOT, (slots + PLACES,)),  # a row for each slot, then the places without pixels
         ],
         align=True,
     )

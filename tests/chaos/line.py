@@ -52,6 +52,7 @@ class CampaignLine:
         cameras: list[dict[str, Any]],
         poison: float = 255 / WHITE,
         hosts: TwoHosts | None = None,
+        kept: int = 1_000_000,
     ) -> None:
         self.hosts = hosts
         self._far: subprocess.Popen[bytes] | None = None
@@ -66,7 +67,12 @@ class CampaignLine:
             "line": NAME,
             "engine": {"bundle": "engine", "max_batch": 4, "threads": 1, "workers": 2, "backend": "onnxruntime"},
             "cameras": cameras,
-            "publish": {"redis": "embedded", "spool": {"dir": "spool", "max_mb": 32}},
+            "publish": {
+                "redis": "embedded",
+                "spool": {"dir": "spool", "max_mb": 32},
+                "results_kept": kept,
+                "alerts_kept": kept,
+            },
             "timeouts": {"lease_ms": 1000, "stall_s": 3, "drain_s": 15},
         }
         if hosts is not None:
