@@ -14,7 +14,7 @@ from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import F2pError, StoreAway
 from pipeline.frames.ledger import Ledger
 from pipeline.frames.ring import RingReader, unlink_ring
-from pipeline.frames.ring_memory import StaleFrame
+from pipeline.frames.ring_memory import SHARED_MEMORY, StaleFrame
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
@@ -55,6 +55,7 @@ def run_line(
     with run_dir.lock():
         for check in (check_engine, check_recipe, check_cameras, check_store):
             check(line)
+        _reclaim_rings(line, run_dir)
         embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
         if embedded is not None:
             embedded.start()
@@ -70,6 +71,30 @@ def run_line(
         finally:
             if embedded is not None:
                 embedded.stop()
+
+
+def _reclaim_rings(line: LineConfig, run_dir: RunDir) -> None:
+    """Free the shared memory of cameras that this line had once; rings of its present ones are taken over."""
+    present = {run_dir.ring_name(camera.id) for camera in line.cameras}
+    for path in SHARED_MEMORY.glob(run_dir.ring_name("*")):
+        if path.name in present:
+            continue
+        try:
+            reader = RingReader(path.name)
+        except F2pError as error:  # of another version, or damaged
+            _log.warning("ring of an earlier line left alone", ring=path.name, reason=str(error))
+            continue
+        held = reader.ledger.in_flight
+        reader.close()
+        if held:
+            _log.error(
+                "a camera that the line has no more left frames without a verdict: put it back and start once",
+                ring=path.name,
+                frames=held,
+            )
+        else:
+            unlink_ring(path.name)
+            _log.info("shared memory of a camera that the line has no more was freed", ring=path.name)
 
 
 def worker_specs(line: LineConfig, line_file: Path, run_id: str) -> list[WorkerSpec]:

@@ -13,10 +13,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
-from pipeline.frames.ledger import Ledger
+from pipeline.frames.ledger import Ledger, NotInspectedReason
+from pipeline.frames.ring import FrameRing, unlink_ring
+from pipeline.frames.ring_memory import SHARED_MEMORY, RingGeometry
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.wire.messages import LedgerReport
 from pipeline.wire.rundir import RunDir
@@ -88,6 +91,21 @@ def test_the_picture_behind_each_ng_is_kept(line: LineUnderTest) -> None:
         assert picture is not None, result.evidence
         assert picture[20, 20] > 200
         assert picture[2, 2] < 40
+
+
+def test_shared_memory_of_cameras_that_left_is_freed_at_the_next_start(line: LineUnderTest) -> None:
+    line.file.write_text(yaml.safe_dump(line.config))
+    run_dir = RunDir(load_line(line.file), line.file)
+    geometry = RingGeometry(2, 4096)
+    empty, waiting = (FrameRing.create(run_dir.ring_name(name), geometry, "run-1") for name in ("gone", "waits"))
+    waiting.captured(None, (), cursor=1, captured_at_ns=1, captured_mono_ns=1, reason=NotInspectedReason.SHUTDOWN)
+    for ring in (empty, waiting):
+        ring.close()
+    line.run()
+    assert not (SHARED_MEMORY / run_dir.ring_name("gone")).exists()
+    assert (SHARED_MEMORY / run_dir.ring_name("waits")).exists()
+    assert "left frames without a verdict" in line.output
+    unlink_ring(run_dir.ring_name("waits"))
 
 
 def test_a_ledger_that_does_not_balance_is_an_alert_once(line: LineUnderTest) -> None:
