@@ -34,6 +34,7 @@ from pipeline.wire.messages import (
     LatencyCounts,
     Lease,
     LedgerReport,
+    NotStored,
     Ready,
     Verdicts,
     decode,
@@ -167,6 +168,7 @@ def _messages() -> list[object]:
         ),
         Verdicts(items=[Judged(result=result, captured_mono_ns=1, judged_mono_ns=2, has_picture=True)]),
         Acks(run_id=run_id, stored=[(7, Verdict.NOT_INSPECTED, "deadline"), (8, Verdict.OK, None)]),
+        NotStored(run_id=run_id, seqs=[7, 8]),
         LedgerReport(camera_id="cam1", run_id=run_id, version=9, ledger=Ledger(captured=3, ok=2, ng=1)),
         Fault(event_id="e", at_ns=1, source="s", camera_id=None, kind="camera", text="away"),
         Heartbeat(
