@@ -109,6 +109,8 @@ class AravisReader(Source):
                     case _:
                         call("arv_camera_set_string", self._camera, feature, value.encode())
             except AravisError as error:
+                if error.of_device:
+                    raise  # a camera that is away for a moment, or whose last user is not yet forgotten
                 raise ConfigError(self._told(f"refuses {name}: {value!r}: {error}")) from error
 
     def _has(self, feature: str) -> bool:

@@ -27,6 +27,7 @@ from typing import Any
 from f2pnet.errors import F2pError, MissingResource
 
 LIBRARIES = ("libaravis-0.8.so.0", "libaravis-0.10.so.0")
+DEVICE_ERRORS = b"arv-device-error-quark"
 SUCCESS = 0  # ArvBufferStatus
 PROBLEMS = {
     2: "it did not come whole in time",
@@ -54,7 +55,11 @@ PIXEL_FORMATS = {  # PFNC codes
 
 
 class AravisError(F2pError):
-    """What Aravis says went wrong, in its own words."""
+    """What Aravis says went wrong, in its words. `of_device`: the camera did not answer, or somebody else has it."""
+
+    def __init__(self, message: str, *, of_device: bool) -> None:
+        super().__init__(message)
+        self.of_device = of_device
 
 
 class _GError(ctypes.Structure):
@@ -87,6 +92,7 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "arv_buffer_get_image_height": (c_int, (c_void_p,)),
     "arv_buffer_get_image_pixel_format": (c_uint32, (c_void_p,)),
     "arv_buffer_get_timestamp": (c_uint64, (c_void_p,)),
+    "g_quark_to_string": (c_char_p, (c_uint32,)),
     "g_object_unref": (None, (c_void_p,)),
     "g_error_free": (None, (POINTER(_GError),)),
 }
@@ -116,8 +122,9 @@ def call(function: str, *arguments: Any) -> Any:
     result = getattr(library(), function)(*arguments, byref(error))
     if error:
         words = (error.contents.message or b"").decode(errors="replace")
+        domain = library().g_quark_to_string(error.contents.domain)
         library().g_error_free(error)
-        raise AravisError(words.rstrip("."))
+        raise AravisError(words.rstrip("."), of_device=domain == DEVICE_ERRORS)
     return result
 
 

@@ -191,6 +191,7 @@ def test_ctrl_c_drains_and_ends_with_a_balanced_ledger(line: LineUnderTest) -> N
 
 def test_a_line_that_was_killed_whole_tells_what_it_still_held(line: LineUnderTest) -> None:
     line.config["cameras"][0]["source"] |= {"fps": 30, "loop": True}
+    line.config["timeouts"] |= {"stall_s": 60}  # nobody replaces the worker while we look
     line.start()
     os.kill(line.pid_of("infer", seen=5), signal.SIGSTOP)
     held = line.await_status(lambda status: status["cameras"]["cam1"]["in_flight"])

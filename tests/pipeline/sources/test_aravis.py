@@ -68,6 +68,13 @@ def test_what_does_not_fit_is_told(
         open_source(GenicamSource.model_validate(option))
 
 
+def test_a_camera_that_somebody_else_has_is_tried_again_and_no_mistake_of_the_file(camera: GigeCamera) -> None:
+    with open_source(GenicamSource(serial="F2P-1")) as source:
+        read_frames(source, 1)
+        with pytest.raises(SourceFault, match="F2P-1 can't be opened"):
+            open_source(GenicamSource(serial="F2P-1"))
+
+
 def test_a_hung_camera_is_a_fault_in_time(camera: GigeCamera) -> None:
     with open_source(GenicamSource(serial="F2P-1", timeout_s=1)) as source:
         read_frames(source, 3)
