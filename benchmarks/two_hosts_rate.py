@@ -28,7 +28,7 @@ from pipeline.wire.curve import write_keys
 from tests.two_hosts import ADDRESS_A, TwoHosts, two_hosts
 
 RUN_S = 10
-ROUNDS = 3
+ROUNDS = 2
 SIZES = ("640x480", "1920x1080")
 F2P = [sys.executable, "-m", "f2pnet.cli"]
 
