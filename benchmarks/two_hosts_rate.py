@@ -27,8 +27,8 @@ from f2pnet.machine import machine_facts
 from pipeline.wire.curve import write_keys
 from tests.two_hosts import ADDRESS_A, TwoHosts, two_hosts
 
-RUN_S = 10
-ROUNDS = 2
+RUN_S = 8
+ROUNDS = 1
 SIZES = ("640x480", "1920x1080")
 F2P = [sys.executable, "-m", "f2pnet.cli"]
 
