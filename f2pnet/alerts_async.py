@@ -16,6 +16,8 @@ from typing import Self
 
 from f2pnet.alerts import Alert, Subscription, subscribe
 
+CLOSE_S = 10.0  # no wait is without limit, not even for a thread whose own waits are limited
+
 
 class AsyncSubscription:
     """As `Subscription`; for one task at a time. A cancelled `read` loses nothing: the next one gets the alert."""
@@ -46,10 +48,10 @@ class AsyncSubscription:
             yield alert
 
     async def close(self) -> None:
-        """End the subscription; a `read` under way ends within `block_ms`."""
+        """End the subscription; a `read` under way ends within `block_ms`, or is left behind after `CLOSE_S`."""
         self._subscription.close()
         if self._reading is not None:
-            await asyncio.wait([self._reading])
+            await asyncio.wait([self._reading], timeout=CLOSE_S)
 
     async def __aenter__(self) -> Self:
         return self

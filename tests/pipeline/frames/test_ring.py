@@ -15,7 +15,7 @@ import pytest
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring import FrameRing, RingReader, unlink_ring
-from pipeline.frames.ring_memory import FrameTooLarge, HeldFrame, RingGeometry, StaleFrame
+from pipeline.frames.ring_memory import PLACES, FrameTooLarge, HeldFrame, RingGeometry, StaleFrame
 
 GEOMETRY = RingGeometry(slots=4, slot_bytes=64 * 1024)
 
@@ -128,6 +128,18 @@ def test_a_shed_frame_frees_its_slot_and_stays_in_the_ledger(name: str) -> None:
     for _ in range(4):
         capture(again, 3)
     assert not again.has_free_slot
+
+
+def test_places_without_pixels_are_bounded_and_come_back(name: str) -> None:
+    ring, reason = FrameRing.create(name, GEOMETRY, "run"), NotInspectedReason.OVERLOAD
+    held = []
+    while ring.has_free_place:
+        held.append(ring.captured(None, (), cursor=1, captured_at_ns=1, captured_mono_ns=1, reason=reason))
+    assert len(held) == PLACES
+    assert ring.has_free_slot
+    ring.settled(held[0], Verdict.NOT_INSPECTED, reason)
+    assert ring.has_free_place
+    assert ring.ledger.balanced
 
 
 def test_a_picture_without_pixels_takes_no_slot_but_a_place_in_the_ledger(name: str) -> None:

@@ -7,7 +7,7 @@ import random
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
-from pipeline.workers.leases import MAX_ATTEMPTS, NOT_STORED_RETRY_NS, LeaseBook
+from pipeline.workers.leases import MAX_ANSWERS, MAX_ATTEMPTS, NOT_STORED_RETRY_NS, LeaseBook
 
 MS = 1_000_000
 LEASE_MS = 1_000
@@ -173,6 +173,18 @@ def test_a_verdict_that_is_lost_on_the_way_is_no_attempt() -> None:
         now += LEASE_MS * MS
         assert b.take_back(now) == 1
         assert b.given_up() == []
+
+
+def test_a_frame_whose_answers_are_never_stored_is_given_up_at_last() -> None:
+    b, now, rounds = book(frames=1), 0, 0
+    while not b.given_up():
+        rounds += 1
+        b.worker_ready(ready(received=10**9))
+        assert len(leased(b, now)) == 1
+        b.not_stored([0], now)
+        now += LEASE_MS * MS
+        b.take_back(now)
+    assert rounds == MAX_ANSWERS + MAX_ATTEMPTS
 
 
 def test_a_frame_in_hand_of_a_worker_that_dies_is_an_attempt() -> None:
