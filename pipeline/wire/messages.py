@@ -17,7 +17,7 @@ from f2pnet.errors import F2pError
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import Ledger
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 
 
 class BadMessage(F2pError):
@@ -38,7 +38,10 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     held: int  # leases it holds now
     capacity: int  # leases it will hold at once
     inline: bool  # shares no memory with the camera: wants pixels in the message
-    batch_ms: float  # how long one run of its engine takes
+    at_mono_ns: int  # the worker's clock; another one than the camera's when they share no memory
+    frame_ms: float  # how long its engine takes for one frame alone
+    batch_ms: float  # how long its engine takes for a full batch
+    hand_ms: float  # how long it needs for all that it holds now
 
 
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -49,7 +52,7 @@ class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """One frame, lent to one worker. Times ending in `mono_ns` are the monotonic clock of the camera's host."""
+    """One frame, lent to one worker. `captured_mono_ns` is of the monotonic clock of the camera's host."""
 
     epoch: str
     number: int  # counts the leases to one worker, from 1
@@ -63,7 +66,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     shape: list[int]  # (H, W) or (H, W, 3)
     captured_at_ns: int
     captured_mono_ns: int
-    deadline_mono_ns: int | None
+    deadline_mono_ns: int | None  # in the worker's clock
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from pipeline.frames.ring_memory import StaleFrame
 from pipeline.wire.messages import Bye, Fault, Heartbeat, Judged, Lease, Ready, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller
+from pipeline.workers.batch_times import BatchTimes
 from pipeline.workers.batching import Batcher
 from pipeline.workers.worker import Role, Worker
 
@@ -52,6 +53,10 @@ class _Work:
     @property
     def camera_id(self) -> str:
         return self.lease.camera_id
+
+    @property
+    def deadline_ns(self) -> int | None:
+        return self.lease.deadline_mono_ns
 
 
 class _Camera:
@@ -113,14 +118,13 @@ class InferWorker(Worker):
         self._open_inspector = open_inspector
         self._publish = publish
         self._incarnation = secrets.token_hex(4)
-        self._batcher: Batcher[_Work] = Batcher(line.engine.max_batch, line.engine.max_wait_ms)
-        self._batch_ms = 0.0
         self._unsent: list[tuple[Verdicts, list[bytes]]] = []
         self._keep = line.publish.evidence.keep if line.publish.evidence else "none"
 
     def set_up(self) -> None:
         self._inspector = self._open_inspector()
-        self._batch_ms = 1e3 * self._inspector.warm_up() * self._line.engine.max_batch
+        self._times = BatchTimes(one_ms=1e3 * self._inspector.warm_up())
+        self._batcher: Batcher[_Work] = Batcher(self._line.engine.max_batch, self._line.engine.max_wait_ms, self._times)
         self._cameras = {camera.id: self._connect(camera.id) for camera in self._line.cameras}
         self._poller = Poller(*(camera.link for camera in self._cameras.values()))
 
@@ -160,7 +164,8 @@ class InferWorker(Worker):
     def heartbeat(self) -> Heartbeat:
         facts, bundle = self._inspector.facts, self._inspector.bundle
         engine = {"name": bundle.manifest.name, "sha256": bundle.sha256, "backend": facts.name, "device": facts.device}
-        return msgspec.structs.replace(super().heartbeat(), device=facts.device, engine=engine, step_ms=self._batch_ms)
+        step_ms = self._times.of(self._line.engine.max_batch)
+        return msgspec.structs.replace(super().heartbeat(), device=facts.device, engine=engine, step_ms=step_ms)
 
     def _let_go(self) -> None:
         now_ns = time.monotonic_ns()
@@ -192,12 +197,13 @@ class InferWorker(Worker):
                     camera.heard(message)
                     self._batcher.add(_Work(message, parts[0] if parts else None, now_ns), now_ns)
         self._send_unsent()
-        if batch := self._batcher.take(time.monotonic_ns()):
-            self._inspect(batch)
+        now_ns = time.monotonic_ns()
+        self._done_with(self._batcher.take_late(now_ns))  # the camera knows, and decides
+        if batch := self._batcher.take(now_ns):
+            self._judge(batch)
+            self._done_with(batch)
 
-    def _inspect(self, batch: list[_Work]) -> None:
-        started_ns = time.monotonic_ns()
-        self._judge([work for work in batch if not _is_late(work.lease, started_ns)])
+    def _done_with(self, batch: list[_Work]) -> None:
         for work in batch:
             self._cameras[work.camera_id].held -= 1
             self._cameras[work.camera_id].ready_due_ns = 0
@@ -219,7 +225,7 @@ class InferWorker(Worker):
         except F2pError as error:
             self._judge_singly(images, error)
             return
-        self._batch_ms = 0.9 * self._batch_ms + 0.1 * (time.monotonic_ns() - started_ns) / 1e6
+        self._times.ran(len(images), (time.monotonic_ns() - started_ns) / 1e6)
         self._send([(work, image, result) for (work, image), result in zip(images, results, strict=True)], started_ns)
 
     def _judge_singly(self, images: list[tuple[_Work, Image]], error: F2pError) -> None:
@@ -306,11 +312,9 @@ class InferWorker(Worker):
                     held=camera.held,
                     capacity=capacity,
                     inline=not self._run_dir.shares_memory,
-                    batch_ms=self._batch_ms,
+                    at_mono_ns=time.monotonic_ns(),
+                    frame_ms=self._times.of(1),
+                    batch_ms=self._times.of(self._line.engine.max_batch),
+                    hand_ms=self._times.of(len(self._batcher)),
                 )
             )
-
-
-def _is_late(lease: Lease, now_ns: int) -> bool:
-    """Past its deadline the frame's verdict is the camera's, which has the same clock when they share memory."""
-    return lease.deadline_mono_ns is not None and now_ns >= lease.deadline_mono_ns

@@ -34,7 +34,7 @@ from pipeline.wire.messages import (
 from pipeline.wire.rundir import RunDir, new_run_id
 from pipeline.wire.transport import Hub, Link, Poller
 from pipeline.workers.capture import CameraState, Capture
-from pipeline.workers.leases import LeaseBook
+from pipeline.workers.leases import Grant, LeaseBook
 from pipeline.workers.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
@@ -150,7 +150,7 @@ class IngestWorker(Worker):
         match message:
             case Ready():
                 with self._state.lock:
-                    self._state.book.worker_ready(message)
+                    self._state.book.worker_ready(message, time.monotonic_ns())
                 self._capture.start()
             case Bye():
                 with self._state.lock:
@@ -232,19 +232,20 @@ class IngestWorker(Worker):
     def _lease(self) -> None:
         now_ns = time.monotonic_ns()
         with self._state.lock:
-            leases = list(self._state.book.next_leases(now_ns))
-            deadlines = [self._state.book.deadline_of(frame.seq) for _, _, frame in leases]
-        for (worker, number, frame), deadline_ns in zip(leases, deadlines, strict=True):
-            pixels = [self._state.ring.pixels(frame).tobytes()] if worker.inline else []
+            grants = list(self._state.book.next_leases(now_ns))
+        for grant in grants:
+            worker = grant.worker
+            pixels = [self._state.ring.pixels(grant.frame).tobytes()] if worker.inline else []
             peer = f"{worker.worker}/{worker.incarnation}".encode()
-            if not self._hub.send(peer, self._lease_message(number, frame, deadline_ns), pixels):
+            if not self._hub.send(peer, self._lease_message(grant), pixels):
                 with self._state.lock:
                     self._state.book.worker_gone(worker.incarnation)
 
-    def _lease_message(self, number: int, frame: HeldFrame, deadline_ns: int | None) -> Lease:
+    def _lease_message(self, grant: Grant) -> Lease:
+        frame = grant.frame
         return Lease(
             epoch=self._epoch,
-            number=number,
+            number=grant.number,
             camera_id=self._camera.id,
             frame_id=f"{self._camera.id}/{self._state.ring.run_id}/{frame.seq:06d}",
             seq=frame.seq,
@@ -255,7 +256,7 @@ class IngestWorker(Worker):
             shape=list(frame.shape),
             captured_at_ns=frame.captured_at_ns,
             captured_mono_ns=frame.captured_mono_ns,
-            deadline_mono_ns=deadline_ns,
+            deadline_mono_ns=grant.deadline_mono_ns,
         )
 
     def _tell_faults(self) -> None:

@@ -5,6 +5,9 @@ long, or whose worker left or came back as another incarnation, is void: the fra
 whose leases ended `MAX_ATTEMPTS` times without a verdict is given up, so that one bad picture cannot kill every worker
 in turn. A lease that the worker answered is no such attempt: its verdict was lost on the way (publish worker dead), or
 no disk would take it, and is made again. Times are monotonic nanoseconds that the caller hands in.
+
+Frames go out oldest first. Where they have a deadline and workers have no room for all of them, the newest go first and
+those that can't be done in time stay: what is lent too late costs the engine a run and saves no part.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pipeline.wire.messages import Ready
 MAX_ATTEMPTS = 3
 MAX_ANSWERS = 600  # ten minutes of a disk that takes nothing; beyond it the frame is not the one to wait for
 NOT_STORED_RETRY_NS = 1_000_000_000  # a verdict that could not be made durable is made again this much later
-ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as this many runs of the worker's engine
+ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as what the worker held, and so many runs of its engine
 
 
 @dataclass
@@ -29,7 +32,8 @@ class _Entry:
     attempts: int = 0
     holder: str | None = None  # incarnation of the worker
     number: int = 0  # of the lease
-    due_ns: int = 0  # when the lease ends
+    leased_ns: int = 0  # when it began
+    retry_ns: int | None = None  # when it ends because its verdict could not be stored
     answered: bool = False  # the worker did its part in this lease
     answers: int = 0  # leases that were answered and never acknowledged
     decided: NotInspectedReason | None = None  # the frame waits for the acknowledgement of this only
@@ -38,6 +42,7 @@ class _Entry:
 @dataclass
 class _Worker:
     ready: Ready
+    clock_ahead_ns: int  # of the camera's, as far as a message's way lets one see
     late: bool = False  # a lease of it ran out, and it was not heard of since
     leased: int = 0  # number of the last lease given to this incarnation
     in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
@@ -45,6 +50,16 @@ class _Worker:
     @property
     def room(self) -> int:
         return self.ready.capacity - self.ready.held - len(self.in_transit)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A lease that was given."""
+
+    worker: Ready
+    number: int
+    frame: HeldFrame
+    deadline_mono_ns: int | None  # in the worker's clock
 
 
 class LeaseBook:
@@ -70,9 +85,6 @@ class LeaseBook:
         entry = self._entries.pop(seq, None)
         return None if entry is None else (entry.frame, entry.decided)
 
-    def deadline_of(self, seq: int) -> int | None:
-        return self._entries[seq].deadline_ns
-
     def oldest_waiting(self) -> HeldFrame | None:
         """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
         return next((e.frame for e in self._entries.values() if e.holder is None and not e.decided), None)
@@ -87,17 +99,18 @@ class LeaseBook:
         for entry in filter(None, map(self._entries.get, seqs)):
             if entry.holder is not None:
                 entry.answered = True
-                entry.due_ns = min(entry.due_ns, now_ns + NOT_STORED_RETRY_NS)
+                entry.retry_ns = entry.retry_ns or now_ns + NOT_STORED_RETRY_NS
 
-    def worker_ready(self, ready: Ready) -> None:
+    def worker_ready(self, ready: Ready, now_ns: int) -> None:
         """A worker says what it has room for. An older incarnation of it is dead, and its leases void."""
+        clock_ahead_ns = ready.at_mono_ns - now_ns if ready.inline else 0
         known = self._workers.get(ready.incarnation)
         if known is None:
             for incarnation in [i for i, w in self._workers.items() if w.ready.worker == ready.worker]:
                 self.worker_gone(incarnation)
-            self._workers[ready.incarnation] = _Worker(ready)
+            self._workers[ready.incarnation] = _Worker(ready, clock_ahead_ns)
         else:
-            known.ready, known.late = ready, False
+            known.ready, known.clock_ahead_ns, known.late = ready, clock_ahead_ns, False
             if ready.epoch == self.epoch:
                 known.in_transit = {number for number in known.in_transit if number > ready.received}
                 if ready.held == 0:
@@ -112,24 +125,25 @@ class LeaseBook:
             if entry.holder == incarnation:
                 _end_lease(entry)
 
-    def next_leases(self, now_ns: int) -> Iterator[tuple[Ready, int, HeldFrame]]:
-        """Lease waiting frames, oldest first, to workers with room, which take turns: (worker, lease number, frame)."""
-        for entry in list(self._entries.values()):
-            if entry.holder is not None or entry.decided or entry.attempts >= MAX_ATTEMPTS:
-                continue
+    def next_leases(self, now_ns: int) -> Iterator[Grant]:
+        """Lease waiting frames to workers with room, which take turns."""
+        for entry in self._in_turn(now_ns):
             worker = self._next_worker()
             if worker is None:
                 return
             entry.holder, entry.attempts = worker.ready.incarnation, entry.attempts + 1
-            entry.due_ns = now_ns + self._lease_of(worker)
+            entry.leased_ns, entry.retry_ns = now_ns, None
             worker.leased += 1
             worker.in_transit.add(worker.leased)
             entry.number = worker.leased
-            yield worker.ready, worker.leased, entry.frame
+            deadline = None if entry.deadline_ns is None else entry.deadline_ns + worker.clock_ahead_ns
+            yield Grant(worker.ready, worker.leased, entry.frame, deadline)
 
     def take_back(self, now_ns: int) -> int:
         """Void leases that took too long; returns how many. Their frames wait again, for workers that are heard of."""
-        late = [e for e in self._entries.values() if e.holder is not None and not e.decided and now_ns >= e.due_ns]
+        late = [
+            e for e in self._entries.values() if e.holder is not None and not e.decided and now_ns >= self._due_ns(e)
+        ]
         for entry in late:
             if worker := self._workers.get(entry.holder or ""):
                 worker.in_transit.discard(entry.number)  # it may never have arrived, and must not block room for ever
@@ -157,15 +171,31 @@ class LeaseBook:
 
     def next_due_ns(self) -> int | None:
         """When the next lease or deadline ends, None when none is running."""
-        times = [e.due_ns for e in self._undecided() if e.holder is not None]
+        times = [self._due_ns(e) for e in self._undecided() if e.holder is not None]
         times += [e.deadline_ns for e in self._undecided() if e.deadline_ns is not None]
         return min(times, default=None)
 
     def _undecided(self) -> Iterator[_Entry]:
         return (entry for entry in self._entries.values() if not entry.decided)
 
-    def _lease_of(self, worker: _Worker) -> int:
-        return max(self._lease_ns, int(ENGINE_TIMES_PER_LEASE * worker.ready.batch_ms * 1e6))
+    def _in_turn(self, now_ns: int) -> list[_Entry]:
+        """Frames that wait for a worker, in the order in which they go out."""
+        waiting = [e for e in self._undecided() if e.holder is None and e.attempts < MAX_ATTEMPTS]
+        workers = [worker for worker in self._workers.values() if worker.room > 0 and not worker.late]
+        if self._deadline_ns is None or not workers or not waiting:
+            return waiting
+        soonest_ns = now_ns + int(min(worker.ready.frame_ms for worker in workers) * 1e6)
+        *older, newest = waiting
+        in_time = [e for e in older if e.deadline_ns is not None and e.deadline_ns > soonest_ns]
+        in_time.append(newest)  # in any case: what the worker told of its engine may be out of date
+        return in_time if len(in_time) <= sum(worker.room for worker in workers) else in_time[::-1]
+
+    def _due_ns(self, entry: _Entry) -> int:
+        """When the entry's lease ends. A worker that tells of much in its hand gets the time for it."""
+        worker = self._workers[entry.holder or ""].ready
+        worker_ns = int((ENGINE_TIMES_PER_LEASE * worker.batch_ms + worker.hand_ms) * 1e6)
+        due_ns = entry.leased_ns + max(self._lease_ns, worker_ns)
+        return due_ns if entry.retry_ns is None else min(due_ns, entry.retry_ns)
 
     def _next_worker(self) -> _Worker | None:
         for incarnation, worker in self._workers.items():

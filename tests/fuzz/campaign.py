@@ -150,7 +150,19 @@ def _messages() -> list[object]:
         timings_ms=Timings(total=3.5),
     )
     return [
-        Ready(worker="w", incarnation="i", epoch="e", received=3, held=1, capacity=4, inline=True, batch_ms=2.5),
+        Ready(
+            worker="w",
+            incarnation="i",
+            epoch="e",
+            received=3,
+            held=1,
+            capacity=4,
+            inline=True,
+            at_mono_ns=5,
+            frame_ms=1.5,
+            batch_ms=2.5,
+            hand_ms=0.0,
+        ),
         Lease(
             epoch="e",
             number=4,
