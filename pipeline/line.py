@@ -48,6 +48,7 @@ def run_line(
 ) -> LineStatus:
     """Run the line until its sources end, the time is over, or a signal asks for the end; return its last state.
 
+    `duration_s` counts from when the inference workers of this host have started: loading an engine is not inspecting.
     `before_store_stops` gets the last state and the address of the store while that still runs. Raises ConfigError,
     MissingResource or StoreAway before anything is started; WorkerLost when a worker can't be kept running.
     """
@@ -158,6 +159,7 @@ class _RunningLine:
             on_restart=self._tell_restart,
         )
         self._started_s = time.monotonic()
+        self._ready_s: float | None = None  # when it could first inspect
         self._supervisor.start()
 
     def keep(self, duration_s: float | None, view: View, view_interval_s: float) -> None:
@@ -165,7 +167,9 @@ class _RunningLine:
         next_view_s = 0.0
         while not self._stop.requested and not self._supervisor.all_done("ingest"):
             now_s = time.monotonic()
-            if duration_s is not None and now_s - self._started_s >= duration_s:
+            if self._ready_s is None and self._supervisor.have_started("infer"):
+                self._ready_s = now_s
+            if duration_s is not None and self._ready_s is not None and now_s - self._ready_s >= duration_s:
                 return
             self._supervisor.watch(TICK_S)
             if self._stop.take_reload():

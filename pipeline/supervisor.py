@@ -147,6 +147,11 @@ class Supervisor:
             if worker.spec.role == role and not worker.done and worker.running and worker.process:
                 worker.process.send_signal(number)
 
+    def have_started(self, role: Role) -> bool:
+        """Whether every worker of the role has its start behind it."""
+        kept = [worker for worker in self.workers if worker.spec.role == role]
+        return all(worker.heartbeat is not None and worker.heartbeat.state != "starting" for worker in kept)
+
     def all_done(self, role: Role) -> bool:
         """Whether every worker of the role has ended its work by itself."""
         return all(worker.done and not worker.running for worker in self.workers if worker.spec.role == role)

@@ -39,6 +39,12 @@ def test_two_inference_workers_share_the_work(line: LineUnderTest) -> None:
     check_each_once(line)
 
 
+def test_the_duration_counts_from_when_frames_can_be_inspected(line: LineUnderTest) -> None:
+    line.config["cameras"][0]["source"] |= {"fps": 20, "loop": True}
+    camera = line.run("--duration", "1")["cameras"]["cam1"]
+    assert camera["inspected"] >= 10  # the start of the line alone takes longer than a second
+
+
 @pytest.mark.parametrize("role", ["infer", "ingest", "publish"])
 def test_a_killed_worker_costs_no_frame_and_doubles_none(line: LineUnderTest, role: str) -> None:
     line.config["cameras"][0]["source"]["fps"] = 15  # long enough to be killed in the middle
@@ -194,16 +200,19 @@ def test_a_line_that_was_killed_whole_tells_what_it_still_held(line: LineUnderTe
     line.config["timeouts"] |= {"stall_s": 60}  # nobody replaces the worker while we look
     line.start()
     os.kill(line.pid_of("infer", seen=5), signal.SIGSTOP)
-    held = line.await_status(lambda status: status["cameras"]["cam1"]["in_flight"])
-    assert held
+    captured = line.await_status(
+        lambda status: status["cameras"]["cam1"]["in_flight"] and status["cameras"]["cam1"]["captured"]
+    )
     line.close()
     line.config["cameras"][0]["source"] |= {"loop": False}
     camera = line.run()["cameras"]["cam1"]
     assert (camera["captured"], camera["inspected"]) == (PICTURES, PICTURES)
-    told = [e for e in line.stored() if "line_restarted" in e["data"]]
-    assert len(told) >= held
-    ids = [e["frame_id"] for e in line.stored()]
-    assert len(ids) == len(set(ids))
+    stored = line.stored()
+    told = {e["frame_id"] for e in stored if "line_restarted" in e["data"]}
+    (killed_run,) = {frame_id.split("/")[1] for frame_id in told}
+    of_killed_run = sorted(int(e["frame_id"].split("/")[2]) for e in stored if f"/{killed_run}/" in e["frame_id"])
+    assert of_killed_run == list(range(len(of_killed_run)))  # none is missing, none is there twice
+    assert len(of_killed_run) >= captured
 
 
 def test_the_same_line_does_not_run_twice_at_once(line: LineUnderTest) -> None:
