@@ -2,14 +2,16 @@
 
     python benchmarks/console_rate.py --engine configs/engines/surface-nano --out docs/benchmarks/console.json
 
-The pages are clients that ask as the page does (state and alerts twice a second, a picture of each camera four times):
-a browser on the same two cores would be measured along, and an operator's runs elsewhere. Runs take turns, so that a
-busy moment of the machine hits all alike; the ratio is of the medians.
+The pages are clients that ask as the page does, over connections that stay open as a browser's do (state and alerts
+twice a second, a picture of each camera four times): a browser on the same two cores would be measured along, and an
+operator's runs elsewhere. Runs take turns, so that a busy moment of the machine hits all alike; the ratio is of the
+medians. The processor time of the console and of the clients is told too, in per cent of one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
 import socket
@@ -18,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
+import time
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,8 +35,16 @@ CAMERAS = ("cam1", "cam2")
 EVERY_S = {"api/state": 0.5, "api/alerts?": 0.5, **{f"camera/{camera}.jpg": 0.25 for camera in CAMERAS}}
 
 
-def rate(folder: Path, engine: Path, *, console: bool, pages: int) -> float:
-    """Frames per second from capture to durable verdict."""
+@dataclass(frozen=True)
+class Run:
+    """Frames per second from capture to durable verdict; processor time in per cent of one core."""
+
+    fps: float
+    console_percent: float
+    clients_percent: float
+
+
+def run(folder: Path, engine: Path, *, console: bool, pages: int) -> Run:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     source = {"kind": "synthetic", "size": "512x512", "fps": None, "loop_frames": 60}
@@ -54,23 +65,44 @@ def rate(folder: Path, engine: Path, *, console: bool, pages: int) -> float:
     command = [sys.executable, "-m", "f2pnet.cli", "run", str(folder / "line.yaml"), "--no-console"]
     command += ["--duration", str(RUN_S), "--summary", str(folder / "summary.json")]
     done = threading.Event()
+    own_s, began_s = time.process_time(), time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
     clients = [
-        threading.Thread(target=ask, args=(f"http://127.0.0.1:{port}/{path}", every_s, done), daemon=True)
+        threading.Thread(target=ask, args=(port, f"/{path}", every_s, done), daemon=True)
         for _ in range(pages)
         for path, every_s in EVERY_S.items()
     ]
     for client in clients:
         client.start()
-    process.wait(RUN_S + 60)
+    console_s = 0.0
+    while process.poll() is None and time.monotonic() - began_s < RUN_S + 60:
+        console_s = max(console_s, cpu_s_of_console(process.pid))
+        time.sleep(0.5)
+    process.wait(1)
+    took_s = time.monotonic() - began_s
+    own_s = time.process_time() - own_s
     done.set()
-    return float(json.loads((folder / "summary.json").read_text())["throughput_fps"])
+    fps = float(json.loads((folder / "summary.json").read_text())["throughput_fps"])
+    return Run(fps, round(100 * console_s / took_s, 1), round(100 * own_s / took_s, 1))
 
 
-def ask(url: str, every_s: float, done: threading.Event) -> None:
+def cpu_s_of_console(line_pid: int) -> float:
+    with suppress(psutil.Error, OSError):
+        for child in psutil.Process(line_pid).children():
+            if Path(f"/proc/{child.pid}/comm").read_text().strip() == "console":
+                times = child.cpu_times()
+                return float(times.user + times.system)
+    return 0.0
+
+
+def ask(port: int, path: str, every_s: float, done: threading.Event) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
     while not done.wait(every_s):
-        with suppress(OSError), urllib.request.urlopen(url, timeout=4) as answer:  # noqa: S310
-            answer.read()
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()  # the next request opens it anew
 
 
 def main() -> None:
@@ -83,19 +115,19 @@ def main() -> None:
         "nobody looks": {"console": True, "pages": 0},
         "two pages": {"console": True, "pages": 2},
     }
-    rates: dict[str, list[float]] = {name: [] for name in cases}
+    runs: dict[str, list[Run]] = {name: [] for name in cases}
     for _ in range(ROUNDS):
         for name, case in cases.items():
             with tempfile.TemporaryDirectory(prefix="f2p-bench-") as folder:
-                rates[name].append(rate(Path(folder), wanted.engine.resolve(), **case))
-                print(f"{name}: {rates[name][-1]:.1f} frames/s", flush=True)
-    base = statistics.median(rates["no console"])
+                runs[name].append(run(Path(folder), wanted.engine.resolve(), **case))
+                print(name, runs[name][-1], flush=True)
+    fps = {name: statistics.median(each.fps for each in of_case) for name, of_case in runs.items()}
     report = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"cores": os.cpu_count(), "load": [round(value, 2) for value in psutil.getloadavg()]},
         "engine": wanted.engine.name,
-        "frames_per_s": rates,
-        "ratio_to_no_console": {name: round(statistics.median(each) / base, 3) for name, each in rates.items()},
+        "runs": {name: [asdict(each) for each in of_case] for name, of_case in runs.items()},
+        "ratio_to_no_console": {name: round(each / fps["no console"], 3) for name, each in fps.items()},
     }
     print(json.dumps(report, indent=1))
     if wanted.out is not None:

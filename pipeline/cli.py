@@ -24,7 +24,9 @@ from pipeline.wire.transport import Subscriber
 ALERTS_QUEUED = 1_000
 
 LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]
-Duration = Annotated[float | None, typer.Option(help="end after so many seconds of inspecting; default: when the sources end")]
+Duration = Annotated[
+    float | None, typer.Option(help="end after so many seconds of inspecting; default: when the sources end")
+]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE", help="write the summary here, as JSON")]
 NoConsole = Annotated[bool, typer.Option("--no-console", help="no live table; log lines instead")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -54,7 +56,9 @@ def run(
 
 
 def demo(
-    duration: Annotated[float | None, typer.Option(help="end after so many seconds of inspecting; default: on Ctrl-C")] = 60.0,
+    duration: Annotated[
+        float | None, typer.Option(help="end after so many seconds of inspecting; default: on Ctrl-C")
+    ] = 60.0,
     summary: SummaryFile = None,
     no_console: NoConsole = False,
 ) -> None:

@@ -5,11 +5,8 @@ Alive means making progress: a worker whose loop does not turn for `stall_s` is 
 
 from __future__ import annotations
 
-import os
 import select
 import signal
-import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -20,8 +17,7 @@ import structlog
 
 from f2pnet.backoff import Backoff
 from f2pnet.errors import ExitCode, F2pError
-from pipeline.spare import Spare
-from pipeline.tethered import tethered
+from pipeline.fork_server import ForkedProcess, ForkServer
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import ENVIRONMENT_KEY, NotifyListener
 from pipeline.workers.heartbeats import added_up
@@ -29,13 +25,11 @@ from pipeline.workers.worker import RESTARTS_KEY, Role
 
 FIRST_RESTART_S = 0.05
 LONGEST_RESTART_S = 10.0
-STABLE_S = 5.0  # a worker that lived this long is replaced at once; the delay grows for those that die as they start
+STABLE_S = 1.0  # a worker that lived this long is replaced at once; the delay grows for those that die as they start
 CRASH_LOOP_DEATHS = 8  # so many deaths within ...
 CRASH_LOOP_S = 60.0  # ... this time, and the line gives up instead of spinning
 START_S = 180.0  # until a worker runs; a large engine takes its time to load and to warm up
 STEPS_OF_PATIENCE = 5  # a worker may be silent at least as long as so many of its steps take
-SPARE_AFTER_S = 3.0  # the spare process starts when the line, or a replaced worker, has had its start
-SPARED: tuple[Role, ...] = ("ingest", "infer", "publish")  # the others hold up no verdict
 HOPELESS = (ExitCode.USAGE, ExitCode.MISSING)  # starting again would end the same way
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +52,7 @@ class KeptWorker:
     """A worker process and its history."""
 
     spec: WorkerSpec
-    process: subprocess.Popen[bytes] | None = None
+    process: ForkedProcess | None = None
     started_s: float = 0.0
     heard_s: float | None = None
     restart_at_s: float | None = None
@@ -95,21 +89,18 @@ class Supervisor:
         self._stall_s = stall_s
         self._log_dir = log_dir
         self._on_restart = on_restart
-        self._spare: Spare | None = None
-        self._spare_at_s: float | None = None  # when the next spare is started; None: one waits, or none is wanted
+        self._forks = ForkServer()
 
     def start(self) -> None:
         for worker in self.workers:
             self._spawn(worker)
-        self._spare_at_s = time.monotonic() + SPARE_AFTER_S
 
     def watch(self, timeout_s: float) -> None:
         """Wait for signs of life at most `timeout_s`, then mend what is broken. Raises WorkerLost."""
         select.select([self._listener], [], [], timeout_s)
         self._listen()
         now_s = time.monotonic()
-        if self._spare_at_s is not None and now_s >= self._spare_at_s:
-            self._spare, self._spare_at_s = Spare(), None
+        self._forks.keep()
         for worker in [*self.workers]:
             if worker.done:
                 if worker.kill_at_s is not None and now_s >= worker.kill_at_s:
@@ -158,7 +149,6 @@ class Supervisor:
 
     def stop(self, role: Role, timeout_s: float) -> None:
         """Ask the workers of a role to drain and end; those that do not within the time are killed."""
-        self._let_spare_go()
         kept = [worker for worker in self.workers if worker.spec.role == role]
         for worker in kept:
             worker.done = True
@@ -176,7 +166,7 @@ class Supervisor:
 
     def close(self) -> None:
         """End at once whatever still runs."""
-        self._let_spare_go()
+        self._forks.close()
         for worker in self.workers:
             self._kill(worker)
         self._listener.close()
@@ -211,48 +201,12 @@ class Supervisor:
     def _spawn(self, worker: KeptWorker) -> None:
         arguments = ["worker", worker.spec.role, *worker.spec.arguments]
         environment = {ENVIRONMENT_KEY: str(self._listener.path), RESTARTS_KEY: str(worker.restarts)}
-        worker.process = self._from_spare(worker, arguments, environment)
-        if worker.process is None:
-            worker.process = self._started(worker, arguments, environment)
+        worker.process = self._forks.run_f2p(arguments, environment, self._log_of(worker) if self._log_dir else None)
         worker.started_s, worker.heard_s, worker.restart_at_s = time.monotonic(), None, None
-
-    def _from_spare(
-        self, worker: KeptWorker, arguments: list[str], environment: dict[str, str]
-    ) -> subprocess.Popen[bytes] | None:
-        """The process that waits, as this worker; None when there is none, or the worker is of another kind."""
-        if self._spare is None or worker.spec.role not in SPARED:
-            return None
-        spare, self._spare = self._spare, None
-        self._spare_at_s = time.monotonic() + SPARE_AFTER_S
-        return spare.become(arguments, environment, self._log_of(worker) if self._log_dir else None)
-
-    def _let_spare_go(self) -> None:
-        self._spare_at_s = None
-        if self._spare is not None:
-            self._spare.close()
-            self._spare = None
-
-    def _started(
-        self, worker: KeptWorker, arguments: list[str], environment: dict[str, str]
-    ) -> subprocess.Popen[bytes]:
-        command = tethered([sys.executable, "-m", "f2pnet.cli", *arguments])
-        log = None if self._log_dir is None else self._log_of(worker).open("ab")
-        # A group of its own: Ctrl-C on the terminal reaches the supervisor only, which ends the workers in order.
-        process = subprocess.Popen(  # noqa: S603 - our own command line
-            command,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            process_group=0,
-        )
-        if log is not None:
-            log.close()
-        return process
 
     def _bury(self, worker: KeptWorker) -> None:
         """A worker ended by itself: it is through, or it is replaced, or there is no hope."""
-        code = worker.process.wait() if worker.process else 0
+        code = (worker.process and worker.process.poll()) or 0
         if code == ExitCode.OK:
             worker.done = True
             return

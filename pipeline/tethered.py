@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # <linux/prctl.h>
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def tethered(command: Sequence[str]) -> list[str]:
@@ -23,17 +23,17 @@ def tethered(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
-def name_process(name: str) -> None:
-    """What `top` and `ps -c` show of this process: the first 15 bytes of `name`."""
-    ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
-
-
-def _become(parent_pid: int, command: list[str]) -> None:
+def tether(parent_pid: int) -> None:
+    """Have this process end with its parent, which is that one; ends it now when the parent is gone already."""
     # SIGKILL, since a stopped or stuck process obeys nothing else.
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit(f"prctl failed: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent_pid:
         sys.exit("the parent ended before the command began")
+
+
+def _become(parent_pid: int, command: list[str]) -> None:
+    tether(parent_pid)
     os.execv(command[0], command)  # noqa: S606
 
 

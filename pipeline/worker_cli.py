@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from setproctitle import setproctitle, setthreadtitle
 
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import MissingExtra
 from f2pnet.result import InspectionResult
 from pipeline.logs import log_to_stderr
-from pipeline.tethered import name_process
 from pipeline.workers.worker import Hook, Role
 
 CONSOLE_NICENESS = 10
@@ -40,7 +40,8 @@ def worker(
     if role == "console":
         os.nice(CONSOLE_NICENESS)  # before its imports: on a busy machine the line comes first
     log_to_stderr()
-    name_process(name)
+    setproctitle(f"f2p worker {role} {line_file} --name {name}")  # a forked process has the command line of its server
+    setthreadtitle(name)  # in `top`, its first 15 characters
     line = load_line(line_file)
     if role == "console":
         _run_console(line, line_file, name)

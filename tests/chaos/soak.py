@@ -134,7 +134,7 @@ def _sample(line: CampaignLine) -> dict[str, float]:
 
 def _name(process: psutil.Process) -> str:
     name = Path(f"/proc/{process.pid}/comm").read_text().strip()
-    return "spare process" if "pipeline.spare_process" in process.cmdline() and name == "python" else name
+    return "fork server" if "pipeline.fork_server_process" in process.cmdline() and name == "python" else name
 
 
 def _trend(values: list[float]) -> dict[str, float]:

@@ -1,0 +1,90 @@
+"""The inside of the fork server (`pipeline.fork_server`): import what workers need, then fork one for each order.
+
+A worker is forked twice. The process between the two ends at once, so that the kernel gives the worker to the keeper of
+the line, which asked for that (PR_SET_CHILD_SUBREAPER). Only then does the worker tie its life to the keeper's.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import socket
+import sys
+from typing import Any
+
+# What a worker would import now.
+import pipeline.store.durable
+import pipeline.worker_cli
+import pipeline.workers.assembly
+import pipeline.workers.infer
+import pipeline.workers.ingest
+import pipeline.workers.publish  # noqa: F401
+from f2pnet.cli import main as f2p
+from pipeline.tethered import tether
+
+LONGEST_ORDER_BYTES = 65_536
+PID_BYTES = 8
+
+
+def main() -> None:
+    """Carry out orders until there will be no more; in a worker, run it."""
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        order = _serve(channel)
+    if order is not None:
+        _become(order)
+
+
+def _serve(channel: socket.socket) -> dict[str, Any] | None:
+    """Answer orders with the pid of a worker; returns None when the keeper is gone, and in a worker its order."""
+    keeper = os.getppid()
+    gc.collect()
+    gc.freeze()  # memory that no collection touches stays shared with the workers
+    while request := channel.recv(LONGEST_ORDER_BYTES):
+        pid = _fork_for(keeper)
+        if pid is None:
+            order: dict[str, Any] = json.loads(request)
+            return order
+        channel.send(json.dumps({"pid": pid}).encode())
+    return None
+
+
+def _fork_for(keeper: int) -> int | None:
+    """Fork a child of the keeper: its pid; None in it."""
+    pid_out, pid_in = os.pipe()
+    go_out, go_in = os.pipe()
+    between = os.fork()
+    if between == 0:
+        worker = os.fork()
+        if worker != 0:
+            os.write(pid_in, worker.to_bytes(PID_BYTES, "little"))
+            os._exit(0)
+        for end in (pid_out, pid_in, go_in):
+            os.close(end)
+        if not os.read(go_out, 1):  # the fork server died in between: nobody knows of this process
+            os._exit(1)
+        os.close(go_out)
+        os.setpgid(0, 0)
+        tether(keeper)
+        return None
+    os.waitpid(between, 0)  # from here on the worker is the keeper's
+    pid = int.from_bytes(os.read(pid_out, PID_BYTES), "little")
+    os.write(go_in, b"!")
+    for end in (pid_out, pid_in, go_out, go_in):
+        os.close(end)
+    return pid
+
+
+def _become(order: dict[str, Any]) -> None:
+    os.environ.update(order["environment"])
+    if order["log"] is not None:
+        file = os.open(order["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        for stream in (1, 2):
+            os.dup2(file, stream)
+        os.close(file)
+    sys.argv = ["f2p", *order["arguments"]]
+    f2p()
+
+
+if __name__ == "__main__":
+    main()
