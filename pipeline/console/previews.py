@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from f2pnet.config import LineConfig
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult
 from pipeline.console.store import Store
@@ -24,7 +27,8 @@ from pipeline.wire.rundir import RunDir
 WIDTH_PX = 640
 QUALITY = 80
 FRESH_S = 0.25  # several pages share a picture that is not older
-RESULTS_READ = 24
+RESULTS_KEPT = 24  # of a camera
+RESULTS_FRESH_S = 0.1  # the cameras of a page share what was read
 NG_SHOWN_NS = 1_000_000_000  # a defect is shown this long although newer frames are there
 
 
@@ -44,7 +48,7 @@ class Previews:
 
     def __init__(self, run_dir: RunDir, store: Store) -> None:
         self._run_dir = run_dir
-        self._store = store
+        self._results = _NewestResults(store, run_dir.line)
         self._kept: dict[str, Preview] = {}
         self._making = threading.Lock()
 
@@ -61,7 +65,7 @@ class Previews:
             return made
 
     def _made(self, camera_id: str) -> Preview | None:
-        results = self._results(camera_id)
+        results = self._results.of(camera_id)
         try:
             reader = RingReader(self._run_dir.ring_name(camera_id))
         except StaleFrame:
@@ -79,13 +83,6 @@ class Previews:
         finally:
             reader.close()
 
-    def _results(self, camera_id: str) -> list[_Entry]:
-        keys = LineKeys(self._run_dir.line.line)
-        count = RESULTS_READ * len(self._run_dir.line.cameras)
-        entries = self._store.entries(["XREVRANGE", keys.results, "+", "-", "COUNT", count])
-        wanted = camera_id.encode()
-        return [_Entry.of(fields) for _, fields in entries if fields["camera_id"] == wanted]
-
 
 class _Entry(NamedTuple):
     """A stored result, its JSON not yet read: of a page's worth of them one is shown."""
@@ -102,7 +99,29 @@ class _Entry(NamedTuple):
         return cls(run_id, int(seq), fields["verdict"], int(fields["captured_at_ns"]), fields["data"])
 
 
-def _in_order_of_interest(entries: list[_Entry], run_id: str) -> list[_Entry]:
+class _NewestResults:
+    """The newest results of each camera. Each is read from the store once, whatever the number of cameras and pages."""
+
+    def __init__(self, store: Store, line: LineConfig) -> None:
+        self._store = store
+        self._stream = LineKeys(line.line).results
+        self._read_at_once = RESULTS_KEPT * len(line.cameras)
+        self._of: dict[str, deque[_Entry]] = defaultdict(lambda: deque(maxlen=RESULTS_KEPT))  # newest first
+        self._seen = "-"  # id of the newest one read
+        self._at_s = -RESULTS_FRESH_S
+
+    def of(self, camera_id: str) -> Sequence[_Entry]:
+        """Newest first. Raises StoreAway."""
+        if time.monotonic() - self._at_s >= RESULTS_FRESH_S:
+            entries = self._store.entries(["XREVRANGE", self._stream, "+", self._seen, "COUNT", self._read_at_once])
+            for name, fields in reversed(entries):
+                self._of[fields["camera_id"].decode()].appendleft(_Entry.of(fields))
+                self._seen = f"({name}"
+            self._at_s = time.monotonic()
+        return self._of[camera_id]
+
+
+def _in_order_of_interest(entries: Sequence[_Entry], run_id: str) -> list[_Entry]:
     """A defect of the last second first, then newest first; only of this run and with pixels."""
     now_ns = time.time_ns()
     usable = [entry for entry in entries if entry.verdict in (b"OK", b"NG") and entry.run_id == run_id]

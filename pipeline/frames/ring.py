@@ -281,7 +281,7 @@ class RingReader:
 
     def readable_frames(self) -> list[HeldFrame]:
         """Frames whose pixels are still there, held or not, in no order."""
-        rows = enumerate(self._memory.table_copy()["slots"])
+        rows = enumerate(self._memory.table_copy()["slots"][: self._memory.geometry.slots])  # the others have no pixels
         frames = (held_frame(slot, row) for slot, row in rows)
         return [f for f in frames if f.shape and int(self._memory.generations[f.slot]) == f.generation]
 
