@@ -2,10 +2,10 @@
 
     python benchmarks/console_rate.py --engine configs/engines/surface-nano --out docs/benchmarks/console.json
 
-The pages are clients that ask as the page does, over connections that stay open as a browser's do (state and alerts
-twice a second, a picture of each camera four times): a browser on the same two cores would be measured along, and an
-operator's runs elsewhere. Runs take turns, so that a busy moment of the machine hits all alike: each round has a ratio,
-and the median of them is told. So is the processor time of the console and of the clients, in per cent of one core.
+The pages are clients that read the live events as the page does, and throw them away: a browser on the same two cores
+would be measured along, and an operator's runs elsewhere. Runs take turns, so that a busy moment of the machine hits
+all alike: each round has a ratio, and the median of them is told. So is the processor time of the console and of the
+clients, in per cent of one core.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import yaml
 RUN_S = 12
 ROUNDS = 7
 CAMERAS = ("cam1", "cam2")
-EVERY_S = {"api/state": 0.5, "api/alerts?": 0.5, **{f"camera/{camera}.jpg": 0.25 for camera in CAMERAS}}
+CHUNK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,7 @@ def run(folder: Path, engine: Path, *, console: bool, pages: int) -> Run:
     done = threading.Event()
     own_s, began_s = time.process_time(), time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
-    clients = [
-        threading.Thread(target=ask, args=(port, f"/{path}", every_s, done), daemon=True)
-        for _ in range(pages)
-        for path, every_s in EVERY_S.items()
-    ]
+    clients = [threading.Thread(target=look, args=(port, done), daemon=True) for _ in range(pages)]
     for client in clients:
         client.start()
     console_s = 0.0
@@ -95,14 +91,15 @@ def cpu_s_of_console(line_pid: int) -> float:
     return 0.0
 
 
-def ask(port: int, path: str, every_s: float, done: threading.Event) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
-    while not done.wait(every_s):
-        try:
-            connection.request("GET", path)
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            connection.close()  # the next request opens it anew
+def look(port: int, done: threading.Event) -> None:
+    """An open page."""
+    while not done.wait(0.5):
+        with suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
+            connection.request("GET", "/api/live")
+            events = connection.getresponse()
+            while not done.is_set() and events.read1(CHUNK_BYTES):
+                pass
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -23,7 +23,8 @@ from f2pnet.errors import ConfigError, F2pError, StoreAway
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
 from pipeline.console.doors import COOKIE, Doors, is_token
-from pipeline.console.history import Wanted, page_of
+from pipeline.console.history import NewestAlerts, Wanted, page_of
+from pipeline.console.live import Live
 from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store
@@ -33,16 +34,17 @@ from pipeline.store.why import why as gather
 from pipeline.wire.rundir import RunDir
 
 STATIC = Path(__file__).parent / "static"
-STATE_FRESH_S = 0.3
 MOST_ON_A_PAGE = 200
 LARGEST_BODY = 16_384
-DEFECTS_DRAWN = 8  # their outlines travel in a header
 
 
-def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig) -> Starlette:
-    """The application. Raises MissingResource or ConfigError for a token that can't be read."""
+def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig, closing: threading.Event) -> Starlette:
+    """The application, which lets its pages go when `closing` is set.
+
+    Raises MissingResource or ConfigError for a token that can't be read.
+    """
     token = config.read_token()
-    desk = _Desk(line, run_dir, config, token)
+    desk = _Desk(line, run_dir, config, token, closing)
     routes = [
         Route("/", desk.page),
         Route("/login", desk.login_page),
@@ -52,7 +54,7 @@ def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig) -> Sta
         Route("/api/frame", desk.frame),
         Route("/api/review", desk.review, methods=["POST"]),
         Route("/api/seen", desk.seen, methods=["POST"]),
-        Route("/camera/{camera}.jpg", desk.picture),
+        Route("/api/live", desk.live),
         Route("/evidence.jpg", desk.evidence),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
@@ -60,23 +62,19 @@ def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig) -> Sta
     return Starlette(routes=routes, middleware=[Middleware(Doors, token=token)], exception_handlers=handlers)
 
 
-NEWEST = Wanted()  # as the page asks while nothing is filtered
-
-
 class _Desk:
     """Plain functions run in the server's threads: a slow store holds up nobody but who asked."""
 
-    def __init__(self, line: LineConfig, run_dir: RunDir, config: ConsoleConfig, token: str | None) -> None:
+    def __init__(
+        self, line: LineConfig, run_dir: RunDir, config: ConsoleConfig, token: str | None, closing: threading.Event
+    ) -> None:
         self._line = line
         self._config = config
         self._token = token
         self._store = Store(lambda: store_url(line))
-        self._previews = Previews(run_dir, self._store)
         self._reviews = Reviews(self._store, line.line)
-        self._state: tuple[float, dict[str, Any]] = (0.0, {})
-        self._reading = threading.Lock()
-        self._newest: tuple[float, dict[str, Any]] = (0.0, {})
-        self._reading_alerts = threading.Lock()
+        alerts = NewestAlerts(self._store, line.line, self._reviews)
+        self._live = Live(self._read_state, alerts, Previews(run_dir, self._store), closing)
 
     def page(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html")
@@ -93,13 +91,11 @@ class _Desk:
         answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.url.scheme == "https")
         return answer
 
+    async def live(self, request: Request) -> Response:
+        return StreamingResponse(self._live.stream(), media_type="text/event-stream")
+
     def state(self, request: Request) -> Response:
-        with self._reading:
-            at_s, state = self._state
-            if time.monotonic() - at_s > STATE_FRESH_S:
-                state = self._read_state()
-                self._state = (time.monotonic(), state)
-        return JSONResponse(state)
+        return JSONResponse(self._read_state())
 
     def _read_state(self) -> dict[str, Any]:
         status = read_status(self._line)
@@ -122,18 +118,7 @@ class _Desk:
             )
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
-        return JSONResponse(self._shared_page(wanted))
-
-    def _shared_page(self, wanted: Wanted) -> dict[str, Any]:
-        """The newest page is what every open page asks for twice a second: it is read once for all of them."""
-        if wanted != NEWEST:
-            return page_of(self._store, self._line.line, wanted, self._reviews)
-        with self._reading_alerts:
-            at_s, found = self._newest
-            if time.monotonic() - at_s > STATE_FRESH_S:
-                found = page_of(self._store, self._line.line, wanted, self._reviews)
-                self._newest = (time.monotonic(), found)
-        return found
+        return JSONResponse(page_of(self._store, self._line.line, wanted, self._reviews))
 
     def frame(self, request: Request) -> Response:
         frame = FrameId.parse(request.query_params.get("id", ""))
@@ -158,19 +143,6 @@ class _Desk:
             raise HTTPException(404, "no picture was kept of this frame, or it was deleted to make room")
         return FileResponse(path, media_type="image/jpeg")
 
-    def picture(self, request: Request) -> Response:
-        camera = request.path_params["camera"]
-        if camera not in {each.id for each in self._line.cameras}:
-            raise HTTPException(404, f"no camera {camera}")
-        preview = self._previews.of(camera)
-        if preview is None:
-            return Response(status_code=204)
-        plain = json.loads(preview.result.to_json())
-        told = {name: plain[name] for name in ("frame_id", "seq", "verdict", "score", "captured_at_ns")}
-        told["defects"] = plain["defects"][:DEFECTS_DRAWN]
-        told["size_px"] = [preview.width_px, preview.height_px]
-        return Response(preview.jpeg, media_type="image/jpeg", headers={"x-f2p-result": json.dumps(told)})
-
     async def review(self, request: Request) -> Response:
         body = await _json_of(request)
         frame_id, word = str(FrameId.parse(str(body.get("frame_id", "")))), str(body.get("word", ""))
@@ -179,14 +151,12 @@ class _Desk:
             self._reviews.withdraw(frame_id)
         else:
             self._reviews.say(frame_id, word, str(body.get("note", "")), by)
-        self._newest = (0.0, {})
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
     async def seen(self, request: Request) -> Response:
         body = await _json_of(request)
         frame_id = str(body.get("frame_id", ""))[:256]
         self._reviews.acknowledge(frame_id, str(body.get("by") or self._config.reviewer))
-        self._newest = (0.0, {})
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
 

@@ -15,7 +15,7 @@ COOKIE = "f2p_token"
 OPEN_PATHS = ("/login", "/static/")
 SAME_SITE = "x-f2p"  # a header that another site's page can't send without asking first
 HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'"),
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),

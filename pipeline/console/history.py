@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +13,10 @@ import msgspec
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.console.reviews import Reviews
-from pipeline.console.store import Store
+from pipeline.console.store import Store, StreamTail
 
 READ_AT_ONCE = 64
+PAGE = 50
 MOST_READ = 20_000  # entries looked through for one page; a filter that matches less says where it stopped
 
 
@@ -28,7 +30,7 @@ class Wanted:
     since_ms: int | None = None
     until_ms: int | None = None
     before: str | None = None  # stream id of the last one seen
-    limit: int = 50
+    limit: int = PAGE
 
 
 def page_of(store: Store, line: str, wanted: Wanted, reviews: Reviews) -> dict[str, Any]:
@@ -51,19 +53,43 @@ def page_of(store: Store, line: str, wanted: Wanted, reviews: Reviews) -> dict[s
     return {"items": items, "next": last}
 
 
+class NewestAlerts:
+    """The newest page of alerts, whatever they are, read on from look to look. For one thread at a time."""
+
+    def __init__(self, store: Store, line: str, reviews: Reviews) -> None:
+        self._tail = StreamTail(store, LineKeys(line).alerts, PAGE)
+        self._reviews = reviews
+        self._items: deque[dict[str, Any]] = deque(maxlen=PAGE)  # newest first
+
+    def page(self) -> dict[str, Any]:
+        """As `page_of` gives it. Raises StoreAway."""
+        for entry_id, fields in self._tail.news():
+            if (result := _result_in(fields)) is not None:
+                self._items.appendleft(_item(entry_id, result))
+        words = self._reviews.of([item["frame_id"] for item in self._items])
+        last = self._items[-1]["id"] if len(self._items) == PAGE else None
+        return {"items": [item | words[item["frame_id"]] for item in self._items], "next": last}
+
+
 def _newest_first(store: Store, stream: str, wanted: Wanted) -> Iterator[tuple[str, InspectionResult]]:
     newest = f"({wanted.before}" if wanted.before else str(wanted.until_ms) if wanted.until_ms is not None else "+"
     oldest = str(wanted.since_ms) if wanted.since_ms is not None else "-"
     while True:
         entries = store.entries(["XREVRANGE", stream, newest, oldest, "COUNT", READ_AT_ONCE])
         for entry_id, fields in entries:
-            try:
-                yield entry_id, InspectionResult.from_json(fields["data"])
-            except (msgspec.DecodeError, KeyError):
-                continue  # not ours
+            if (result := _result_in(fields)) is not None:
+                yield entry_id, result
         if len(entries) < READ_AT_ONCE:
             return
         newest = f"({entries[-1][0]}"
+
+
+def _result_in(fields: dict[str, bytes]) -> InspectionResult | None:
+    """None for an entry that is not ours."""
+    try:
+        return InspectionResult.from_json(fields["data"])
+    except (msgspec.DecodeError, KeyError):
+        return None
 
 
 def _fits(result: InspectionResult, wanted: Wanted) -> bool:

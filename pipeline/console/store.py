@@ -34,6 +34,23 @@ class Store:
         return [(name.decode(), pairs(flat)) for name, flat in reply]
 
 
+class StreamTail:
+    """Reads on in a stream: every entry once, whoever looks and however often. For one thread at a time."""
+
+    def __init__(self, store: Store, stream: str, at_most: int) -> None:
+        self._store = store
+        self._stream = stream
+        self._at_most = at_most
+        self._seen = "-"
+
+    def news(self) -> Entries:
+        """What came since the last call, oldest first; of much, the newest `at_most`. Raises StoreAway."""
+        entries = self._store.entries(["XREVRANGE", self._stream, "+", self._seen, "COUNT", self._at_most])
+        if entries:
+            self._seen = f"({entries[0][0]}"
+        return entries[::-1]
+
+
 def pairs(flat: list[bytes]) -> dict[str, bytes]:
     """Fields of an entry or a hash."""
     return {key.decode(): value for key, value in zip(flat[::2], flat[1::2], strict=True)}

@@ -34,7 +34,8 @@ class ConsoleWorker(Worker):
         if line.console is None:
             raise ConfigError(f"line {line.line} has no console: add `console: {{port: 8088}}` to {line_file}")
         self._config: ConsoleConfig = line.console
-        app = console_app(line, RunDir(line, line_file), self._config)
+        self._closing = threading.Event()
+        app = console_app(line, RunDir(line, line_file), self._config, self._closing)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -74,6 +75,7 @@ class ConsoleWorker(Worker):
         return False
 
     def tear_down(self) -> None:
+        self._closing.set()
         self._server.should_exit = True
         self._thread.join(CLOSE_S + 1)
         self._listener.close()

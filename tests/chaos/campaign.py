@@ -149,7 +149,7 @@ def as_table(report: dict[str, Any]) -> str:
         f"NOT_INSPECTED while nothing could be stored. Not accounted for: {found['frames_unaccounted']}; "
         f"doubled: {found['frames_doubled']}; verdict of another picture: {found['wrong_pictures']}; alerts lost: "
         f"{found['alerts_lost']}, doubled: {found['alerts_doubled']}, never delivered: {found['alerts_not_delivered']} "
-        f"(delivered again after a failure: {found['delivered_more_than_once']}). Memory of all processes: "
+        f"(delivered again after a failure: {found['delivered_more_than_once']}). Memory of the line without Redis: "
         f"{report['memory_mb']['first_quarter']} MB in the first quarter, {report['memory_mb']['last_quarter']} MB in "
         f"the last; descriptors of the supervisor: {report['descriptors_of_supervisor_grown_by']:+d}.",
         "",

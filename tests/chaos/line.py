@@ -145,9 +145,11 @@ class CampaignLine:
         return [psutil.Process(self.process.pid), *_children(self.process.pid)]
 
     def memory_mb(self) -> float:
-        """Memory of the line's processes, shared pages counted once."""
-        total = 0
+        """Memory of the line's processes, shared pages counted once; without Redis: its data grow."""
+        total, redis_pid = 0, self.redis_pid
         for process in self.processes():
+            if process.pid == redis_pid:
+                continue
             try:
                 total += process.memory_full_info().pss
             except psutil.Error:

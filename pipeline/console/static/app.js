@@ -1,9 +1,9 @@
-// The page of a line: asks for the state twice a second and for pictures only while it is looked at.
-const STATE_MS = 500, PICTURE_MS = 250, RATE_WINDOW_MS = 5000, PATIENCE_MS = 3000;
+// The page of a line: is told of state, alerts and pictures as they come, and only while it is looked at.
+const RATE_WINDOW_MS = 5000, PATIENCE_MS = 3000, AGAIN_MS = 1000, NO_STATE = "the line does not tell its state";
 const SIGNS = { OK: "✓ OK", NG: "✕ NG", NOT_INSPECTED: "! NOT INSPECTED", FAULT: "⚠ FAULT" };
 const STAGES = ["queued", "engine", "stored", "total"];
 const by_id = (id) => document.getElementById(id);
-const state = { cameras: new Map(), history: [], items: [], rows: new Map(), chosen: -1, next: null, newest: null, open: null, at: 0 };
+const state = { cameras: new Map(), history: [], items: [], rows: new Map(), chosen: -1, next: null, newest: null, open: null, at: 0, trouble: NO_STATE };
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -46,7 +46,7 @@ function camera_card(id) {
   card.append(title, view, counts, ledger);
   by_id("cameras").append(card);
   by_id("filter").elements.camera.append(new Option(id));
-  const kept = { card, image, svg, wait, sign, counts, ledger, frame: "" };
+  const kept = { card, image, svg, wait, sign, counts, ledger };
   state.cameras.set(id, kept);
   return kept;
 }
@@ -61,7 +61,6 @@ function show_camera(id, now, away) {
   }));
   kept.card.toggleAttribute("data-away", away);
   if (away) {  // its last picture must not look like the present one
-    kept.frame = "";
     kept.card.dataset.verdict = "FAULT";
     kept.sign.className = "verdict FAULT";
     kept.sign.textContent = "⚠ CAMERA AWAY";
@@ -71,19 +70,11 @@ function show_camera(id, now, away) {
     `${now.in_flight} in flight` + (now.reconnects ? `, ${now.reconnects} reconnects` : "");
 }
 
-async function show_picture(id, kept) {
-  if (document.hidden) return;
-  const answer = await fetch(`/camera/${encodeURIComponent(id)}.jpg`, { signal: AbortSignal.timeout(4000) });
-  if (answer.status !== 200) return;
-  const result = JSON.parse(answer.headers.get("x-f2p-result"));
+function show_picture(result) {
+  const kept = camera_card(result.camera);
   if (kept.card.hasAttribute("data-away")) return;
-  if (result.frame_id === kept.frame) return;
-  const address = URL.createObjectURL(await answer.blob());
-  const before = kept.image.src;
-  kept.image.src = address;
+  kept.image.src = `data:image/jpeg;base64,${result.jpeg}`;
   kept.wait.hidden = true;
-  if (before) URL.revokeObjectURL(before);
-  kept.frame = result.frame_id;
   kept.card.dataset.frame = result.frame_id;
   kept.card.dataset.verdict = result.verdict;
   show_verdict(kept.sign, result.verdict);
@@ -190,8 +181,9 @@ function choose(place) {
   [...by_id("list").children].forEach((row, index) => row.setAttribute("aria-selected", index === state.chosen));
   by_id("list").children[state.chosen]?.scrollIntoView({ block: "nearest" });
 }
-async function read_alerts() {
-  const fresh = await ask(`/api/alerts?${query()}`);
+const filtered = () => query().size > 0;
+const read_alerts = async () => take_alerts(await ask(`/api/alerts?${query()}`));
+function take_alerts(fresh) {
   const signature = JSON.stringify(fresh.items);
   if (signature === state.newest) return;
   state.newest = signature;
@@ -308,17 +300,28 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "t") turn_theme();
 });
 
-// --- the clock -----------------------------------------------------------------------------------------------------
-async function for_ever(wait_ms, step) {
-  for (;;) {
-    try { await step(); } catch (error) { if (error.name === "SyntaxError") throw error; }
-    await new Promise((done) => setTimeout(done, wait_ms));
-  }
+// --- live ----------------------------------------------------------------------------------------------------------
+let stream = null;
+function listen() {
+  stream?.close();
+  if (document.hidden) return;
+  stream = new EventSource("/api/live");
+  const on = (name, take) => stream.addEventListener(name, (event) => take(JSON.parse(event.data)));
+  on("state", (now) => { state.at = Date.now(); state.trouble = NO_STATE; show_state(now); });
+  on("alerts", (page) => filtered() ? read_alerts().catch(() => undefined) : take_alerts(page));
+  on("picture", show_picture);
+  on("trouble", (told) => { state.trouble = told.error; });
+  stream.addEventListener("error", () => { if (stream.readyState === EventSource.CLOSED) setTimeout(come_again, AGAIN_MS); });
 }
-for_ever(STATE_MS, async () => {
-  try { show_state(await ask("/api/state")); state.at = Date.now(); } catch (error) {
-    if (Date.now() - state.at > PATIENCE_MS) { by_id("health").className = "lamp bad"; by_id("health").textContent = `✕ no answer: ${error.message}`; }
-  }
-});
-for_ever(STATE_MS, read_alerts);
-for_ever(PICTURE_MS, () => Promise.all([...state.cameras].map(([id, kept]) => show_picture(id, kept).catch(() => undefined))));
+// The server refused: for want of a token `ask` leaves for the page that takes one.
+async function come_again() {
+  try { await ask("/api/state"); } catch (error) { state.trouble = error.message; }
+  listen();
+}
+setInterval(() => {
+  if (document.hidden || Date.now() - state.at <= PATIENCE_MS) return;
+  by_id("health").className = "lamp bad";
+  by_id("health").textContent = `✕ no answer: ${state.trouble}`;
+}, AGAIN_MS);
+document.addEventListener("visibilitychange", listen);
+listen();

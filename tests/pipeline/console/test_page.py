@@ -176,7 +176,7 @@ def test_without_the_token_there_is_nothing(line: LineUnderTest, free_ports: lis
     line.start("--duration", "60")
     address = f"http://127.0.0.1:{free_ports[0]}/"
     await_that(lambda: status_of(f"{address}login") == 200)
-    for path in ("", "api/state", "api/alerts", "camera/cam1.jpg", "evidence.jpg?id=cam1/x/0", "api/frame?id=cam1/x/0"):
+    for path in ("", "api/state", "api/alerts", "api/live", "evidence.jpg?id=cam1/x/0", "api/frame?id=cam1/x/0"):
         assert status_of(f"{address}{path}") == 401, path
         assert status_of(f"{address}{path}", {"Authorization": "Bearer wrong"}) == 401, path
     assert status_of(f"{address}api/state", {"Authorization": f"Bearer {TOKEN}"}) == 200
@@ -200,7 +200,6 @@ def test_another_site_can_neither_read_nor_write(served: tuple[LineUnderTest, st
     for path in (
         "evidence.jpg?id=../../etc/passwd",
         "static/../app.py",
-        "camera/..%2f..%2fx.jpg",
         "api/alerts?before=x",
     ):
         assert status_of(f"{address}{path}") in (400, 404), path
