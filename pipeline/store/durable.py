@@ -17,6 +17,7 @@ import structlog
 from f2pnet.backoff import Backoff
 from f2pnet.errors import StoreAway
 from f2pnet.result import Verdict
+from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import Spool, waiting_in
@@ -118,6 +119,14 @@ class DurableStore:
     def forget_worker(self, name: str) -> bool:
         """Take a worker that ended in order out of the table if Redis is there; False if it is not."""
         return self._tell(lambda: self.redis.forget_worker(name))
+
+    def laggards(self) -> list[Laggard]:
+        """Consumer groups that trimming overtakes; none while Redis is away, or forbids us to look."""
+        try:
+            return [] if self.away else self.redis.laggards()
+        except StoreAway as error:
+            _log.warning("consumer groups not looked at", reason=str(error))
+            return []
 
     def close(self) -> None:
         self.redis.close()

@@ -17,6 +17,7 @@ from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
 from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Command, RedisLink
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
+from pipeline.store.laggards import Laggard, laggards
 from pipeline.store.records import Record, Stored
 
 KNOWN_FOR_S = 7 * 24 * 3600  # a frame that comes a second time does so within seconds; a spool may be carried for days
@@ -67,6 +68,7 @@ class RedisStore:
         self._link = RedisLink(url, timeout_s=timeout_s)
         self._results_kept = results_kept
         self._alerts_kept = alerts_kept
+        self._alerts_trimmed = False  # by this writer
         self._min_replicas = min_replicas
         self._replica_wait_ms = int(timeout_s * 500)  # within the wait for the answer itself
 
@@ -96,6 +98,10 @@ class RedisStore:
                 ]
             time.sleep(0.0005 * attempt)  # give the other writer its turn
         raise StoreAway(f"Redis at {self.address}: other writers were faster {ATTEMPTS} times; are too many running?")
+
+    def laggards(self) -> list[Laggard]:
+        """Consumer groups of the alerts that trimming overtakes. Raises StoreAway."""
+        return laggards(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._alerts_trimmed)
 
     def write_ledger(self, camera_id: str, run_id: str, counters: Mapping[str, int]) -> None:
         """State a camera's counters, for everyone who asks and for later checks of this run. Raises StoreAway."""
@@ -171,7 +177,8 @@ class RedisStore:
             ["XTRIM", self.keys.alerts, "MAXLEN", "~", self._alerts_kept],
         ]
         replies = self._link.exchange(*commands, *trims, *self._wait())
-        outcome = replies[len(commands) - 1]
+        outcome, trimmed = replies[len(commands) - 1], replies[len(commands) + 1]
+        self._alerts_trimmed = self._alerts_trimmed or trimmed > 0
         if outcome is None:
             return False
         failed = [str(reply) for reply in outcome if isinstance(reply, Exception)]

@@ -7,18 +7,22 @@ the store keeps the first one of a frame, so that nothing is doubled by that.
 from __future__ import annotations
 
 import dataclasses
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 import structlog
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import SpoolError
+from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
+from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
 from pipeline.wire.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir
@@ -28,6 +32,7 @@ from pipeline.workers.worker import Role, Worker
 
 WAIT_MS = 50
 EXPIRE_INTERVAL_S = 60.0
+LAGGARDS_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
@@ -60,6 +65,8 @@ class PublishWorker(Worker):
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
         self._expire_at_s = 0.0
+        self._laggards_at_s = 0.0
+        self._laggards_told: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
         self._refused = False
         self._draining = False
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
@@ -119,6 +126,9 @@ class PublishWorker(Worker):
         if self._evidence is not None and time.monotonic() >= self._expire_at_s:
             self._expire_at_s = time.monotonic() + EXPIRE_INTERVAL_S
             self._evidence.expire()
+        if time.monotonic() >= self._laggards_at_s:
+            self._laggards_at_s = time.monotonic() + LAGGARDS_INTERVAL_S
+            self._tell_laggards()
         return took_in
 
     def _take_in(self) -> bool:
@@ -250,6 +260,18 @@ class PublishWorker(Worker):
             )
             self._publish([], [fault])
 
+    def _tell_laggards(self) -> None:
+        """A group of subscribers that does not keep up loses alerts: told before it does, and when it did."""
+        found = {(each.group, each.overtaken): each for each in self._store.laggards()}
+        for key in found.keys() - self._laggards_told:
+            event_id = f"{self.name}/group-{key[0]}-{secrets.token_hex(6)}"
+            text = _words_on(found[key], LineKeys(self._line.line).alerts)
+            fault = Fault(
+                event_id=event_id, at_ns=time.time_ns(), source=self.name, camera_id=None, kind="group", text=text
+            )
+            self._publish([], [fault])
+        self._laggards_told = set(found)
+
     def _hear_ledger(self, report: LedgerReport) -> None:
         key = (report.camera_id, report.run_id)
         known = self._ledgers.get(key)
@@ -293,6 +315,16 @@ class PublishWorker(Worker):
     @staticmethod
     def _refuse(message: Message) -> None:
         _log.warning("message for somebody else", message=type(message).__name__)
+
+
+def _words_on(laggard: Laggard, stream: str) -> str:
+    since = datetime.fromtimestamp(laggard.unfinished_ms / 1000, UTC).isoformat(timespec="seconds")
+    what = "lost alerts: they were trimmed before it finished them" if laggard.overtaken else "is about to lose alerts"
+    return (
+        f"subscribers of group {laggard.group}: the group {what}; it has finished none since {since}. Wake its "
+        f"consumers, raise publish.alerts_kept, or remove a group that nobody uses: XGROUP DESTROY {stream} "
+        f"{laggard.group}"
+    )
 
 
 def _names_a_frame(result: InspectionResult) -> bool:

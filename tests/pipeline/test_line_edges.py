@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
+from f2pnet import subscribe
 from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
 from pipeline.frames.ledger import Ledger, NotInspectedReason
@@ -120,6 +122,18 @@ def test_a_ledger_that_does_not_balance_is_an_alert_once(line: LineUnderTest) ->
     told = [json.loads(e["data"]) for e in line.stored("alerts") if e["verdict"] == "FAULT"]
     (alert,) = [alert for alert in told if alert["camera_id"] == "cam9"]
     assert "captured 11, accounted for 9" in alert["reason"]
+
+
+def test_a_group_of_subscribers_that_does_not_keep_up_is_an_alert(line: LineUnderTest, redis: EmbeddedRedis) -> None:
+    line.config["publish"]["alerts_kept"] = 20
+    line.config["cameras"][0]["source"]["fps"] = 15
+    with closing(subscribe(redis.url, "bar", group="reject-gate", since="0")) as asleep:
+        assert asleep.read(0.1) is None  # so the group is there
+    line.run()
+    told = [json.loads(e["data"])["reason"] for e in results_in(redis.url, "bar", "alerts") if e["verdict"] == "FAULT"]
+    (fault,) = [reason for reason in told if "reject-gate" in reason]
+    assert "is about to lose alerts" in fault
+    assert "XGROUP DESTROY f2p:{bar}:alerts reject-gate" in fault
 
 
 def _write_video(path: Path, frames: int) -> None:

@@ -1,0 +1,71 @@
+"""Consumer groups that do not keep up: trimming the alert stream will overtake them, or has.
+
+Memory is bounded, so a stream is trimmed whoever still wants to read it. A group that is overtaken loses alerts, which
+must not go unnoticed: it is told beforehand, and when it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from f2pnet.redis_link import RedisLink
+
+NEARLY_FULL = 0.8  # share of what is kept, below which nobody is at risk
+LAST_PART = 0.2  # a group that is still in this part of what is kept, counted in time, is far behind
+
+Id = tuple[int, int]
+"""Stream id: ms since the epoch (UTC), and a number."""
+
+NOTHING_READ: Id = (0, 0)  # a new group: it begins with what is kept
+
+
+@dataclass(frozen=True)
+class Laggard:
+    """A group and the oldest alert that it has not finished, in ms since the epoch (UTC)."""
+
+    group: str
+    unfinished_ms: int
+    overtaken: bool  # alerts were trimmed before it had finished them
+
+
+def laggards(link: RedisLink, stream: str, kept: int, *, trimmed: bool) -> list[Laggard]:
+    """Groups of a stream that is trimmed to about `kept` entries; `trimmed`: it has happened. Raises StoreAway."""
+    length, first, last = link.exchange(
+        ["XLEN", stream], ["XRANGE", stream, "-", "+", "COUNT", 1], ["XREVRANGE", stream, "+", "-", "COUNT", 1]
+    )
+    if length < NEARLY_FULL * kept:
+        return []
+    first_id, last_id = _id(first[0][0]), _id(last[0][0])
+    edge_ms = first_id[0] + LAST_PART * (last_id[0] - first_id[0])
+    found = []
+    for name, unfinished in _unfinished(link, stream, last_id):
+        overtaken = trimmed and NOTHING_READ < unfinished < first_id
+        if overtaken or unfinished[0] < edge_ms:
+            found.append(Laggard(name, unfinished[0], overtaken))
+    return found
+
+
+def _unfinished(link: RedisLink, stream: str, last_id: Id) -> list[tuple[str, Id]]:
+    """Groups that have something to do, and where: their oldest unacknowledged entry, or the last one they read."""
+    (replies,) = link.exchange(["XINFO", "GROUPS", stream])
+    groups = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in replies]
+    begin: list[tuple[str, Id]] = []
+    for group in groups:
+        places = [_id(group[b"last-delivered-id"])]
+        if group[b"pending"]:
+            (summary,) = link.exchange(["XPENDING", stream, group[b"name"]])
+            places += _oldest_pending(summary)
+        if group[b"pending"] or places[0] < last_id:
+            begin.append((group[b"name"].decode(), min(places)))
+    return begin
+
+
+def _oldest_pending(summary: Sequence[Any]) -> list[Id]:
+    return [_id(summary[1])] if summary[0] else []  # acknowledged since
+
+
+def _id(raw: bytes) -> Id:
+    ms, _, number = raw.decode().partition("-")
+    return int(ms), int(number)
