@@ -43,7 +43,8 @@ class Faults:
             "hang ingest": (0.7, lambda: self._hang("ingest-")),
             "slow infer": (5, lambda: self._slow("infer-")),
             "clock jumps": (4, self._jump),
-            "kill redis": (6, self._kill_redis),
+            "kill redis": (6, lambda: self._kill_process(self._line.redis_pid)),
+            "kill fork server": (2, lambda: self._kill_process(self._line.fork_server_pid)),
             "pause redis": (8, self._pause_redis),
             "camera gone": (7, lambda: self._upset("gone", 0.3, 1.5)),
             "camera frozen": (4, lambda: self._upset("frozen", 0.3, 2.5)),
@@ -128,8 +129,8 @@ class Faults:
             os.kill(chosen[1], signal.SIGSTOP)
         return since_ns, _cameras_of(chosen[0])
 
-    def _kill_redis(self) -> Injected | None:
-        pid = self._line.redis_pid
+    @staticmethod
+    def _kill_process(pid: int | None) -> Injected | None:
         if pid is None:
             return None
         since_ns = time.time_ns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -133,6 +134,15 @@ class CampaignLine:
             if name.startswith(("ingest-", "infer-", "publish")):
                 found[name] = child.pid
         return found
+
+    @property
+    def fork_server_pid(self) -> int | None:
+        assert self.process is not None
+        for child in _children(self.process.pid):
+            with contextlib.suppress(psutil.Error):
+                if "pipeline.fork_server_process" in child.cmdline():
+                    return child.pid
+        return None
 
     def put_clock_wrong(self, by_ns: int) -> None:
         """What the line's processes take for the time of day jumps by that much, at once."""

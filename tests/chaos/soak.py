@@ -133,8 +133,8 @@ def _sample(line: CampaignLine) -> dict[str, float]:
 
 
 def _name(process: psutil.Process) -> str:
-    name = Path(f"/proc/{process.pid}/comm").read_text().strip()
-    return "fork server" if "pipeline.fork_server_process" in process.cmdline() and name == "python" else name
+    is_fork_server = "pipeline.fork_server_process" in process.cmdline()
+    return "fork server" if is_fork_server else Path(f"/proc/{process.pid}/comm").read_text().strip()
 
 
 def _trend(values: list[float]) -> dict[str, float]:

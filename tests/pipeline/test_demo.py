@@ -24,7 +24,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def test_the_demo_ends_balanced_and_scores_well_against_the_truth(tmp_path: Path, environment: dict[str, str]) -> None:
     summary_file = tmp_path / "summary.json"
-    command = [sys.executable, "-m", "f2pnet.cli", "demo", "--duration", "20", "--no-console"]
+    command = [sys.executable, "-m", "f2pnet.cli", "demo", "--duration", "12", "--no-console"]
     done = subprocess.run(
         [*command, "--summary", str(summary_file)],
         env=environment,
