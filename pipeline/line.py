@@ -148,6 +148,7 @@ class _RunningLine:
         self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
         self._revive_due_s = 0.0
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
+        self._rings: dict[str, RingReader] = {}
         self._first_verdict_s: float | None = None
         self._last_verdict_s = 0.0
         self._verdicts = 0
@@ -164,7 +165,7 @@ class _RunningLine:
 
     def keep(self, duration_s: float | None, view: View, view_interval_s: float) -> None:
         """Watch over the workers until it is time to end."""
-        next_view_s = 0.0
+        next_look_s = next_view_s = 0.0
         while not self._stop.requested and not self._supervisor.all_done("ingest"):
             now_s = time.monotonic()
             if self._ready_s is None and self._supervisor.have_started("infer"):
@@ -175,7 +176,9 @@ class _RunningLine:
             if self._stop.take_reload():
                 self._reload()
             self._revive_store(now_s)
-            self._read_ledgers()
+            if now_s >= next_look_s:  # heartbeats turn this loop far more often
+                next_look_s = now_s + TICK_S
+                self._read_ledgers()
             if now_s >= next_view_s:
                 next_view_s = now_s + view_interval_s
                 status = self.status()
@@ -195,6 +198,8 @@ class _RunningLine:
             self._supervisor.close()
             self._publish.close()
         self._read_ledgers()
+        for ring in self._rings.values():
+            ring.close()
         status = self.status()
         for camera_id, ledger in status.cameras.items():
             if not ledger.balanced:
@@ -251,19 +256,28 @@ class _RunningLine:
 
     def _read_ledgers(self) -> None:
         for camera_id in self._ledgers:
-            try:
-                reader = RingReader(self._run_dir.ring_name(camera_id))
-            except StaleFrame:
-                continue  # its ingest worker is just starting
-            if reader.run_id == self._run_id:
+            reader = self._ring_of(camera_id)
+            if reader is not None and reader.run_id == self._run_id:
                 self._ledgers[camera_id] = reader.ledger
-            reader.close()
         verdicts = sum(ledger.inspected for ledger in self._ledgers.values())
         if verdicts > self._verdicts:
             self._last_verdict_s = time.monotonic()
             if self._first_verdict_s is None:
                 self._first_verdict_s = self._last_verdict_s
             self._verdicts = verdicts
+
+    def _ring_of(self, camera_id: str) -> RingReader | None:
+        """The camera's ring, opened once; None while its ingest worker is just starting."""
+        reader = self._rings.get(camera_id)
+        if reader is not None and reader.is_gone:
+            self._rings.pop(camera_id).close()
+            reader = None
+        if reader is None:
+            try:
+                reader = self._rings[camera_id] = RingReader(self._run_dir.ring_name(camera_id))
+            except StaleFrame:
+                return None
+        return reader
 
     def _reload(self) -> None:
         """Take up the cameras that the line file names now. A file that does not fit changes nothing."""

@@ -272,6 +272,11 @@ class RingReader:
         self._memory = RingMemory(path, file, writable=False)
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the ring was removed, or replaced by another one of its name."""
+        return os.fstat(self._memory.file).st_nlink == 0
+
+    @property
     def ledger(self) -> Ledger:
         return ledger_of(self._memory.table_copy())
 

@@ -108,17 +108,17 @@ class DurableStore:
         if self.away:
             self._away_until = self.clock()
 
-    def write_ledger(self, camera_id: str, run_id: str, counters: Mapping[str, int]) -> bool:
-        """State a camera's counters if Redis is there; False if it is not (the next statement makes up for it)."""
-        return self._tell(lambda: self.redis.write_ledger(camera_id, run_id, counters))
-
-    def write_worker(self, name: str, heartbeat_json: str | bytes) -> bool:
-        """State a worker's heartbeat if Redis is there; False if it is not."""
-        return self._tell(lambda: self.redis.write_worker(name, heartbeat_json))
-
-    def forget_worker(self, name: str) -> bool:
-        """Take a worker that ended in order out of the table if Redis is there; False if it is not."""
-        return self._tell(lambda: self.redis.forget_worker(name))
+    def write_states(
+        self, ledgers: Mapping[tuple[str, str], Mapping[str, int]], workers: Mapping[str, bytes | None]
+    ) -> bool:
+        """As `RedisStore.write_states`, if Redis is there; False if it is not (the next statement makes up for it)."""
+        if not self._may_ask():
+            return False
+        try:
+            self._ask(lambda: self.redis.write_states(ledgers, workers))
+        except StoreAway:
+            return False
+        return True
 
     def laggards(self) -> list[Laggard]:
         """Consumer groups that trimming overtakes; none while Redis is away, or forbids us to look."""
@@ -151,15 +151,6 @@ class DurableStore:
         self._why_away = None
         self._backoff.reset()
         return answer
-
-    def _tell(self, statement: Callable[[], None]) -> bool:
-        if not self._may_ask():
-            return False
-        try:
-            self._ask(statement)
-        except StoreAway:
-            return False
-        return True
 
     def _write_to_spool(self, records: Sequence[Record]) -> list[Stored]:
         fresh: dict[str, Record] = {}

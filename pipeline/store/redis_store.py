@@ -103,23 +103,27 @@ class RedisStore:
         """Consumer groups of the alerts that trimming overtakes. Raises StoreAway."""
         return laggards(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._alerts_trimmed)
 
-    def write_ledger(self, camera_id: str, run_id: str, counters: Mapping[str, int]) -> None:
-        """State a camera's counters, for everyone who asks and for later checks of this run. Raises StoreAway."""
-        fields: list[str | int] = ["run_id", run_id]
-        for name, count in counters.items():
-            fields += [name, count]
-        kept = self.keys.run_ledger(camera_id, run_id)
-        self._link.exchange(
-            ["HSET", self.keys.ledger(camera_id), *fields], ["HSET", kept, *fields], ["EXPIRE", kept, KNOWN_FOR_S]
-        )
+    def write_states(
+        self, ledgers: Mapping[tuple[str, str], Mapping[str, int]], workers: Mapping[str, bytes | None]
+    ) -> None:
+        """State counters by camera and run, and heartbeats (JSON) by worker, in one round trip. Raises StoreAway.
 
-    def write_worker(self, name: str, heartbeat_json: str | bytes) -> None:
-        """State a worker's heartbeat. Raises StoreAway."""
-        self._link.exchange(["HSET", self.keys.workers, name, heartbeat_json])
-
-    def forget_worker(self, name: str) -> None:
-        """A worker ended in order: it is missed by nobody. Raises StoreAway."""
-        self._link.exchange(["HDEL", self.keys.workers, name])
+        Counters are for everyone who asks, and for later checks of their run. A worker whose heartbeat is None ended in
+        order: it is missed by nobody.
+        """
+        commands: list[Command] = []
+        for (camera_id, run_id), counters in ledgers.items():
+            fields: list[str | int] = ["run_id", run_id]
+            for name, count in counters.items():
+                fields += [name, count]
+            kept = self.keys.run_ledger(camera_id, run_id)
+            commands += [["HSET", self.keys.ledger(camera_id), *fields], ["HSET", kept, *fields]]
+            commands.append(["EXPIRE", kept, KNOWN_FOR_S])
+        for name, heartbeat in workers.items():
+            gone = ["HDEL", self.keys.workers, name]
+            commands.append(gone if heartbeat is None else ["HSET", self.keys.workers, name, heartbeat])
+        if commands:
+            self._link.exchange(*commands)
 
     def ping(self) -> None:
         """Return if the server answers and lets us in. Raises StoreRefused or StoreAway."""

@@ -31,6 +31,7 @@ from pipeline.workers.latency import LatencyHistogram
 from pipeline.workers.worker import Role, Worker
 
 WAIT_MS = 50
+STATES_INTERVAL_S = 0.1
 EXPIRE_INTERVAL_S = 60.0
 LAGGARDS_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
@@ -64,6 +65,7 @@ class PublishWorker(Worker):
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
+        self._states_at_s = 0.0
         self._expire_at_s = 0.0
         self._laggards_at_s = 0.0
         self._laggards_told: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
@@ -122,7 +124,8 @@ class PublishWorker(Worker):
             self._store.replay_some()
         except SpoolError as error:
             self._refuse_all(error)
-        self._write_states()
+        if time.monotonic() >= self._states_at_s:
+            self._write_states()
         if self._evidence is not None and time.monotonic() >= self._expire_at_s:
             self._expire_at_s = time.monotonic() + EXPIRE_INTERVAL_S
             self._evidence.expire()
@@ -296,21 +299,16 @@ class PublishWorker(Worker):
         self._publish([], [fault])
 
     def _write_states(self) -> None:
-        """Ledgers and heartbeats are states: while the store is away only the newest of each is kept."""
-        for key in list(self._unsaid_ledgers):
-            report = self._ledgers[key]
-            if not self._store.write_ledger(report.camera_id, report.run_id, report.ledger.as_hash_fields()):
-                return
-            self._unsaid_ledgers.remove(key)
-        for name in list(self._unsaid):
-            if not self._say(self._unsaid[name]):
-                return
-            del self._unsaid[name]
-
-    def _say(self, heartbeat: Heartbeat) -> bool:
-        if heartbeat.state == "stopped":
-            return self._store.forget_worker(heartbeat.name)
-        return self._store.write_worker(heartbeat.name, msgspec.json.encode(heartbeat))
+        """Ledgers and heartbeats are states: only the newest of each is written, and kept while the store is away."""
+        self._states_at_s = time.monotonic() + STATES_INTERVAL_S
+        ledgers = {key: self._ledgers[key].ledger.as_hash_fields() for key in self._unsaid_ledgers}
+        workers = {
+            name: None if heartbeat.state == "stopped" else msgspec.json.encode(heartbeat)
+            for name, heartbeat in self._unsaid.items()
+        }
+        if (ledgers or workers) and self._store.write_states(ledgers, workers):
+            self._unsaid_ledgers.clear()
+            self._unsaid.clear()
 
     @staticmethod
     def _refuse(message: Message) -> None:

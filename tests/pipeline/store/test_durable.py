@@ -208,14 +208,14 @@ def test_a_full_spool_is_told_and_a_retry_succeeds_once_redis_is_back(
 def test_ledgers_and_heartbeats_wait_for_redis_without_costing_time(
     store: DurableStore, reader: redis.Redis, paused: Callable[[], None], clock: Clock
 ) -> None:
-    assert not store.write_ledger("cam1", "r", {"captured": 1})
+    assert not store.write_states({("cam1", "r"): {"captured": 1}}, {})
     started = time.monotonic()
     for _ in range(100):
-        assert not store.write_worker("publish-0", "{}")
+        assert not store.write_states({}, {"publish-0": b"{}"})
     assert time.monotonic() - started < 0.5
 
     paused()
     clock.pass_the_longest_delay()
 
-    assert store.write_ledger("cam1", "r", {"captured": 2})
+    assert store.write_states({("cam1", "r"): {"captured": 2}}, {})
     assert reader.hget("f2p:{demo}:ledger:cam1", "captured") == "2"

@@ -248,8 +248,8 @@ def test_an_address_that_cannot_be_one_is_a_configuration_error(url: str, frame:
 
 
 def test_a_ledger_is_stated_for_everyone_and_kept_for_its_run(store: RedisStore, reader: redis.Redis) -> None:
-    store.write_ledger("cam1", "run-a", {"captured": 5, "dropped:overload": 2})
-    store.write_ledger("cam1", "run-b", {"captured": 1})
+    store.write_states({("cam1", "run-a"): {"captured": 5, "dropped:overload": 2}}, {})
+    store.write_states({("cam1", "run-b"): {"captured": 1}}, {})
 
     assert reader.hgetall("f2p:{demo}:ledger:cam1:run-a") == {
         "run_id": "run-a",
@@ -260,6 +260,6 @@ def test_a_ledger_is_stated_for_everyone_and_kept_for_its_run(store: RedisStore,
 
 
 def test_a_heartbeat_stands_under_the_workers_name(store: RedisStore, reader: redis.Redis) -> None:
-    store.write_worker("infer-0", '{"pid":1}')
+    store.write_states({}, {"infer-0": b'{"pid":1}'})
 
     assert reader.hgetall("f2p:{demo}:workers") == {"infer-0": '{"pid":1}'}

@@ -41,7 +41,7 @@ def some(frame: MakeFrame, *seqs: int) -> list[Record]:
 
 def test_complete_streams_hold(store: RedisStore, check: Check, frame: MakeFrame) -> None:
     store.write(some(frame, *range(2500)))
-    store.write_ledger("cam1", RUN, {"captured": 2500, "ok": 1666, "ng": 834, "in_flight": 0})
+    store.write_states({("cam1", RUN): {"captured": 2500, "ok": 1666, "ng": 834, "in_flight": 0}}, {})
 
     report = check()
 
@@ -70,23 +70,23 @@ def test_a_frame_without_a_verdict_is_a_gap(store: RedisStore, check: Check, fra
 
 def test_dropped_and_held_frames_explain_as_many_gaps(store: RedisStore, check: Check, frame: MakeFrame) -> None:
     store.write(some(frame, 0, 1, 4, 6))
-    store.write_ledger("cam1", RUN, {"captured": 7, "dropped:overload": 2, "in_flight": 1})
+    store.write_states({("cam1", RUN): {"captured": 7, "dropped:overload": 2, "in_flight": 1}}, {})
     assert check().holds
 
-    store.write_ledger("cam1", RUN, {"captured": 7, "dropped:overload": 1, "in_flight": 1})
+    store.write_states({("cam1", RUN): {"captured": 7, "dropped:overload": 1, "in_flight": 1}}, {})
     assert check().runs[0].unexplained == 1
 
 
 def test_settled_frames_missing_at_the_end_are_a_gap(store: RedisStore, check: Check, frame: MakeFrame) -> None:
     store.write(some(frame, 0, 1, 2))
-    store.write_ledger("cam1", RUN, {"captured": 6, "dropped:overload": 1, "in_flight": 1})
+    store.write_states({("cam1", RUN): {"captured": 6, "dropped:overload": 1, "in_flight": 1}}, {})
 
     assert check().runs[0].unexplained == 1
 
 
 def test_what_waits_in_the_spool_is_not_missing(store: RedisStore, check: Check, frame: MakeFrame) -> None:
     store.write(some(frame, 0, 1))
-    store.write_ledger("cam1", RUN, {"captured": 4, "in_flight": 0})
+    store.write_states({("cam1", RUN): {"captured": 4, "in_flight": 0}}, {})
 
     assert check(spooled=(frame(2), frame(3))).holds
 
@@ -138,7 +138,7 @@ def test_trimmed_streams_are_judged_by_what_is_left(
     store = RedisStore(server.url, "demo", results_kept=500, alerts_kept=100)
     for start in range(0, 3000, 50):
         store.write(some(frame, *range(start, start + 50)))
-    store.write_ledger("cam1", RUN, {"captured": 3000, "in_flight": 0})
+    store.write_states({("cam1", RUN): {"captured": 3000, "in_flight": 0}}, {})
     assert reader.xlen(RESULTS) < 1000
 
     report = check(kept=100)
@@ -150,9 +150,9 @@ def test_trimmed_streams_are_judged_by_what_is_left(
 
 def test_runs_and_cameras_are_judged_by_themselves(store: RedisStore, check: Check, frame: MakeFrame) -> None:
     store.write([frame(seq, camera=camera) for seq in range(3) for camera in ("cam1", "cam2")])
-    store.write_ledger("cam1", RUN, {"captured": 3})
-    store.write_ledger("cam2", RUN, {"captured": 4})
-    store.write_ledger("cam2", "later-run", {"captured": 0})
+    store.write_states({("cam1", RUN): {"captured": 3}}, {})
+    store.write_states({("cam2", RUN): {"captured": 4}}, {})
+    store.write_states({("cam2", "later-run"): {"captured": 0}}, {})
 
     report = check()
 

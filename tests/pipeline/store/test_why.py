@@ -121,7 +121,7 @@ def test_a_frame_without_a_result_is_explained(
     store: RedisStore, link: RedisLink, reader: redis.Redis, line: LineConfig
 ) -> None:
     store.write([record_of(result_of(seq)) for seq in (0, 1, 3)])
-    store.write_ledger("cam1", RUN, {"captured": 5, "ok": 3, "dropped:overload": 1, "in_flight": 1})
+    store.write_states({("cam1", RUN): {"captured": 5, "ok": 3, "dropped:overload": 1, "in_flight": 1}}, {})
     explained = {seq: why(link, line, FrameId("cam1", RUN, seq)).explanation for seq in (2, 5)}
     assert explained[2] == "no verdict: dropped (the run's drops: 1 overload) or still in flight (1 are)"
     assert explained[5] == "never captured: this run of the camera counts 5 frames, numbered from 0"
