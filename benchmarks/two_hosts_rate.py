@@ -1,6 +1,6 @@
 """The same line on one host, over TCP, behind keys, and with its inference on a second host. Needs root and iproute2.
 
-    python benchmarks/two_hosts_rate.py --out docs/benchmarks/two-hosts.json
+    python -m benchmarks.two_hosts_rate --out docs/benchmarks/two-hosts.json
 
 The second host is a network namespace on the same cores: what is measured is what messages, keys and a network stack
 cost, not a real network. The engine answers at once (backend `null`); one colour camera gives pictures as fast as they
