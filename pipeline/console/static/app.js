@@ -181,7 +181,7 @@ function choose(place) {
   [...by_id("list").children].forEach((row, index) => row.setAttribute("aria-selected", index === state.chosen));
   by_id("list").children[state.chosen]?.scrollIntoView({ block: "nearest" });
 }
-const filtered = () => query().size > 0;
+const filtered = () => query().toString() !== "";
 const read_alerts = async () => take_alerts(await ask(`/api/alerts?${query()}`));
 function take_alerts(fresh) {
   const signature = JSON.stringify(fresh.items);
