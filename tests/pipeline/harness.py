@@ -17,12 +17,16 @@ import numpy as np
 import psutil
 import yaml
 
+from f2pnet.config import load_line
+from f2pnet.errors import F2pError
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
+from pipeline.status import read_status
 from pipeline.store.embedded_redis import EmbeddedRedis
 
 START_S = 30.0
 END_S = 60.0
+POLL_S = 0.05
 
 
 def is_bright(index: int) -> bool:
@@ -92,11 +96,11 @@ class LineUnderTest:
         return self.finish()
 
     def status(self) -> dict[str, Any] | None:
-        """What `f2p status` says; None while the store is not there yet."""
-        command = [sys.executable, "-m", "f2pnet.cli", "status", str(self.file), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        answer: dict[str, Any] | None = json.loads(done.stdout) if done.returncode == 0 else None
-        return answer
+        """What `f2p status` says; None while the store is not there."""
+        try:
+            return read_status(load_line(self.file)).summary()
+        except F2pError:
+            return None
 
     def await_status(self, condition: Callable[[dict[str, Any]], Any], timeout_s: float = START_S) -> Any:
         """Poll `f2p status` until the condition gives something."""
@@ -107,6 +111,7 @@ class LineUnderTest:
             status = self.status()
             if status is not None and (found := condition(status)):
                 return found
+            time.sleep(POLL_S)
         raise AssertionError(f"not within {timeout_s} s; last status {self.status()}")
 
     def pid_of(self, role: str, camera: str = "cam1", seen: int = 1) -> int:

@@ -58,7 +58,7 @@ def test_verdicts_wait_on_disk_while_redis_hangs_and_follow_in_order(line: LineU
 def test_a_line_whose_redis_never_comes_back_ends_with_all_verdicts_on_disk(
     line: LineUnderTest, redis: EmbeddedRedis
 ) -> None:
-    line.config["cameras"][0]["source"]["fps"] = 15
+    line.config["cameras"][0]["source"]["fps"] = 30
     line.start()
     line.pid_of("infer", seen=5)
     redis.stop()
@@ -69,7 +69,7 @@ def test_a_line_whose_redis_never_comes_back_ends_with_all_verdicts_on_disk(
 
 
 def test_live_alerts_leave_as_they_are_stored(line: LineUnderTest) -> None:
-    line.config["cameras"][0]["source"]["fps"] = 15
+    line.config["cameras"][0]["source"]["fps"] = 30
     line.start()
     listener = Subscriber(RunDir(load_line(line.file), line.file).alert_addresses[0], "f2p.bar.cam1", 1000)
     poller, live = Poller(listener), []
