@@ -79,8 +79,8 @@ def test_an_operator_sees_the_line_opens_an_alert_and_reviews_it(
     # An NG part is seen within a second of its verdict.
     known = set(frames_listed(page))
     new = await_that(lambda: set(frames_listed(page)) - known)
-    delays_s = [time.time() - captured_at_s(address, frame_id) for frame_id in new]
-    assert min(delays_s) < 1.5, "captured, judged, stored and shown"
+    seen_s = time.time()
+    assert min(seen_s - stored_at_s(address, frame_id) for frame_id in new) < 1.0
 
     # Filtered, opened, acknowledged, reviewed.
     Select(one(page, "[name=verdict]")).select_by_visible_text("NG")
@@ -212,8 +212,10 @@ def frames_listed(browser: webdriver.Chrome) -> list[str]:
     return found
 
 
-def captured_at_s(address: str, frame_id: str) -> float:
-    return float(ask(f"{address}api/frame?id={frame_id}")["result"]["captured_at_ns"]) / 1e9
+def stored_at_s(address: str, frame_id: str) -> float:
+    """When the alert was written: its place in the stream is a time."""
+    place = str(ask(f"{address}api/frame?id={frame_id}")["alert_entry"])
+    return int(place.partition("-")[0]) / 1e3
 
 
 def ask(url: str) -> dict[str, object]:
