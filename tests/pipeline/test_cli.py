@@ -131,7 +131,9 @@ def test_status_of_a_line_that_does_not_run_says_so(line: LineUnderTest) -> None
 def test_status_shows_workers_ledger_and_latencies(line: LineUnderTest) -> None:
     line.config["cameras"][0]["source"] |= {"fps": 20, "loop": True}
     line.start("--duration", "60")
-    status = line.await_status(lambda s: s if s["latency_ms"]["total"]["p99"] else None)
+    line.await_status(lambda status: status["latency_ms"]["total"]["p99"])
+    line.await_status(lambda status: all(worker["state"] == "running" for worker in status["workers"]))
+    status = json.loads(f2p("status", str(line.file), "--json").stdout)
     assert {w["role"]: w["state"] for w in status["workers"]} == dict.fromkeys(
         ["infer", "ingest", "publish"], "running"
     )
