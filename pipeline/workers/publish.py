@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -31,6 +31,8 @@ from pipeline.workers.latency import LatencyHistogram
 from pipeline.workers.worker import Role, Worker
 
 WAIT_MS = 50
+FAULTS_KEPT = 1_000  # that no disk took
+FAULTS_AGAIN_S = 1.0
 STATES_INTERVAL_S = 0.1
 EXPIRE_INTERVAL_S = 60.0
 LAGGARDS_INTERVAL_S = 2.0
@@ -65,6 +67,8 @@ class PublishWorker(Worker):
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
+        self._faults: deque[Fault] = deque(maxlen=FAULTS_KEPT)  # nobody else would say them again
+        self._faults_at_s = 0.0
         self._states_at_s = 0.0
         self._expire_at_s = 0.0
         self._laggards_at_s = 0.0
@@ -84,9 +88,11 @@ class PublishWorker(Worker):
     def step(self) -> bool:
         self._turn()
         waiting = len(self._store.spool)
+        if self._refused:
+            return True  # the disk's words say more
         if self._store.away:
             self.state, self.detail = "waiting", f"store away, {waiting} verdicts in the spool"
-        elif self.state == "waiting" and not self._refused:
+        elif self.state == "waiting":
             self.state, self.detail = "running", None
         return True
 
@@ -137,7 +143,7 @@ class PublishWorker(Worker):
     def _take_in(self) -> bool:
         """Handle what has arrived, verdicts as one batch; False when nothing had."""
         verdicts: list[tuple[Judged, bytes | None]] = []
-        faults: list[Fault] = []
+        faults = self._faults_due()
         took_in = False
         for _, message, parts in self._hub.receive(MESSAGES_PER_STEP):
             took_in = True
@@ -158,6 +164,14 @@ class PublishWorker(Worker):
             self._publish(verdicts, faults)
         return took_in
 
+    def _faults_due(self) -> list[Fault]:
+        """Faults that could not be stored, when it is time to try again."""
+        if not self._faults or time.monotonic() < self._faults_at_s:
+            return []
+        due = list(self._faults)
+        self._faults.clear()
+        return due
+
     def _publish(self, verdicts: list[tuple[Judged, bytes | None]], faults: list[Fault]) -> None:
         """Store, acknowledge, announce."""
         items = [(self._completed(judged, picture), judged) for judged, picture in verdicts]
@@ -167,6 +181,8 @@ class PublishWorker(Worker):
         except SpoolError as error:  # nothing is acknowledged: the frames stay held, and come again
             self._refuse_all(error)
             self._tell_not_stored(records)
+            self._faults.extend(faults)
+            self._faults_at_s = time.monotonic() + FAULTS_AGAIN_S
             return
         self._refused = False
         self._acknowledge(records, stored)
