@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from f2pnet._engine_trial import Trial, try_files
 from f2pnet.bundle import Bundle, Precision, open_bundle
+from f2pnet.terminal import Fitted, plain_console
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="engine bundle")]
 Choice = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
@@ -28,7 +28,7 @@ def info(bundle: BundleFolder, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(opened.manifest.model_dump_json(indent=2))
         return
-    Console().print(_facts_table(opened), _metrics_table(opened))
+    plain_console().print(Fitted(_facts_table(opened)), Fitted(_metrics_table(opened)))
 
 
 @engine.command()

@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -26,6 +25,7 @@ from f2pnet.picture_writing import write_picture
 from f2pnet.pictures import Picture, picture_files, pictures
 from f2pnet.precision import Precision
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.terminal import Fitted, plain_console
 from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
@@ -67,7 +67,7 @@ def inspect(
             allow_fallback=allow_fallback,
         )
     )
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     tally = Tally()
     with (
         opened as inspector,
@@ -86,7 +86,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        Console(markup=False).print(as_table(summary))
+        plain_console().print(Fitted(as_table(summary)))
     if tally.reasons:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 

@@ -17,7 +17,7 @@ from pipeline.frames.ring import RingReader, unlink_ring
 from pipeline.frames.ring_memory import SHARED_MEMORY, StaleFrame
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
-from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
+from pipeline.preflight import check_cameras, check_engine, check_places, check_recipe, check_store
 from pipeline.reload import camera_changes
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
@@ -54,7 +54,7 @@ def run_line(
     """
     run_dir = RunDir(line, line_file)
     with run_dir.lock():
-        for check in (check_engine, check_recipe, check_cameras, check_store):
+        for check in (check_engine, check_recipe, check_cameras, check_places, check_store):
             check(line)
         _reclaim_rings(line, run_dir)
         embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None

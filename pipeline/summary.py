@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from f2pnet.result import InspectionResult
+from f2pnet.text import printable
 from pipeline.frames.ledger import Ledger
 from pipeline.supervisor import KeptWorker
 from pipeline.wire.messages import Heartbeat
@@ -77,6 +79,16 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
             "engine": self.engine,
             "truth": truth,
         }
+
+
+def file_of(result: InspectionResult) -> str:
+    """The file (and frame of it) that a result is about; empty where it came from a camera."""
+    return printable(getattr(result, "source_ref", None) or "")
+
+
+def shown_frame(result: InspectionResult) -> str:
+    """What people know a frame by: its file, else its id."""
+    return file_of(result) or printable(result.frame_id or "")
 
 
 def worker_row(worker: KeptWorker) -> WorkerRow:

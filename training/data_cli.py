@@ -11,12 +11,14 @@ import cv2
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.output_places import try_file, try_folder, write_file
 from f2pnet.picture_writing import write_picture
+from f2pnet.terminal import Fitted, cell, plain_console
+from f2pnet.text import printable
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
 from training.find import find_dataset
@@ -82,11 +84,11 @@ def index(
         return
     table = Table("class", *done.counts, title=f"{source}: {done.layout}")
     for name in sorted(set().union(*done.counts.values())):
-        table.add_row(name, *(str(counts[name]) for counts in done.counts.values()))
-    Console().print(table)
+        table.add_row(cell(name), *(str(counts[name]) for counts in done.counts.values()))
+    plain_console().print(Fitted(table))
     if done.left_out:
-        Console().print(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}")
-    Console().print(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
+        typer.echo(printable(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}"))
+    typer.echo(f"{printable(out)}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
 
 
 @data.command("few-shot")
@@ -113,19 +115,20 @@ def _plain(found: Check) -> list[dict[str, object]]:
 
 
 def _show(folder: Path, found: Check) -> None:
-    console = Console()
-    console.print(f"{folder}: " + ", ".join(f"{count} records in {name}" for name, count in found.images.items()))
+    console = plain_console()
+    counts = ", ".join(f"{count} records in {name}" for name, count in found.images.items())
+    typer.echo(printable(f"{folder}: {counts}"))
     table = Table("", "found", "count", "such as")
     for finding in found.findings:
         table.add_row(
             finding.gravity,
             finding.what,
             str(finding.count),
-            "\n".join(finding.examples),
+            Text("\n".join(map(printable, finding.examples))),
             style=STYLES[finding.gravity],
         )
     if found.findings:
-        console.print(table)
+        console.print(Fitted(table))
     console.print("no leak, nothing unusable" if found.passes else "FAILED", style="green" if found.passes else "red")
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import refuse_shared, try_file, write_file
+from f2pnet.terminal import Fitted, plain_console
 from models.f2pnet import F2PNet
 from training.find import find_datasets
 from training.image_stats import ImageStats, image_stats
@@ -73,7 +73,7 @@ def test(
     if page:
         write_page(page, scored)
     for table in sheet_tables(sheets):
-        Console().print(table)
+        plain_console().print(Fitted(table))
 
 
 def score(subject: Subject, folder: Path, list_name: str) -> Scored:

@@ -13,13 +13,14 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from f2pnet.alerts import Alert, subscribe
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.redis_link import RedisLink
+from f2pnet.terminal import Fitted, cell, plain_console
+from f2pnet.text import printable
 from pipeline.store.line_store import running_store_of, store_of
 from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import waiting_in
@@ -113,16 +114,16 @@ def _verify(line: LineConfig, as_json: bool) -> None:
 
 
 def _print_report(report: Verification) -> None:
-    console = Console()
+    console = plain_console()
     table = Table("camera", "run", "verdicts", "spool", "dropped", "in flight", "missing", "double")
     for run in report.runs:
         counts = (run.verdicts, run.in_spool, run.dropped, run.in_flight, run.unexplained, len(run.doubled))
         began = run.run_id[:RUN_SHOWN]
-        table.add_row(run.camera_id, began, *map(str, counts), style=None if run.holds else "red")
-    console.print(table)
+        table.add_row(cell(run.camera_id), cell(began), *map(str, counts), style=None if run.holds else "red")
+    console.print(Fitted(table))
     for run in report.runs:
         if run.unexplained and run.missing_seqs:
-            console.print(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
+            console.print(cell(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ..."))
     console.print(f"alerts {report.alerts}, faults {report.faults}")
     for text, names in (
         ("alerts missing", report.alerts_missing),
@@ -130,14 +131,14 @@ def _print_report(report: Verification) -> None:
         ("alerts without a result", report.alerts_without_result),
     ):
         if names:
-            console.print(f"{text}: {len(names)}, such as {', '.join(names[:3])}", style="red")
+            console.print(cell(f"{text}: {len(names)}, such as {', '.join(names[:3])}", "red"))
     console.print("no gap, no double" if report.holds else "FAILED", style="green" if report.holds else "red")
 
 
 def _show(alert: Alert) -> None:
     moment = datetime.fromtimestamp(alert.captured_at_ns / 1e9, UTC).astimezone().isoformat(timespec="milliseconds")
     part = f"  part {alert.part_id}" if alert.part_id else ""
-    typer.echo(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}")
+    typer.echo(printable(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}"))
 
 
 def _gist(alert: Alert) -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
 from f2pnet.redis_link import RedisLink
+from f2pnet.terminal import Fitted, cell, plain_console
 from pipeline.store.line_store import store_of
 from pipeline.store.why import Facts, FrameId, as_json
 from pipeline.store.why import why as gather
@@ -42,19 +42,20 @@ def why(
 
 
 def _show(facts: Facts) -> None:
-    console = Console()
-    console.print(f"[bold]{facts.frame_id}[/bold]\n{facts.explanation}")
+    console = plain_console()
+    console.print(cell(facts.frame_id, "bold"))
+    console.print(cell(facts.explanation))
     table = Table(show_header=False, box=None)
     for name, value in _rows(facts):
-        table.add_row(name, value)
-    console.print(table)
+        table.add_row(cell(name), cell(value))
+    console.print(Fitted(table))
     if facts.result is not None and facts.result.defects:
         defects = Table("class", "severity", "score", "area", "box x, y, width, height (px)")
         for defect in facts.result.defects:
             area = f"{defect.area_px} px" + (f", {defect.area_mm2:.2f} mm2" if defect.area_mm2 is not None else "")
             box = ", ".join(map(str, defect.bbox_px))
-            defects.add_row(defect.class_name, defect.severity, f"{defect.score:.2f}", area, box)
-        console.print(defects)
+            defects.add_row(cell(defect.class_name), defect.severity, f"{defect.score:.2f}", area, box)
+        console.print(Fitted(defects))
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:

@@ -42,7 +42,12 @@ class RunDir:
         digest = hashlib.sha256(str(line_file.resolve()).encode()).hexdigest()[:8]
         self.line = line
         self.path = base / "f2p" / f"{line.line[:32]}-{digest}"
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} can't be made: {error.strerror}; set XDG_RUNTIME_DIR to a folder of your own"
+            ) from error
         owner = self.path.stat().st_uid
         if owner != os.getuid():
             raise ConfigError(f"{self.path} belongs to user {owner}: set XDG_RUNTIME_DIR to a folder of your own")
