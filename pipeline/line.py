@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,9 @@ from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_places, check_recipe, check_store
 from pipeline.reload import camera_changes
+from pipeline.sinks import refuse_second_line
 from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.line_lease import LineLease, held_line
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
 from pipeline.wire.messages import Fault, Heartbeat
@@ -56,22 +59,35 @@ def run_line(
     with run_dir.lock():
         for check in (check_engine, check_recipe, check_cameras, check_places, check_store):
             check(line)
-        _reclaim_rings(line, run_dir)
-        embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
-        if embedded is not None:
-            embedded.start()
-        try:
-            running = _RunningLine(line, line_file, run_dir, embedded, log_dir)
-            try:
-                with _monitored(line, running):
-                    running.keep(duration_s, view, view_interval_s)
-            finally:
-                status = running.end()
-            before_store_stops(status, embedded.url if embedded else line.publish.redis)
-            return status
-        finally:
+        for sink in line.publish.sinks:
+            refuse_second_line(sink, line.line)
+        with _held(line) as lease:
+            _reclaim_rings(line, run_dir)
+            embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
             if embedded is not None:
-                embedded.stop()
+                embedded.start()
+            try:
+                running = _RunningLine(line, line_file, run_dir, embedded, log_dir, lease)
+                try:
+                    with _monitored(line, running):
+                        running.keep(duration_s, view, view_interval_s)
+                finally:
+                    status = running.end()
+                before_store_stops(status, embedded.url if embedded else line.publish.redis)
+                return status
+            finally:
+                if embedded is not None:
+                    embedded.stop()
+
+
+@contextmanager
+def _held(line: LineConfig) -> Iterator[LineLease | None]:
+    """Hold the line's name in its Redis. An embedded one is nobody else's: its folder is locked."""
+    if line.publish.redis == "embedded":
+        yield None
+        return
+    with held_line(line.publish.redis, line.line) as lease:
+        yield lease
 
 
 def _reclaim_rings(line: LineConfig, run_dir: RunDir) -> None:
@@ -137,8 +153,11 @@ class _RunningLine:
         run_dir: RunDir,
         embedded: EmbeddedRedis | None,
         log_dir: Path | None,
+        lease: LineLease | None,
     ) -> None:
         self._line = line
+        self._lease = lease
+        self._conflict_told: str | None = None
         self._line_file = line_file
         self._run_dir = run_dir
         self._embedded = embedded
@@ -176,6 +195,7 @@ class _RunningLine:
             if self._stop.take_reload():
                 self._reload()
             self._revive_store(now_s)
+            self._tell_conflict()
             if now_s >= next_look_s:  # heartbeats turn this loop far more often
                 next_look_s = now_s + TICK_S
                 self._read_ledgers()
@@ -310,6 +330,22 @@ class _RunningLine:
                 _log.warning("embedded Redis had ended and was started again")
         except StoreAway as error:
             _log.error("embedded Redis does not come back", reason=str(error))
+
+    def _tell_conflict(self) -> None:
+        """Once for each other line of this name that was found on the same Redis: this one goes on."""
+        conflict = None if self._lease is None else self._lease.conflict
+        if conflict is not None and conflict != self._conflict_told:
+            self._publish.send(
+                Fault(
+                    event_id=f"{self._run_id}/line-{secrets.token_hex(6)}",
+                    at_ns=time.time_ns(),
+                    source="supervisor",
+                    camera_id=None,
+                    kind="line",
+                    text=conflict,
+                )
+            )
+        self._conflict_told = conflict
 
     def _tell_restart(self, worker: KeptWorker, why: str) -> None:
         self._publish.send(
