@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
-from f2pnet.output_places import try_folder
 from f2pnet.picture_writing import write_picture
 from pipeline.machine_checks import Seen, machine_checks
 from pipeline.preflight import check_engine, check_recipe, check_store
@@ -45,7 +44,6 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
         ("engine", lambda: check_engine(line)),
         ("recipe", lambda: check_recipe(line)),
         ("store", lambda: check_store(line)),
-        *_place_checks(line),
         *(
             (f"camera {camera.id}", lambda camera=camera: _looked_at(camera, thumbnails, frame_bytes))
             for camera in line.cameras
@@ -54,19 +52,6 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
     ]
     findings = [_finding(what, check) for what, check in checks]
     return [*findings, *(_seen(what, check) for what, check in machine_checks(line, frame_bytes))]
-
-
-def _place_checks(line: LineConfig) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Folders that the line writes to."""
-    yield "spool", lambda: _written(line.publish.spool.dir, "publish.spool.dir")
-    evidence = line.publish.evidence
-    if evidence is not None:
-        yield "evidence", lambda: _written(evidence.dir, "publish.evidence.dir")
-
-
-def _written(folder: Path, option: str) -> str:
-    try_folder(folder, option, keep=False)
-    return f"{folder} can be written"
 
 
 def _seen(what: str, check: Callable[[], Seen]) -> Finding:
