@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from f2pnet.errors import ExitCode, F2pError, MissingExtra
+from f2pnet.isolation import leave_current_folder
 from f2pnet.text import printable, printable_lines
 
 
@@ -223,6 +224,7 @@ def _root(
 
 def main() -> None:
     """Entry point of the `f2p` script."""
+    leave_current_folder()
     app(prog_name="f2p")
 
 
