@@ -15,7 +15,7 @@ from export.exporter import ExportOptions, export_bundle
 from f2pnet.bundle import Bundle, MetricSheet, refuse_other_content
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
-from f2pnet.terminal import Fitted, plain_console
+from f2pnet.terminal import Fitted, plain_console, say_json
 
 Folders = list[Path] | None
 
@@ -57,7 +57,7 @@ def export(
     )
     bundle = export_bundle(source, out, options)
     if as_json:
-        typer.echo(bundle.manifest.model_dump_json(indent=2))
+        say_json(bundle.manifest.model_dump(mode="json"), indent=2)
         return
     plain_console().print(Fitted(_table(bundle)))
 

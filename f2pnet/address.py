@@ -153,7 +153,7 @@ def without(secrets: Sequence[str], text: object) -> str:
 
 def _host(text: str, example: str) -> HostAndPort:
     found = _HOST.fullmatch(text)
-    if found is None or (found["port"] is not None and not 0 < int(found["port"]) <= _LARGEST_PORT):
+    if found is None or (found["port"] is not None and int(found["port"]) > _LARGEST_PORT):
         raise ConfigError(f"an address whose host or port is not valid; wanted an address like {example}; {CURE}")
     return found["name"].strip("[]"), None if found["port"] is None else int(found["port"])
 

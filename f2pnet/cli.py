@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -225,6 +226,9 @@ def _root(
 def main() -> None:
     """Entry point of the `f2p` script."""
     leave_current_folder()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="f2p")
 
 

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
+import typer
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from f2pnet.text import printable
+from f2pnet.text import printable, printable_block
 
 LONGEST_WORD = 11  # letters; a longer one, such as a path or a camera's name, is folded where room is short
 BOX_CELLS = 3  # one line and two blanks for each column, and one more line for the table
 
 
+class _PlainConsole(Console):
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A string for printing or a cell of a table, without what a terminal would obey."""
+        return super().render_str(printable_block(text), **options)
+
+
 def plain_console(*, stderr: bool = False) -> Console:
-    """A console that shows strings as they are: no `[markup]`, no `:emoji:`, no colouring of numbers."""
-    return Console(markup=False, emoji=False, highlight=False, stderr=stderr)
+    """A console that shows strings as they are: no `[markup]`, no `:emoji:`, no colouring of numbers, no escapes."""
+    return _PlainConsole(markup=False, emoji=False, highlight=False, stderr=stderr)
 
 
 def cell(text: object, style: str = "") -> Text:
-    """Text from outside for a table."""
+    """Text from outside for a table or a line, on one line."""
     return Text(printable(text), style=style)
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print one line, however long, which may hold text from outside."""
+    typer.echo(printable(text), err=err)
+
+
+def say_json(value: object, *, indent: int | None = None) -> None:
+    """Print JSON in ASCII, so that no terminal obeys what it holds."""
+    typer.echo(json.dumps(value, indent=indent))
 
 
 class Fitted:
@@ -64,7 +83,7 @@ class Fitted:
 
     def _as_blocks(self) -> Iterator[RenderableType]:
         if self.table.title is not None:
-            yield Text(str(self.table.title), style="italic")
+            yield Text(printable_block(self.table.title), style="italic")
         headings = [str(column.header).replace("\n", " ") for column in self.table.columns]
         for row in zip(*(column.cells for column in self.table.columns), strict=True):
             for heading, content in zip(headings, row, strict=True):
@@ -82,4 +101,4 @@ def _smallest(texts: list[str]) -> int:
 
 
 def _as_text(content: RenderableType) -> Text:
-    return content if isinstance(content, Text) else Text(str(content))
+    return content if isinstance(content, Text) else Text(printable_block(content))

@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from f2pnet.output_places import try_folder
-from f2pnet.terminal import Fitted, plain_console
-from f2pnet.text import printable
+from f2pnet.terminal import Fitted, plain_console, say
 from training.data import load_data
 from training.find import find_datasets
 from training.finish import finish
@@ -71,7 +70,7 @@ def train(
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
-        typer.echo(f"{printable(best)}: step {facts['step']} of {recipe.steps}")
+        say(f"{best}: step {facts['step']} of {recipe.steps}")
         plain_console().print(Fitted(figures_table(facts["metrics"])))
 
 

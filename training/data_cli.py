@@ -17,7 +17,7 @@ from rich.text import Text
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.output_places import try_file, try_folder, write_file
 from f2pnet.picture_writing import write_picture
-from f2pnet.terminal import Fitted, cell, plain_console
+from f2pnet.terminal import Fitted, cell, plain_console, say
 from f2pnet.text import printable
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
@@ -87,8 +87,8 @@ def index(
         table.add_row(cell(name), *(str(counts[name]) for counts in done.counts.values()))
     plain_console().print(Fitted(table))
     if done.left_out:
-        typer.echo(printable(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}"))
-    typer.echo(f"{printable(out)}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
+        say(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}")
+    say(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
 
 
 @data.command("few-shot")
@@ -107,7 +107,7 @@ def few_shot(
     try_file(path, "--out-list")
     lists = few_shot_lists(read_records(folder, train_list), seed)
     write_file(path, json.dumps(lists, indent=1) + "\n", "--out-list")
-    typer.echo(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
+    say(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
 
 
 def _plain(found: Check) -> list[dict[str, object]]:
@@ -117,7 +117,7 @@ def _plain(found: Check) -> list[dict[str, object]]:
 def _show(folder: Path, found: Check) -> None:
     console = plain_console()
     counts = ", ".join(f"{count} records in {name}" for name, count in found.images.items())
-    typer.echo(printable(f"{folder}: {counts}"))
+    say(f"{folder}: {counts}")
     table = Table("", "found", "count", "such as")
     for finding in found.findings:
         table.add_row(

@@ -6,9 +6,8 @@ import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from f2pnet.errors import ConfigError, F2pError, MissingResource
+from f2pnet.terminal import say
 from training.layouts.index import LAYOUTS, index, recognised
 
 INDEX_FOLDER = "f2p-index"
@@ -58,7 +57,7 @@ def _indexed(folder: Path, layout: str) -> Path:
                 f"write it elsewhere with `f2p data index {folder} --out DIR` and name DIR"
             ) from error
         sizes = ", ".join(f"{sum(counts.values())} to {name}" for name, counts in done.counts.items())
-        typer.echo(f"{folder}: indexed as {done.layout}, {sizes}; delete {out} to have it done again", err=True)
+        say(f"{folder}: indexed as {done.layout}, {sizes}; delete {out} to have it done again", err=True)
     return out
 
 

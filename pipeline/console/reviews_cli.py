@@ -10,6 +10,7 @@ import typer
 from f2pnet.config import LineConfig, load_line
 from f2pnet.output_places import try_folder
 from f2pnet.redis_link import RedisLink
+from f2pnet.terminal import say
 from pipeline.console.data_set import Found, write_data_set
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store
@@ -35,9 +36,9 @@ def reviews(
         finally:
             link.close()
     told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in sorted(written.counts.items()))
-    typer.echo(f"{out}: {told or 'no reviews'}")
+    say(f"{out}: {told or 'no reviews'}")
     if lost := written.without_picture:
-        typer.echo(
+        say(
             f"without a picture, so left out: {len(lost)}, such as {', '.join(lost[:NAMED])}; "
             "evidence.keep: all keeps those of OK frames too",
             err=True,

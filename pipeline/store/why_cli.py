@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from rich.table import Table
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
 from f2pnet.redis_link import RedisLink
-from f2pnet.terminal import Fitted, cell, plain_console
+from f2pnet.terminal import Fitted, cell, plain_console, say_json
 from pipeline.store.line_store import store_of
 from pipeline.store.why import Facts, FrameId, as_json
 from pipeline.store.why import why as gather
@@ -34,7 +35,7 @@ def why(
         finally:
             link.close()
     if json_wanted:
-        typer.echo(as_json(facts))
+        say_json(json.loads(as_json(facts)))
     else:
         _show(facts)
     if facts.result is None:

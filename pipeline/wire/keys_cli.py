@@ -10,6 +10,7 @@ import typer
 
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import say
 from f2pnet.text import printable
 from pipeline.wire.curve import write_keys
 
@@ -30,5 +31,5 @@ def keys(
         )
     try_folder(out, "--out")
     public, secret = write_keys(out, name)
-    typer.echo(f"{public}: public; copy it into the `allowed` folder of the hosts that this one connects to")
-    typer.echo(f"{secret}: secret, readable by its owner alone; keep it on this host")
+    say(f"{public}: public; copy it into the `allowed` folder of the hosts that this one connects to")
+    say(f"{secret}: secret, readable by its owner alone; keep it on this host")

@@ -15,6 +15,7 @@ import msgspec
 
 from f2pnet.errors import F2pError
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.text import printable
 from pipeline.frames.ledger import Ledger
 
 WIRE_VERSION = 2
@@ -114,8 +115,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "ledger", "overload", "source", "spool", "worker"
+    kind: str  # "camera", "engine", "ledger", "line", "overload", "source", "spool", "worker"
     text: str
+
+    def __post_init__(self) -> None:
+        """Texts name files and repeat what devices and servers say: no encoding may refuse them."""
+        msgspec.structs.force_setattr(self, "text", printable(self.text))
 
 
 class LatencyCounts(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from f2pnet.config.sources import TEXTURES, SyntheticSource, TextureName
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import say
 from pipeline.sources.conveyor.dataset import belts, write_dataset
 
 
@@ -46,7 +47,7 @@ def conveyor(
     if as_json:
         typer.echo(json.dumps({"folder": str(out_dir), **asdict(facts)}))
     else:
-        typer.echo(
+        say(
             f"{out_dir}: {facts.train} train ({facts.train_defective} defective), "
             f"{facts.test} test ({facts.test_defective} defective) frames of {len(configs)} belts"
         )
