@@ -11,6 +11,7 @@ from rich.table import Table
 
 from export.bench import measure_engines
 from f2pnet.bundle import open_bundle
+from f2pnet.options import positive
 from f2pnet.terminal import Fitted, plain_console
 
 
@@ -22,7 +23,7 @@ def bench_engine(
         list[int] | None, typer.Option(min=1, help="images in a run; repeatable; default: 1 and 8")
     ] = None,
     threads: Annotated[list[int] | None, typer.Option(min=1, help="CPU threads; repeatable; default: 1 and 2")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="measured for each row")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, callback=positive, help="measured for each row")] = 3.0,
     ckpt_path: Annotated[Path | None, typer.Option(help="the checkpoint, as torch runs it, beside the engine")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -17,7 +17,7 @@ from rich.text import Text
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.output_places import try_file, try_folder, write_file
 from f2pnet.picture_writing import write_picture
-from f2pnet.terminal import Fitted, cell, plain_console, say
+from f2pnet.terminal import Fitted, cell, plain_console, say, say_json
 from f2pnet.text import printable
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
@@ -98,6 +98,7 @@ def few_shot(
     out_list: Annotated[str, typer.Option(help="file to write, beside it")] = "few_shot.json",
     seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 3407,
     data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="print the file and the sizes of its lists as JSON")] = False,
 ) -> None:
     """Draw the few-shot lists: 1, 4, 16, 32 and 64 images, classes and parts in turn, each list in the next."""
     folder = find_dataset(dataset, data_dir)
@@ -107,6 +108,9 @@ def few_shot(
     try_file(path, "--out-list")
     lists = few_shot_lists(read_records(folder, train_list), seed)
     write_file(path, json.dumps(lists, indent=1) + "\n", "--out-list")
+    if as_json:
+        say_json({"file": printable(path), "sizes": {size: len(ids) for size, ids in lists.items()}})
+        return
     say(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
 
 

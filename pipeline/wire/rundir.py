@@ -39,7 +39,7 @@ class RunDir:
 
     def __init__(self, line: LineConfig, line_file: Path) -> None:
         base = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/f2p-{os.getuid()}")  # noqa: S108 - made private below
-        digest = hashlib.sha256(str(line_file.resolve()).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(os.fsencode(line_file.resolve())).hexdigest()[:8]
         self.line = line
         self.path = base / "f2p" / f"{line.line[:32]}-{digest}"
         try:
