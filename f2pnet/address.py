@@ -32,6 +32,8 @@ _SHAPE = re.compile(
     r"(?:\?(?P<query>[^@#]*))?"
 )
 _SCHEME_AND_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:+/")  # one slash: paths lose the second one
+_LOGIN_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+)[^\s@]*@")
+_QUERY_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+[^\s?]*)\?[^\s,;)'\"]+")
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _LARGEST_PORT = 65_535
@@ -141,6 +143,11 @@ def is_host_name(text: str) -> bool:
 def looks_like_address(text: str) -> bool:
     """Whether a word may hold a login: such a word is never repeated in a message."""
     return "@" in text or _SCHEME_AND_SLASH.search(text) is not None
+
+
+def masked(text: str) -> str:
+    """A message with the login and query of whatever in it looks like an address replaced."""
+    return _QUERY_IN_TEXT.sub(rf"\1?{HIDDEN}", _LOGIN_IN_TEXT.sub(rf"\1{HIDDEN}@", text))
 
 
 def without(secrets: Sequence[str], text: object) -> str:

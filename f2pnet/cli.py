@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from f2pnet.address import masked
 from f2pnet.errors import ExitCode, F2pError, MissingExtra
 from f2pnet.isolation import leave_current_folder
 from f2pnet.text import printable, printable_lines
@@ -183,7 +184,7 @@ def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             raise
         except OSError as error:  # of a file or device that no check of ours had foreseen
-            place = f"{printable(error.filename)}: " if error.filename is not None else ""
+            place = f"{masked(printable(error.filename))}: " if error.filename is not None else ""
             typer.echo(f"f2p: {place}{error.strerror or error}; check that it exists and may be used", err=True)
             raise typer.Exit(ExitCode.MISSING) from error
 
@@ -191,7 +192,7 @@ def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _fail(error: F2pError) -> NoReturn:
-    typer.echo(f"f2p: {printable_lines(error)}", err=True)
+    typer.echo(f"f2p: {masked(printable_lines(error))}", err=True)
     raise typer.Exit(error.exit_code)
 
 
