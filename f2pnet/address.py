@@ -32,7 +32,7 @@ _SHAPE = re.compile(
     r"(?:\?(?P<query>[^@#]*))?"
 )
 _SCHEME_AND_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:+/")  # one slash: paths lose the second one
-_LOGIN_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+)[^\s@]*@")
+_LOGIN_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+)\S*@")
 _QUERY_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+[^\s?]*)\?[^\s,;)'\"]+")
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
@@ -96,6 +96,7 @@ class Address:
     def secrets(self) -> list[str]:
         """Whatever must not be shown, longest first: replace it in texts of libraries."""
         login = [] if self.login is None else [self.login, *self.login.split(":", 1)[1:], self.password or ""]
+        login += (self.basic_auth or "").split()[1:]
         values = [value for _, value in parse_qsl(self.query, keep_blank_values=True)]
         path = self.path.strip("/")
         found = {*login, self.query, *values, *([path, unquote(path)] if len(path) >= SHORTEST_SECRET_PATH else [])}
