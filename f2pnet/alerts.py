@@ -29,9 +29,9 @@ from typing import Self
 
 from f2pnet._alert_readers import Entry, GroupReader, Reader, TailReader
 from f2pnet.backoff import Backoff
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink, StoreRefused
+from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink
 from f2pnet.result import InspectionResult, Verdict
 
 _log = logging.getLogger(__name__)
@@ -45,13 +45,19 @@ _STREAM_ID = re.compile(r"\d+(-\d+)?")
 class Alert:
     """One frame that is not OK, or one fault."""
 
-    id: str  # place in the stream: what `since` takes
-    frame_id: str  # of a fault: its event id
-    camera_id: str  # "" for a fault that concerns no camera
+    id: str
+    """Place in the stream: what `since` takes."""
+    frame_id: str
+    """Of a fault: its event id."""
+    camera_id: str
+    """"" for a fault that concerns no camera."""
     part_id: str | None
-    verdict: Verdict  # NG, NOT_INSPECTED or FAULT
-    captured_at_ns: int  # UTC, ns since the epoch
-    data: bytes  # the JSON behind it
+    verdict: Verdict
+    """NG, NOT_INSPECTED or FAULT."""
+    captured_at_ns: int
+    """UTC, ns since the epoch."""
+    data: bytes
+    """The JSON behind it."""
     _acknowledge: Callable[[str], None] = field(repr=False, compare=False)
 
     @property

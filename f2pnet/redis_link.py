@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MovedError
 from redis.retry import Retry
 
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.redis_address import address_without_secrets, secrets_of
 from f2pnet.redis_route import route_to
 
@@ -22,10 +22,6 @@ Argument = str | bytes | int | float
 Command = Sequence[Argument]
 
 DEFAULT_TIMEOUT_S = 0.3  # a healthy server answers in a few ms; a frame ring holds about half a second of frames
-
-
-class StoreRefused(StoreAway):
-    """The server is there and lets us not in or not do this: trying again will not help."""
 
 
 class ErrorReply(StoreAway):

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from f2pnet.errors import ConfigError, StoreAway
-from f2pnet.redis_link import StoreRefused
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.store.embedded_redis import EmbeddedRedis
