@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from f2pnet.errors import ConfigError, MissingResource
 from f2pnet.overlay import mask_of
 from f2pnet.recipe import severity_rank
 from f2pnet.result import InspectionResult
+
+if TYPE_CHECKING:
+    from supervision import Detections
 
 
 def as_row(result: InspectionResult) -> dict[str, Any]:
@@ -29,7 +32,9 @@ def as_row(result: InspectionResult) -> dict[str, Any]:
     return content | defects | {f"{stage}_ms": duration for stage, duration in timings.items()}
 
 
-def as_supervision(result: InspectionResult, classes: Sequence[str] | None, image_shape: tuple[int, ...] | None) -> Any:
+def as_supervision(
+    result: InspectionResult, classes: Sequence[str] | None, image_shape: tuple[int, ...] | None
+) -> Detections:
     """The defects as `supervision.Detections`. Raises MissingResource or ConfigError (a class is not in `classes`)."""
     try:
         supervision = importlib.import_module("supervision")
@@ -46,10 +51,11 @@ def as_supervision(result: InspectionResult, classes: Sequence[str] | None, imag
         height, width = image_shape[:2]
         drawn = [mask_of([defect], width, height) > 0 for defect in result.defects]
         masks = np.array(drawn, bool).reshape(-1, height, width)
-    return supervision.Detections(
+    detections: Detections = supervision.Detections(
         xyxy=np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]]),
         mask=masks,
         confidence=np.array([defect.score for defect in result.defects], np.float32),
         class_id=np.array([known.index(name) for name in names], int),
         data={"class_name": np.array(names, str)},
     )
+    return detections
