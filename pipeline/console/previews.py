@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from f2pnet.errors import F2pError
 from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult
@@ -61,7 +62,7 @@ class Previews:
     def _made(self, camera_id: str) -> Preview | None:
         try:
             reader = RingReader(self._run_dir.ring_name(camera_id))
-        except StaleFrame:
+        except F2pError:  # not made yet, just replaced, or no descriptor to open it with
             return None
         try:
             frames = {frame.seq: frame for frame in reader.readable_frames()}
