@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
+from f2pnet.frame_id import SEQ_DIGITS, FrameId
 from f2pnet.result import InspectionResult
 
 _log = structlog.get_logger(__name__)
@@ -113,9 +114,10 @@ class EvidenceStore:
 def _place(result: InspectionResult) -> Path:
     """Where the picture of a result belongs, within the folder."""
     captured = datetime.fromtimestamp((result.captured_at_ns or 0) / 1e9, UTC)
-    camera, run, seq = (result.frame_id or "//").split("/")
+    frame = FrameId.parse(result.frame_id or "")
     moment = f"{captured:%H%M%S}.{captured.microsecond // 1000:03d}"
-    return Path(f"{captured:%Y-%m-%d}", camera, f"{moment}_{run}_{seq}_{result.verdict}.jpg")
+    name = f"{moment}_{frame.run_id}_{frame.seq:0{SEQ_DIGITS}d}_{result.verdict}.jpg"
+    return Path(f"{captured:%Y-%m-%d}", frame.camera_id, name)
 
 
 def _find(folder: Path) -> list[_Kept]:

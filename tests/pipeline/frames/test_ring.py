@@ -14,7 +14,8 @@ import pytest
 
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
-from pipeline.frames.ring import FrameRing, RingReader, unlink_ring
+from pipeline.frames.ring import FrameRing, RingReader
+from pipeline.frames.ring_file import unlink_ring
 from pipeline.frames.ring_memory import PLACES, FrameTooLarge, HeldFrame, RingGeometry, StaleFrame
 from tests.servers.redis_servers import await_that
 
