@@ -15,7 +15,7 @@ from models.f2pnet import F2PNet
 from training.batches import Batch, draw_batch, step_generator
 from training.data import TrainingData
 from training.ema import AveragedWeights
-from training.evaluate import class_ious, figures, network_predictor, predict
+from training.evaluate import class_ious, figures, network_predictor, predict, without_ignored
 from training.networks import new_network, save_network
 from training.notes import Pace, RunNotes
 from training.pictures import draw_extremes
@@ -159,6 +159,7 @@ def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData,
     sheet: dict[str, dict[str, Any]] = {}
     for name, images in data.validation.items():
         predicted = predict(predictor, images.images, VALIDATION_BATCH)
+        predicted = without_ignored(predicted, images.ignored or [None] * len(images))
         labels = [record.label for record in images.records]
         sheet[name] = figures(predicted, "mask", images.masks, labels, threshold=0.5)
         sheet[name]["pixel_map_iou"] = figures(predicted, "pixel_map", images.masks, labels, threshold=0.5)["iou"]
