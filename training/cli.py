@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from f2pnet.errors import ConfigError
+from f2pnet.output_places import try_folder
 from training.data import load_data
 from training.find import find_datasets
 from training.finish import finish
@@ -72,6 +73,7 @@ def train(
         torch.set_num_threads(recipe.threads)
     data = load_data(recipe)
     folder = exp_dir / experiment_name(recipe)
+    try_folder(folder, "--exp-dir")
     with joined(recipe.device) as processes:
         with progress_bar(shown=processes.leads) as bar:
             task = bar.add_task("training", total=recipe.stop_after or recipe.steps, figures="")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from f2pnet.errors import F2pError
 from f2pnet.frame_id import FrameId
+from f2pnet.picture_writing import encode_picture
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult
 from pipeline.console.store import Store, StreamTail
@@ -117,7 +118,4 @@ def _copy(reader: RingReader, frame: HeldFrame) -> npt.NDArray[np.uint8] | None:
 
 
 def _encoded(picture: npt.NDArray[np.uint8], result: InspectionResult) -> bytes:
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise ValueError(f"{result.frame_id}: a picture of {picture.shape} can't be made a JPEG")
-    return data.tobytes()
+    return encode_picture(picture, ".jpg", QUALITY)[0]
