@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.errors import ConfigError, F2pError, StoreAway
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
 from pipeline.console.doors import COOKIE, Doors, is_token
@@ -29,7 +30,7 @@ from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store
 from pipeline.status import read_status, store_url
-from pipeline.store.why import FrameId, as_json
+from pipeline.store.why import as_json
 from pipeline.store.why import why as gather
 from pipeline.wire.rundir import RunDir
 

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import structlog
 
+from f2pnet.errors import F2pError
+from f2pnet.frame_id import SEQ_DIGITS, FrameId
 from f2pnet.result import InspectionResult
 
 _log = structlog.get_logger(__name__)
@@ -110,12 +112,33 @@ class EvidenceStore:
             picture.path.parent.parent.rmdir()
 
 
+def kept_picture(folder: Path, result: InspectionResult) -> Path | None:
+    """The picture behind a result, where it still lies in `folder`.
+
+    Results come from a store that others may write to: a picture is only ever looked for where `EvidenceStore` puts it,
+    and a link that leads elsewhere is no picture.
+    """
+    try:
+        place = _place(result)
+    except (F2pError, OverflowError, ValueError):
+        return None
+    if result.evidence != str(Path(folder.name) / place):
+        return None
+    try:
+        root = folder.resolve(strict=True)
+        path = (root / place).resolve(strict=True)
+    except OSError:
+        return None
+    return path if path == root / place and path.is_file() else None
+
+
 def _place(result: InspectionResult) -> Path:
     """Where the picture of a result belongs, within the folder."""
     captured = datetime.fromtimestamp((result.captured_at_ns or 0) / 1e9, UTC)
-    camera, run, seq = (result.frame_id or "//").split("/")
+    frame = FrameId.parse(result.frame_id or "")
     moment = f"{captured:%H%M%S}.{captured.microsecond // 1000:03d}"
-    return Path(f"{captured:%Y-%m-%d}", camera, f"{moment}_{run}_{seq}_{result.verdict}.jpg")
+    name = f"{moment}_{frame.run_id}_{frame.seq:0{SEQ_DIGITS}d}_{result.verdict}.jpg"
+    return Path(f"{captured:%Y-%m-%d}", frame.camera_id, name)
 
 
 def _find(folder: Path) -> list[_Kept]:
