@@ -26,6 +26,11 @@ Command = Sequence[Argument]
 DEFAULT_TIMEOUT_S = 0.3  # a healthy server answers in a few ms; a frame ring holds about half a second of frames
 
 
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Fields of a hash or of a stream entry, as Redis lists them. Names are bytes: others choose them too."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 class StoreRefused(StoreAway):
     """The server is there and lets us not in or not do this: trying again will not help."""
 
@@ -138,6 +143,6 @@ def _packed(commands: Sequence[Command]) -> bytes:
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
         for argument in command:
-            raw = argument if isinstance(argument, bytes) else str(argument).encode()
+            raw = argument if isinstance(argument, bytes) else str(argument).encode(errors="backslashreplace")
             parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
     return b"".join(parts)

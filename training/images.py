@@ -113,4 +113,4 @@ def fit_mask(mask: Pixels, size: int) -> Pixels:
 def fit_ignored(ignored: Pixels, mask: Pixels) -> Pixels:
     """Stretch ignored pixels to the size of a fitted mask (S, S), all that they touch; defect stays defect."""
     touched = cv2.resize(ignored * 255, mask.shape[::-1], interpolation=cv2.INTER_AREA) > 0
-    return (touched & (mask == 0)).astype(np.uint8)
+    touched = np.asarray(cv2.resize(ignored * 255, mask.shape[::-1], interpolation=cv2.INTER_AREA)) > 0

@@ -143,6 +143,10 @@ class PublishConfig(StrictModel):
     results_kept: int = Field(1_000_000, ge=1, description="length to which the results stream is trimmed (about)")
     alerts_kept: int = Field(1_000_000, ge=1, description="length to which the alerts stream is trimmed (about)")
 
+    chain: bool = Field(
+        False, description="seal each result with a hash of those before it, so that `f2p alerts verify` finds changes"
+    )
+
     @model_validator(mode="after")
     def _known_redis(self) -> Self:
         if self.redis != "embedded":
