@@ -112,5 +112,5 @@ def fit_mask(mask: Pixels, size: int) -> Pixels:
 
 def fit_ignored(ignored: Pixels, mask: Pixels) -> Pixels:
     """Stretch ignored pixels to the size of a fitted mask (S, S), all that they touch; defect stays defect."""
-    touched = cv2.resize(ignored * 255, mask.shape[::-1], interpolation=cv2.INTER_AREA) > 0
     touched = np.asarray(cv2.resize(ignored * 255, mask.shape[::-1], interpolation=cv2.INTER_AREA)) > 0
+    return np.asarray(touched & (mask == 0), np.uint8)
