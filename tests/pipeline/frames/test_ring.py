@@ -14,7 +14,8 @@ import pytest
 
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
-from pipeline.frames.ring import FrameRing, RingReader, unlink_ring
+from pipeline.frames.ring import FrameRing, RingReader
+from pipeline.frames.ring_file import unlink_ring
 from pipeline.frames.ring_memory import PLACES, FrameTooLarge, HeldFrame, RingGeometry, StaleFrame
 from tests.servers.redis_servers import await_that
 
@@ -179,7 +180,7 @@ def test_the_ledger_balances_after_a_kill_at_any_moment_and_at_all_times_in_betw
     for attempt in range(25):
         process = forked.Process(target=_churn, args=(name,))
         process.start()
-        await_that(lambda before=last: reader.ledger.captured > before)
+        await_that(lambda last=last: reader.ledger.captured > last)
         until = time.monotonic() + 0.02 + 0.001 * attempt
         while time.monotonic() < until:
             assert reader.ledger.balanced
