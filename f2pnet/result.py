@@ -44,6 +44,15 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     total: float | None = None  # captured -> durable
 
 
+class SourceRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which file a frame came from. Characters that are not printable, and bytes that are not UTF-8, are escaped."""
+
+    file: str
+    """Its name in the folder of the source; for `f2p inspect` its path as it was found."""
+    frame: int | None = None
+    """Position in a video, from 0; None for an image."""
+
+
 class InspectionResult(msgspec.Struct, frozen=True, kw_only=True):
     """Verdict of one frame with everything behind it. `engine` and `recipe` are hash prefixes (12 hex digits)."""
 
@@ -53,6 +62,7 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True):
     camera_id: str | None = None
     seq: int | None = None
     part_id: str | None = None
+    source_ref: SourceRef | None = None  # of folder and video sources
     captured_at_ns: int | None = None  # UTC, ns since the epoch
     verdict: Verdict
     reason: str | None = None  # why NOT_INSPECTED, or what failed; None for OK and NG

@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 
 from f2pnet.config import LineConfig, load_line
-from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from pipeline.adhoc import line_of_sources, write_line
 from pipeline.line import run_line
 from pipeline.logs import log_to_stderr
+from pipeline.preflight import cameras_without_a_picture
 from pipeline.summary import LineStatus
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Subscriber
@@ -47,12 +48,14 @@ def run(
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
     if line_file is not None:
-        status = _run_shown(load_line(line_file), line_file, duration, no_console=no_console)
+        line = load_line(line_file)
+        status = _run_shown(line, line_file, duration, no_console=no_console)
     else:
         with tempfile.TemporaryDirectory(prefix="f2p-run-") as folder:
-            adhoc = line_of_sources(source or [], engine, Path(folder))
-            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_console=no_console)
+            line = line_of_sources(source or [], engine, Path(folder))
+            status = _run_shown(line, write_line(line, Path(folder)), duration, no_console=no_console)
     _finish(status, summary)
+    _refuse_empty_run(line, status)
 
 
 def demo(
@@ -173,6 +176,13 @@ def _run_shown(
         feed = Subscriber(run_dir.alert_addresses[0], "f2p.", ALERTS_QUEUED, run_dir.curve)
         view = stack.enter_context(LiveView(console, feed))
         return run_line(line, line_file, duration_s=duration, view=view, log_dir=log_dir, **options)
+
+
+def _refuse_empty_run(line: LineConfig, status: LineStatus) -> None:
+    """Raise MissingResource when a finite source gave no picture at all: that is no success."""
+    captured = {camera_id: ledger.captured for camera_id, ledger in status.cameras.items()}
+    if empty := cameras_without_a_picture(line, captured):
+        raise MissingResource(f"no picture came from {', '.join(empty)}: look at the source and the log above")
 
 
 def _finish(status: LineStatus, summary: Path | None, truth: dict[str, Any] | None = None) -> None:

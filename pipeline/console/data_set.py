@@ -19,9 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from f2pnet.pictures.decode import decode_picture
 from f2pnet.result import Defect, InspectionResult
 from pipeline.console.reviews import Review
-from pipeline.sources.images import decode_image
 
 Found = tuple[InspectionResult, Path]
 """The result of a frame and the picture that was kept of it."""
@@ -52,7 +52,7 @@ def write_data_set(reviews: Sequence[Review], find: Callable[[str], Found | None
         name = review.frame_id.replace("/", "_")
         image = out / "images" / f"{name}.jpg"
         shutil.copyfile(picture, image)
-        height, width = decode_image(image.read_bytes()).shape[:2]
+        height, width = decode_picture(image.read_bytes()).shape[:2]
         said = {"id": name, "image": f"images/{name}.jpg", "part_id": result.part_id or name, "note": review.note}
         if review.word == "missed":
             to_label.append(said)

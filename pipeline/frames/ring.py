@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from f2pnet.result import Verdict
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 from pipeline.frames.ring_memory import (
     DROPS,
@@ -43,8 +44,6 @@ from pipeline.frames.ring_memory import (
     RingMemory,
     SharedMemoryFull,
     StaleFrame,
-    held_frame,
-    held_frames,
     ledger_of,
     whole_pages,
 )
@@ -60,7 +59,7 @@ class FrameRing:
     def __init__(self, memory: RingMemory) -> None:
         self._memory = memory
         self._reserved_bytes = [0] * memory.geometry.slots
-        held = {frame.slot for frame in held_frames(memory.table_copy())}
+        held = {frame.slot for frame in memory.held_frames(memory.table_copy())}
         # First freed, first used: a picture stays readable until its slot is needed (the console shows it).
         self._free = deque(slot for slot in range(memory.geometry.slots) if slot not in held)
         self._free_places = deque(place for place in memory.geometry.places if place not in held)
@@ -127,7 +126,7 @@ class FrameRing:
         return bool(self._free_places)
 
     def held_frames(self) -> list[HeldFrame]:
-        return held_frames(self._valid_table())
+        return self._memory.held_frames(self._valid_table())
 
     def write_pixels(self, image: npt.NDArray[np.uint8]) -> int:
         """Copy a frame into a free slot and return the slot; the frame counts only once `captured` says so.
@@ -162,10 +161,12 @@ class FrameRing:
         captured_mono_ns: int,
         part_id: str | None = None,
         reason: NotInspectedReason | None = None,
+        file: FileRef | None = None,
     ) -> HeldFrame:
         """Count one captured frame and hold it. `slot` None: no pixels; without a free place it takes a slot."""
         if slot is None:
             slot = (self._free_places or self._free).popleft()
+        self._memory.set_file(slot, file)
         with self._change() as table:
             seq = int(table["captured"])
             table["captured"] += np.uint64(1)
@@ -178,7 +179,7 @@ class FrameRing:
             row["generation"], row["seq"] = self._generation(slot), seq
             row["captured_at_ns"], row["captured_mono_ns"] = captured_at_ns, captured_mono_ns
             row["part_id"] = (part_id or "").encode()[:PART_ID_BYTES]
-        return held_frame(slot, row)
+        return self._memory.held_frame(slot, table)
 
     def dropped_on_arrival(self, *, cursor: int) -> None:
         """Count a captured frame that found the ring full and gave way itself."""
@@ -197,6 +198,7 @@ class FrameRing:
     def shed(self, frame: HeldFrame, reason: NotInspectedReason) -> HeldFrame:
         """Decide NOT_INSPECTED for a held frame and free its slot; it is held on in a place without pixels."""
         place = self._free_places.popleft()
+        self._memory.set_file(place, frame.file)
         with self._change() as table:
             table["slots"][place] = table["slots"][frame.slot]
             row = table["slots"][place]
@@ -204,7 +206,7 @@ class FrameRing:
             row["reason"] = 1 + NOT_INSPECTED.index(reason)
             table["slots"][frame.slot]["held"] = False
         self._release(frame.slot)
-        return held_frame(place, row)
+        return self._memory.held_frame(place, table)
 
     def decided(self, frame: HeldFrame, reason: NotInspectedReason) -> None:
         """Remember that NOT_INSPECTED was decided for a held frame; it is counted when that is durable."""
@@ -286,8 +288,8 @@ class RingReader:
 
     def readable_frames(self) -> list[HeldFrame]:
         """Frames whose pixels are still there, held or not, in no order."""
-        rows = enumerate(self._memory.table_copy()["slots"][: self._memory.geometry.slots])  # the others have no pixels
-        frames = (held_frame(slot, row) for slot, row in rows)
+        table = self._memory.table_copy()
+        frames = (self._memory.held_frame(slot, table) for slot in range(self._memory.geometry.slots))
         return [f for f in frames if f.shape and int(self._memory.generations[f.slot]) == f.generation]
 
     def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
