@@ -228,7 +228,7 @@ class VideoFile:
         """Every picture once, in the order they are shown. Raises UnreadableVideo, or VideoCutShort at the end."""
         count, end_s = 0, 0.0
         try:
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets():
                 for picture in self._decoder.decode(packet):
                     yield picture
                     count += 1
@@ -236,6 +236,16 @@ class VideoFile:
         except (av.FFmpegError, OSError) as error:
             raise UnreadableVideo(f"it broke after frame {count}: {reason_of(error)}") from error
         self._check_whole(count, end_s, self._decoder.ends_damaged)
+
+    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
+        """The file's packets; what FFmpeg says of its container stands in their flags too."""
+        packets = self._container.demux(self._stream)
+        while True:
+            with av.logging.Capture():
+                packet = next(packets, None)
+            if packet is None:
+                return
+            yield packet
 
     def close(self) -> None:
         """Close the file; a second call changes nothing."""

@@ -15,7 +15,7 @@ __all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault
 
 SOURCES = {
     "folder": "pipeline.sources.folder:FolderReader",
-    "hot folder": "pipeline.sources.hot_folder:HotFolderReader",
+    "folder that is watched": "pipeline.sources.hot_folder:HotFolderReader",
     "video": "pipeline.sources.video:VideoReader",
     "rtsp": "pipeline.sources.rtsp:RtspReader",
     "mjpeg": "pipeline.sources.mjpeg:MjpegReader",
@@ -59,5 +59,5 @@ def _reader_kind(config: SourceConfig) -> str:
     if isinstance(config, GenicamSource) and config.producer is None:
         return "genicam without producer"
     if isinstance(config, FolderSource) and config.watch:
-        return "hot folder"
+        return "folder that is watched"
     return config.kind

@@ -8,14 +8,15 @@ that is not whole gets time until it is called unreadable.
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import structlog
 
 from f2pnet.config.sources import FolderSource
 from f2pnet.errors import MissingResource
-from f2pnet.pictures.folder import describe, list_folder, natural_key
+from f2pnet.pictures.folder import PassedOver, describe, list_folder, natural_key
 from f2pnet.text import printable
 from pipeline.frames.file_ref import FileRef
 from pipeline.sources.base import BadFrame, Frame, Opening, Source, SourceFault
@@ -47,11 +48,13 @@ class HotFolderReader(Source):
         self._pacer = Pacer(config.fps)
         if not self._folder.is_dir():
             raise MissingResource(f"no folder {printable(self._folder)}: check the source's path")
-        self._journal = Journal(config.journal or self._folder / f".{opening.owner}.inspected", self._done_dir)
-        self._taken: dict[str, Stamp] = {}  # captured, verdict not durable yet
+        journal = config.journal or self._folder / f".{opening.owner}.inspected"
+        self._journal = Journal(journal, self._done_dir)
+        self._own = {path for path in (journal, self._done_dir) if path is not None}
+        self._taken: dict[str, deque[Stamp]] = defaultdict(deque)  # captured, verdict not durable yet; oldest first
         for name in opening.in_flight:
             if (stamp := stamp_of(self._folder / name)) is not None:
-                self._taken[name] = stamp
+                self._taken[name].append(stamp)
         self._candidates: dict[str, _Candidate] = {}
         self._ready: deque[str] = deque()
         self._look_due_s = 0.0
@@ -73,13 +76,15 @@ class HotFolderReader(Source):
         self._journal.close()
 
     def settled(self, file: FileRef) -> None:
-        stamp = self._taken.get(file.name) or stamp_of(self._folder / file.name)
+        taken, path = self._taken[file.name], self._folder / file.name
+        stamp = taken[0] if taken else stamp_of(path)
         if stamp is None:
             return  # it was taken away meanwhile
         self._journal.add(file.name, stamp)
-        if self._done_dir is not None and stamp_of(self._folder / file.name) == stamp:
-            move_into(self._done_dir, self._folder / file.name)
-        self._taken.pop(file.name, None)
+        if self._done_dir is not None and stamp_of(path) == stamp:
+            move_into(self._done_dir, path)
+        if taken:
+            taken.popleft()
 
     def _look(self) -> None:
         """List the folder; a file that did not change since the last look may be taken."""
@@ -89,7 +94,7 @@ class HotFolderReader(Source):
             listing = list_folder(self._folder, subfolders=False, videos=False)
         except OSError as error:
             raise SourceFault(f"folder {printable(self._folder)} can't be read: {error.strerror}") from error
-        self._tell_passed_over(describe(listing.passed_over) if listing.passed_over else "")
+        self._tell_passed_over([each for each in listing.passed_over if each.path not in self._own])
         seen: dict[str, _Candidate] = {}
         for path in listing.files:
             stamp = stamp_of(path)
@@ -104,7 +109,7 @@ class HotFolderReader(Source):
         self._journal.forget_all_but({path.name for path in listing.files})
 
     def _is_done(self, name: str, stamp: Stamp) -> bool:
-        return self._taken.get(name) == stamp or self._journal.holds(name, stamp)
+        return stamp in self._taken[name] or self._journal.holds(name, stamp)
 
     def _next_ready(self) -> Frame | BadFrame | None:
         """The next file that is a picture, or has been given up."""
@@ -124,12 +129,13 @@ class HotFolderReader(Source):
             if changed or (isinstance(frame, BadFrame) and frame.reason == "unreadable" and is_young):
                 continue  # still being written: the next look says more
             self._index += 1
-            self._taken[name] = candidate.stamp
+            self._taken[name].append(candidate.stamp)
             del self._candidates[name]
             return frame
         return None
 
-    def _tell_passed_over(self, told: str) -> None:
+    def _tell_passed_over(self, passed_over: Sequence[PassedOver]) -> None:
+        told = describe(passed_over) if passed_over else ""
         if told and told != self._passed_over:
             _log.warning("not everything in the folder is read", folder=printable(self._folder), what=told)
         self._passed_over = told
