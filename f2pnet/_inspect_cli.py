@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import cv2
 import msgspec
 import numpy as np
 import typer
@@ -21,7 +20,9 @@ from rich.table import Table
 
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.inspector import Inspector
+from f2pnet.output_places import try_file, try_folder
 from f2pnet.overlay import draw_overlay
+from f2pnet.picture_writing import write_picture
 from f2pnet.pictures.folder import PassedOver, describe
 from f2pnet.pictures.stream import Picture, find_inputs, pictures
 from f2pnet.precision import Precision
@@ -53,6 +54,9 @@ def inspect(
     """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
     if (engine is None) == (ckpt_path is None):
         raise ConfigError("name what inspects: either --engine BUNDLE or --ckpt-path FILE")
+    for place in (out, out / "masks", out / "overlays"):
+        try_folder(place, "--out")
+    try_file(out / RESULTS_NAME, "--out")
     found = find_inputs(inputs, ignore=out)
     files = found.files
     opened = (
@@ -89,7 +93,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        Console().print(as_table(summary))
+        Console(markup=False).print(as_table(summary))
     if tally.reasons or found.may_miss_pictures:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -137,11 +141,7 @@ class OutputFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lines = (folder / RESULTS_NAME).open("wb")
-        except OSError as error:
-            raise ConfigError(f"--out {folder} can't be written: {error.strerror}") from error
+        self._lines = (folder / RESULTS_NAME).open("wb")
 
     def write(self, picture: Picture, result: InspectionResult, mask: NDArray[np.uint8] | None) -> None:
         """Paths in the line are relative to the folder; `image` is the path that was read."""
@@ -159,12 +159,8 @@ class OutputFolder:
         self._lines.close()
 
     def _save(self, kind: str, picture: Picture, suffix: str, image: NDArray[np.uint8]) -> str:
-        name = Path(kind, f"{picture.name}{suffix}")
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else [])
-        path.write_bytes(encoded.tobytes())
-        return str(name)
+        path = write_picture(self._folder / kind / f"{picture.name}{suffix}", image, JPEG_QUALITY)
+        return printable(path.relative_to(self._folder))
 
 
 class Tally:
@@ -202,7 +198,7 @@ class Tally:
                 "device": inspector.facts.device,
             },
             "recipe": {"name": inspector.recipe.name, "sha256": inspector.recipe.sha256},
-            "out": str(out),
+            "out": printable(out),
         }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from f2pnet.bundle import open_bundle
 from f2pnet.config import LineConfig
 from f2pnet.config.sources import FolderSource, VideoSource
@@ -41,11 +39,6 @@ def check_cameras(line: LineConfig) -> None:
             raise
         except F2pError as error:
             raise type(error)(f"camera {camera.id}: {error}") from error
-
-
-def cameras_without_a_picture(line: LineConfig, captured: Mapping[str, int]) -> list[str]:
-    """The cameras whose source has pictures and gave none at all; `captured`: frames by camera."""
-    return [camera.id for camera in line.cameras if camera.source.has_pictures and not captured.get(camera.id)]
 
 
 def check_store(line: LineConfig) -> str:

@@ -59,15 +59,15 @@ def decode_picture(data: bytes, *, max_bytes: int = MAX_DECODED_BYTES, bit_depth
     return upright(_as_grey_or_bgr(_in_8_bits(stored, max_value)), header)
 
 
-def read_stored(path: Path, *, max_bytes: int = MAX_DECODED_BYTES) -> NDArray[np.generic]:
-    """The values of a mask or label image as they are stored, upright: no scaling, palette images as their indices.
-
-    (H, W), or (H, W, C) with BGR order. Refuses what `decode_picture` refuses. Raises UnreadablePicture.
-    """
+def check_whole(path: Path, *, max_bytes: int = MAX_DECODED_BYTES) -> None:
+    """Raise UnreadablePicture for a file of more than one picture, or one that is damaged: for masks, whose values are
+    read in other ways."""
     data = read_bytes(path, max_bytes)
     header, image = _whole(data, max_bytes)
-    stored = _jpeg(data) if header.kind == "JPEG" else _decoded(data, header, image)
-    return upright(np.asarray(image) if image.mode == "P" else stored, header)
+    if header.kind == "JPEG":
+        _jpeg(data)
+    else:
+        _decoded(data, header, image)
 
 
 def upright(pixels: NDArray[np.uint8], header: Header) -> NDArray[np.uint8]:

@@ -17,7 +17,7 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
-from f2pnet.config.sources import redact_url
+from f2pnet.address import redact_url
 from f2pnet.pictures.video import read_ffmpeg_messages, reason_of
 from f2pnet.preprocess import Image
 from pipeline.sources.base import BadFrame, BadFrameReason, Frame, Opening, Source, SourceFault

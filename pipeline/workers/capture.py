@@ -230,7 +230,7 @@ class Capture:
             slot, shape, reason = None, (), NotInspectedReason.OVERLOAD
         else:
             with state.lock:
-                state.ring.dropped_on_arrival(cursor=cursor)
+                state.ring.dropped_on_arrival(cursor=cursor, file=item.file)
             return
         with state.lock:
             frame = state.ring.captured(
