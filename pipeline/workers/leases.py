@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
@@ -84,6 +85,11 @@ class LeaseBook:
         """The frame's verdict is durable: the frame and what was decided for it; None when that was known already."""
         entry = self._entries.pop(seq, None)
         return None if entry is None else (entry.frame, entry.decided)
+
+    def file_of(self, seq: int) -> FileRef | None:
+        """Which file the frame comes from; None also for one that was settled before."""
+        entry = self._entries.get(seq)
+        return None if entry is None else entry.frame.file
 
     def oldest_waiting(self) -> HeldFrame | None:
         """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
