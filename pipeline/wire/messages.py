@@ -5,6 +5,7 @@
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
     publish -> ingest     Acks, NotStored
+    publish -> everybody  FaultAcks
 
 All of them may arrive twice or not at all: they state how things are, not what changed since the last one.
 """
@@ -17,7 +18,7 @@ from f2pnet.errors import F2pError
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import Ledger
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 
 class BadMessage(F2pError):
@@ -118,6 +119,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     text: str
 
 
+class FaultAcks(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Faults that are durable: nobody needs to send them again."""
+
+    event_ids: list[str]
+
+
 class LatencyCounts(msgspec.Struct, frozen=True):
     """A latency histogram on the wire: (bucket, count) pairs, the exact maximum and the exact sum."""
 
@@ -144,7 +151,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
+Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

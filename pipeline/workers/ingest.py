@@ -19,10 +19,11 @@ from pipeline.frames.ledger import NotInspectedReason, reason_named
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import HeldFrame, RingGeometry
 from pipeline.sources.base import SourceFault
+from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.messages import (
     Acks,
     Bye,
-    Fault,
+    FaultAcks,
     Heartbeat,
     Judged,
     Lease,
@@ -66,6 +67,7 @@ class IngestWorker(Worker):
         self._report_due_ns = 0
         self._reported_version = -1
         self._resend_due_ns = 0
+        self._faults = FaultOutbox(name, publish.send)
         self._shutdown_at_ns: int | None = None  # from then on, what is not inspected is NOT_INSPECTED
         self._abandoned: list[Judged] = []  # of a run that ended without draining; told until acknowledged
 
@@ -158,6 +160,8 @@ class IngestWorker(Worker):
                     self._state.book.worker_gone(message.incarnation)
             case Acks():
                 self._settle(message)
+            case FaultAcks():
+                self._faults.acknowledged(message.event_ids)
             case NotStored() if message.run_id == self._state.ring.run_id:
                 with self._state.lock:
                     self._state.book.not_stored(message.seqs, time.monotonic_ns())
@@ -262,18 +266,10 @@ class IngestWorker(Worker):
 
     def _tell_faults(self) -> None:
         while self._state.faults:
-            kind, text = self._state.faults[0]
-            fault = Fault(
-                event_id=f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}",
-                at_ns=time.time_ns(),
-                source=self.name,
-                camera_id=self._camera.id,
-                kind=kind,
-                text=text,
-            )
-            if not self._publish.send(fault):
-                return
-            self._state.faults.popleft()
+            kind, text = self._state.faults.popleft()
+            event_id = f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}"
+            self._faults.add(new_fault(self.name, kind, text, camera_id=self._camera.id, event_id=event_id))
+        self._faults.send_due()
 
     def _report_ledger(self) -> None:
         ring = self._state.ring
@@ -291,7 +287,8 @@ class IngestWorker(Worker):
         return max(self._line.timeouts.stall_s, 2 * own_limit_s)
 
     def _is_through(self) -> bool:
-        return self._capture.ended and not len(self._state.book) and not self._abandoned
+        told = not self._state.faults and not len(self._faults)
+        return self._capture.ended and not len(self._state.book) and not self._abandoned and told
 
     def _wait_ns(self, now_ns: int) -> int:
         with self._state.lock:
