@@ -36,7 +36,7 @@ class Guard:
     """Knows every connection and event stream of the page. For the server's event loop."""
 
     def __init__(self) -> None:
-        self.admission = Admission(Limits(MOST_CONNECTIONS, MOST_OF_AN_ADDRESS, IDLE_S))
+        self.admission = Admission(Limits(MOST_CONNECTIONS, MOST_OF_AN_ADDRESS, MOST_OF_AN_ADDRESS, IDLE_S))
         self._transports: dict[Client, asyncio.Transport] = {}
         self._streams: Counter[str] = Counter()
 
@@ -57,7 +57,11 @@ class Guard:
         return Guarded
 
     def entered(self, transport: asyncio.Transport) -> None:
-        client = cast("Client", transport.get_extra_info("peername")[:2])
+        peer = transport.get_extra_info("peername")
+        if peer is None:  # gone before it was looked at
+            transport.abort()
+            return
+        client = cast("Client", peer[:2])
         if not self.admission.admit(client, client[0], transport.abort):
             _log.warning("page: too many connections", address=client[0])
             transport.abort()

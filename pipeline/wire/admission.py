@@ -20,6 +20,7 @@ class Limits:
 
     connections: int
     of_one_address: int
+    idle_of_one_address: int
     idle_s: float
 
 
@@ -47,8 +48,11 @@ class Admission:
 
     def admit(self, key: Hashable, address: str, close: Callable[[], None]) -> bool:
         """Whether a new connection may stay; an idle one may be closed to make room for it."""
-        full = self._of_address[address] >= self.limits.of_one_address and not self._evict_of(address)
-        if full or (len(self._guests) >= self.limits.connections and not self._evict()):
+        if len(self._idle_of(address)) >= self.limits.idle_of_one_address:
+            self._evict_of(address)
+        if self._of_address[address] >= self.limits.of_one_address and not self._evict_of(address):
+            return False
+        if len(self._guests) >= self.limits.connections and not self._evict():
             return False
         self._guests[key] = _Guest(address, close, self._clock())
         self._of_address[address] += 1
@@ -79,15 +83,16 @@ class Admission:
             if guest.idle_since_s is not None and guest.idle_since_s <= latest_s:
                 self._close(key)
 
+    def _idle_of(self, address: str) -> list[Hashable]:
+        guests = self._guests.items()
+        return [key for key, guest in guests if guest.address == address and guest.idle_since_s is not None]
+
     def _evict_of(self, address: str) -> bool:
         """Close an idle connection of that address. A random one: who floods the port hits himself most of the time."""
-        idle = [
-            key for key, guest in self._guests.items() if guest.address == address and guest.idle_since_s is not None
-        ]
-        if not idle:
-            return False
-        self._close(random.choice(idle))
-        return True
+        idle = self._idle_of(address)
+        if idle:
+            self._close(random.choice(idle))
+        return bool(idle)
 
     def _evict(self) -> bool:
         """Close an idle connection of the address that has most of them."""

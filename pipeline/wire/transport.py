@@ -17,12 +17,15 @@ import zmq
 
 from f2pnet.errors import ConfigError, F2pError
 from pipeline.wire.curve import Curve, end_guards
+from pipeline.wire.front import Front, inner_path
 from pipeline.wire.messages import BadMessage, Message, decode, encode
 
 LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent, by default
 MAX_MESSAGE_BYTES = 512 * 2**20  # a peer that sends more is cut off
 MAX_PARTS = 1_024
 HEARTBEAT_MS = 1_000
+HANDSHAKE_MS = 3_000
+_all_fronts: list[Front] = []
 _log = structlog.get_logger(__name__)
 
 
@@ -41,6 +44,7 @@ class _Socket:
 
     def __init__(self, kind: int, queue_limit: int, curve: Curve | None, linger_ms: int = LINGER_MS) -> None:
         self._curve = curve
+        self._fronts: list[Front] = []
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._socket.set_hwm(queue_limit)
         self._socket.setsockopt(zmq.LINGER, linger_ms)
@@ -50,12 +54,26 @@ class _Socket:
         if self._curve is not None:
             self._curve.guard(self._socket)
         try:
-            self._socket.bind(address)
-        except zmq.ZMQError as error:
+            if address.startswith("tcp://"):
+                self._bind_behind_front(address)
+            else:
+                self._socket.bind(address)
+        except (OSError, zmq.ZMQError) as error:
             self.close()
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"{address} is in use by another program: choose another port or stop it") from error
             raise ConfigError(f"cannot listen on {address}: {error.strerror}; check the line's transport") from error
+
+    def _bind_behind_front(self, address: str) -> None:
+        host, _, port = address.removeprefix("tcp://").rpartition(":")
+        host = host.strip("[]")
+        inner = inner_path(host, int(port))
+        front = Front(host, int(port), inner)  # first: who has the port may make the socket file
+        self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        self._socket.bind(f"ipc://{inner}")
+        front.start()
+        self._fronts.append(front)
+        _all_fronts.append(front)
 
     def connect(self, address: str) -> None:
         if self._curve is not None:
@@ -64,6 +82,9 @@ class _Socket:
 
     def close(self) -> None:
         self._socket.close()
+        for front in self._fronts:
+            front.close()
+        self._fronts.clear()
 
     def fileno(self) -> int:
         """ZeroMQ's notification descriptor. Poll it through `Poller`, which knows how."""
@@ -205,3 +226,7 @@ def end_transport() -> None:
     """Close what is still open and wait, at most `LINGER_MS`, until everything that was sent has left the process."""
     end_guards()
     zmq.Context.instance().destroy(LINGER_MS)
+    while _all_fronts:
+        front = _all_fronts.pop()
+        front.close()
+        front.join()
