@@ -1,7 +1,7 @@
 """What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
 
     inference -> ingest   Ready, Bye
-    ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
+    ingest -> inference   Ping, Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
     publish -> ingest     Acks, NotStored
@@ -45,6 +45,10 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hand_ms: float  # how long it needs for all that it holds now
 
 
+class Ping(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Whether a worker's connection still stands is asked by sending it this; nobody answers."""
+
+
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An inference worker leaves; what it still held goes to others."""
 
@@ -68,6 +72,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     captured_at_ns: int
     captured_mono_ns: int
     deadline_mono_ns: int | None  # in the worker's clock
+    seal: bytes = b""  # of a worker behind a key of its own: comes back with the verdict
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +82,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     captured_mono_ns: int
     judged_mono_ns: int
     has_picture: bool = False
+    seal: bytes = b""  # of the lease
 
 
 class Verdicts(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -151,7 +157,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
+Message = Ready | Bye | Ping | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -278,6 +278,7 @@ class InferWorker(Worker):
             captured_mono_ns=lease.captured_mono_ns,
             judged_mono_ns=time.monotonic_ns(),
             has_picture=has_picture,
+            seal=lease.seal,
         )
 
     def _picture(self, image: Image, result: InspectionResult) -> list[bytes]:

@@ -17,15 +17,18 @@ import structlog
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import SpoolError
+from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.stream import LATEST_NS, LONGEST_EVENT_ID
+from f2pnet.text import printable
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
 from pipeline.store.spool import Removal
-from pipeline.wire.faults import new_fault
+from pipeline.wire.faults import LONGEST_TEXT, new_fault
 from pipeline.wire.messages import Acks, Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Broadcaster, Hub, Poller
@@ -39,6 +42,7 @@ STATES_INTERVAL_S = 0.1
 EXPIRE_INTERVAL_S = 60.0
 LAGGARDS_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
+LARGEST_HEARTBEAT = 65_536
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
 OnStored = Callable[[InspectionResult], None]
@@ -80,7 +84,8 @@ class PublishWorker(Worker):
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
 
     def set_up(self) -> None:
-        self._hub = Hub(self._run_dir.bound(self._run_dir.publish_address), HUB_QUEUE_LIMIT, self._run_dir.curve)
+        address = self._run_dir.bound(self._run_dir.publish_address)
+        self._hub = Hub(address, HUB_QUEUE_LIMIT, self._run_dir.curve, from_guests=(Verdicts, Fault, Heartbeat))
         self._live = Broadcaster(
             map(self._run_dir.bound, self._run_dir.alert_addresses), ALERT_QUEUE_LIMIT, self._run_dir.curve
         )
@@ -154,12 +159,15 @@ class PublishWorker(Worker):
                 case Verdicts():
                     pictures = iter(parts)
                     items = [(item, next(pictures, None) if item.has_picture else None) for item in message.items]
-                    verdicts += [item for item in items if _names_a_frame(item[0].result)]
+                    verdicts += [item for item in items if self._may_judge(peer, item[0])]
                 case Fault():
-                    faults.setdefault(message.event_id, message)
+                    fault = self._told_by(peer, message)
+                    faults.setdefault(fault.event_id, fault)
                     tellers[peer].append(message.event_id)
                 case LedgerReport():
                     self._hear_ledger(message)
+                case Heartbeat() if self._hub.is_guest(peer) and not _of_inference(peer, message):
+                    _log.warning("heartbeat of another worker refused", peer=clipped(peer), name=clipped(message.name))
                 case Heartbeat():
                     self._unsaid[message.name] = message
                 case _:
@@ -168,6 +176,31 @@ class PublishWorker(Worker):
             for peer, event_ids in tellers.items():
                 self._hub.send(peer, FaultAcks(event_ids=event_ids))  # one that is not reached sends them again
         return took_in
+
+    def _may_judge(self, peer: bytes, judged: Judged) -> bool:
+        """Whether the verdict is of a frame of this line, and whoever sends it was lent that frame."""
+        frame = FrameId.parse_or_none(judged.result.frame_id)
+        if frame is None or not _is_whole(judged.result, frame):
+            _log.warning("verdict of no frame refused", frame_id=clipped(judged.result.frame_id), peer=clipped(peer))
+            return False
+        if self._hub.is_guest(peer) and judged.seal != self._hub.seal(peer, str(frame)):
+            _log.warning("verdict of a frame that was not lent refused", frame_id=str(frame), peer=clipped(peer))
+            return False
+        return True
+
+    def _told_by(self, peer: bytes, fault: Fault) -> Fault:
+        """A fault as it is stored: a guest speaks in its own name, so that it can't use up another's event id."""
+        known = {camera.id for camera in self._line.cameras}
+        name = peer.partition(b"/")[0].decode(errors="replace")
+        guest = self._hub.is_guest(peer)
+        return msgspec.structs.replace(
+            fault,
+            event_id=printable(f"{name}/{fault.event_id}" if guest else fault.event_id)[:LONGEST_EVENT_ID],
+            source=name if guest else fault.source,
+            camera_id=fault.camera_id if fault.camera_id in known or not guest else None,
+            at_ns=min(max(0, fault.at_ns), LATEST_NS),
+            text=printable(fault.text[:LONGEST_TEXT]),
+        )
 
     def _faults_due(self) -> dict[str, Fault]:
         """Faults that could not be stored, when it is time to try again."""
@@ -348,13 +381,16 @@ def _words_on(laggard: Laggard, stream: str) -> str:
     )
 
 
-def _names_a_frame(result: InspectionResult) -> bool:
-    """Whether the result says of which frame it is; one that does not came from no worker of ours."""
-    frame = FrameId.parse_or_none(result.frame_id)
-    if frame is None or frame.seq != result.seq or result.verdict is Verdict.FAULT:
-        _log.warning("verdict of no frame refused", frame_id=result.frame_id, verdict=result.verdict)
-        return False
-    return True
+def _is_whole(result: InspectionResult, frame: FrameId) -> bool:
+    """Whether all of the result speaks of that frame."""
+    named = result.seq == frame.seq and result.camera_id == frame.camera_id and result.frame_id == str(frame)
+    return named and result.verdict is not Verdict.FAULT and 0 <= (result.captured_at_ns or 0) <= LATEST_NS
+
+
+def _of_inference(peer: bytes, beat: Heartbeat) -> bool:
+    """Whether a guest speaks of itself, and no more than a worker has to say."""
+    small = len(msgspec.json.encode(beat)) <= LARGEST_HEARTBEAT
+    return beat.name.encode() == peer.partition(b"/")[0] and beat.role == "infer" and small
 
 
 def _record(result: InspectionResult) -> Record:
