@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from f2pnet.picture_writing import write_picture
 from f2pnet.result import Defect, InspectionResult
 from pipeline.console.reviews import Review
 from pipeline.sources.images import UnreadableImage, decode_image
@@ -50,14 +51,14 @@ def write_data_set(reviews: Sequence[Review], find: Callable[[str], Found | None
             continue
         result, picture = found
         name = review.frame_id.replace("/", "_")
-        image = out / "images" / f"{name}.jpg"
+        image = out / "images" / f"{name}{picture.suffix}"
         try:
             height, width = decode_image(picture.read_bytes()).shape[:2]
         except (UnreadableImage, OSError):
             written.without_picture.append(review.frame_id)
             continue
         shutil.copyfile(picture, image)
-        said = {"id": name, "image": f"images/{name}.jpg", "part_id": result.part_id or name, "note": review.note}
+        said = {"id": name, "image": f"images/{image.name}", "part_id": result.part_id or name, "note": review.note}
         if review.word == "missed":
             to_label.append(said)
             coco.add(said["image"], width, height, [])
@@ -75,7 +76,7 @@ def _labelled(out: Path, name: str, width: int, height: int, defects: Sequence[D
     mask = np.zeros((height, width), np.uint8)
     for defect in defects:
         cv2.fillPoly(mask, [np.array(_outline(defect, width, height), np.int32).reshape(-1, 2)], 255)
-    cv2.imwrite(str(out / "masks" / f"{name}.png"), mask)
+    write_picture(out / "masks" / f"{name}.png", mask)
     names = "+".join(sorted({defect.class_name for defect in defects})) or "good"
     return {"mask": f"masks/{name}.png", "label": int(bool(defects)), "class_name": names}
 

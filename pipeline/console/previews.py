@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from f2pnet.errors import F2pError
+from f2pnet.picture_writing import encode_picture
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
 from f2pnet.stream import RESULT_VERDICTS, StreamEntry
@@ -63,13 +65,13 @@ class Previews:
     def _made(self, camera_id: str) -> Preview | None:
         try:
             reader = RingReader(self._run_dir.ring_name(camera_id))
-        except StaleFrame:
+        except F2pError:  # not made yet, just replaced, or no descriptor to open it with
             return None
         try:
             frames = {frame.seq: frame for frame in reader.readable_frames()}
             last = self._last.get(camera_id)
             for entry in _in_order_of_interest(self._results[camera_id], reader.run_id):
-                if last is not None and entry.frame_id == last.result.frame_id:
+                if last is not None and str(entry.frame) == last.result.frame_id:
                     return last
                 frame = None if entry.frame is None else frames.get(entry.frame.seq)
                 picture = None if frame is None else _copy(reader, frame)
@@ -104,7 +106,4 @@ def _copy(reader: RingReader, frame: HeldFrame) -> npt.NDArray[np.uint8] | None:
 
 
 def _encoded(picture: npt.NDArray[np.uint8], result: InspectionResult) -> bytes:
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise ValueError(f"{result.frame_id}: a picture of {picture.shape} can't be made a JPEG")
-    return data.tobytes()
+    return encode_picture(picture, ".jpg", QUALITY)[0]
