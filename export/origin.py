@@ -161,6 +161,7 @@ def _manifest(
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
             },
             "checkpoint_sha256": sha256_of(checkpoint),
+            "input": {"resize": recipe.get("resize", "stretch")},
             "outputs": [{"name": output, "shape": shape} for output, shape in shapes.items()],
             "defect_output": facts.get("defect_output", "mask"),
             "classes": facts.get("classes", ["defect"]),

@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from f2pnet.config.base import StrictModel, parse_config
 from f2pnet.errors import BundleError, ConfigError, MissingResource
 from f2pnet.precision import Precision as Precision  # here too, since a bundle is where readers meet it
+from f2pnet.preprocess import Resize
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
@@ -51,6 +52,11 @@ class InputSpec(StrictModel):
     dtype: Literal["uint8"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
+    resize: Resize = Field(
+        "stretch",
+        description="how a frame becomes square: stretched, or letterbox: aspect ratio kept, the rest filled with the "
+        "colour (124, 116, 104)",
+    )
 
 
 class OutputSpec(StrictModel):

@@ -50,10 +50,12 @@ def load_data(recipe: TrainingRecipe) -> TrainingData:
 def _load(recipe: TrainingRecipe) -> TrainingData:
     splits = [split_dataset(choice, recipe) for choice in recipe.datasets]
     classes = _classes(recipe, splits) if recipe.class_map else ()
-    kept = [load_images(training, recipe.image_size, classes, recipe.mask_rule) for training, _ in splits]
-    held = [load_images(validation, recipe.image_size, classes, recipe.mask_rule) for _, validation in splits]
+    kept, held = (
+        [load_images(split[side], recipe.image_size, classes, recipe.mask_rule, recipe.resize) for split in splits]
+        for side in (0, 1)
+    )
     chances = [
-        draw_weights(images, choice.weight, choice.defective_share)
+        draw_weights(images, choice.weight, choice.defective_share, choice.even_classes)
         for images, choice in zip(kept, recipe.datasets, strict=True)
     ]
     return TrainingData(
@@ -99,5 +101,6 @@ def _joined(sets: Sequence[ImageSet]) -> ImageSet:
         records=[record for images in sets for record in images.records],
         images=[image for images in sets for image in images.images],
         masks=[mask for images in sets for mask in images.masks],
+        filled=[part for images in sets for part in images.filled],
         classes=sets[0].classes,  # a class map is learnt from one data set alone
     )

@@ -26,7 +26,7 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
     same facts go into `metrics.json` beside the checkpoint.
     """
     network, facts = read_network(checkpoint)
-    model = as_model(network, choice_of({}))
+    model = as_model(network, choice_of({}), recipe.resize)
     validated = {choice.path.name: answers_for(model, split_dataset(choice, recipe)[1]) for choice in recipe.datasets}
     choice = choose_thresholds(validated)
     facts |= {

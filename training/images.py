@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from f2pnet.errors import ConfigError
-from f2pnet.preprocess import fit
+from f2pnet.preprocess import Resize, covered, fit
 from training.recipe import MaskRule
 from training.records import SHOWN_PROBLEMS, Record
 
@@ -26,13 +26,15 @@ COVERED = 85
 class ImageSet:
     """Images (S, S, 1 or 3; RGB) and masks (S, S; 0 or 1), uint8, with the records they come from.
 
-    Grey pictures are kept with one channel, which saves two thirds of the memory. `classes` holds class masks
+    Grey pictures are kept with one channel, which saves two thirds of the memory. `filled` is the part of the square
+    (rows, columns) that each image fills: all of it, or less in a letterbox. `classes` holds class masks
     (S, S; 0 none, 1 .. C), in runs that train a class map.
     """
 
     records: list[Record]
     images: list[Pixels]
     masks: list[Pixels]
+    filled: list[tuple[int, int]]
     classes: list[Pixels] | None = None
 
     def __len__(self) -> int:
@@ -40,28 +42,33 @@ class ImageSet:
 
 
 def load_images(
-    records: Sequence[Record], size: int, classes: Sequence[str] = (), rule: MaskRule = "foreground"
+    records: Sequence[Record],
+    size: int,
+    classes: Sequence[str] = (),
+    rule: MaskRule = "foreground",
+    resize: Resize = "stretch",
 ) -> ImageSet:
     """Read all records at `size` x `size`; raises ConfigError with all unreadable or contradictory ones at once.
 
     With the names of `classes`, their class masks too. Masks are read by `rule`, see `foreground`.
     """
-    images, masks, class_masks, problems = [], [], [], []
+    images, masks, filled, class_masks, problems = [], [], [], [], []
     for record in records:
         try:
             image, mask = read_pair(record, rule)
             if classes:
                 own = read_class_mask(record, mask, classes)
-                class_masks.append(np.asarray(cv2.resize(own, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8))
+                class_masks.append(fit_classes(own, size, resize))
         except ConfigError as error:
             problems.append(str(error))
             continue
-        images.append(fit_image(image, size))
-        masks.append(fit_mask(mask, size))
+        images.append(fit_image(image, size, resize))
+        masks.append(fit_mask(mask, size, resize))
+        filled.append(covered(mask.shape, size, resize))
     if problems:
         shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
         raise ConfigError(f"{len(problems)} of {len(records)} images can't be used:\n  {shown}")
-    return ImageSet(list(records), images, masks, class_masks if classes else None)
+    return ImageSet(list(records), images, masks, filled, class_masks if classes else None)
 
 
 def read_pair(record: Record, rule: MaskRule = "foreground") -> tuple[Pixels, Pixels]:
@@ -111,16 +118,29 @@ def foreground(mask: Pixels, rule: MaskRule = "foreground") -> Pixels:
     return ((mask > 0) if is_index else (mask >= 128)).astype(np.uint8)
 
 
-def fit_image(frame: Pixels, size: int) -> Pixels:
+def fit_image(frame: Pixels, size: int, resize: Resize = "stretch") -> Pixels:
     """Bring a picture to the network's size as a line does: (size, size, 3) RGB, or one channel where all are equal."""
-    pixels = fit(frame, size)
+    pixels = fit(frame, size, resize=resize)
     red, green, blue = pixels[:, :, 0], pixels[:, :, 1], pixels[:, :, 2]
     is_grey = np.array_equal(red, green) and np.array_equal(green, blue)
     return np.ascontiguousarray(pixels[:, :, :1]) if is_grey else pixels
 
 
-def fit_mask(mask: Pixels, size: int) -> Pixels:
-    """Stretch a mask of 0 and 1 to `size` x `size`."""
-    shrinks = mask.shape[0] > size and mask.shape[1] > size
-    covered = cv2.resize(mask * 255, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return (covered >= (COVERED if shrinks else 128)).astype(np.uint8)
+def fit_mask(mask: Pixels, size: int, resize: Resize = "stretch") -> Pixels:
+    """Bring a mask of 0 and 1 to `size` x `size`; the filling of a letterbox is 0."""
+    rows, columns = covered(mask.shape, size, resize)
+    shrinks = mask.shape[0] > rows and mask.shape[1] > columns
+    share = cv2.resize(mask * 255, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return _in_square((share >= (COVERED if shrinks else 128)).astype(np.uint8), size)
+
+
+def fit_classes(classes: Pixels, size: int, resize: Resize = "stretch") -> Pixels:
+    """Bring a class mask to `size` x `size`, as `fit_mask` does."""
+    rows, columns = covered(classes.shape, size, resize)
+    return _in_square(np.asarray(cv2.resize(classes, (columns, rows), interpolation=cv2.INTER_NEAREST), np.uint8), size)
+
+
+def _in_square(mask: Pixels, size: int) -> Pixels:
+    square = np.zeros((size, size), np.uint8)
+    square[: mask.shape[0], : mask.shape[1]] = mask
+    return square

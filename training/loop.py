@@ -16,10 +16,12 @@ from training.batches import Batch, draw_batch, step_generator
 from training.data import TrainingData
 from training.ema import AveragedWeights
 from training.evaluate import class_ious, figures, network_predictor, predict
+from training.losses import positive_weight
 from training.networks import new_network, save_network
 from training.notes import Pace, RunNotes
 from training.pictures import draw_extremes
 from training.processes import Processes, find_device
+from training.rates import parameter_groups
 from training.recipe import TrainingRecipe
 from training.schedule import learning_rate
 from training.state import RunState
@@ -61,7 +63,7 @@ def train(
     while run.step < last_step and not is_stale(run, recipe):
         step = run.step
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
+            group["lr"] = learning_rate(step, recipe) * group["factor"]
         torch.manual_seed(recipe.seed + step)  # whatever a layer draws is a function of the step too
         rng = step_generator(recipe.seed, step, BATCH)
         batch = draw_batch(data.training, data.chances, recipe.batch, recipe.augmentation, rng)
@@ -104,8 +106,8 @@ def new_run(recipe: TrainingRecipe, processes: Processes | None = None, classes:
         # On CPUs there is none: each process normalises by its own images there, and the first one's averages are kept.
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    groups = parameter_groups(network, recipe.rates)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     return RunState(network, optimizer, AveragedWeights(network, recipe.ema_decay))
 
 
@@ -117,12 +119,13 @@ def backward(
     Returns each term's sum over these images, divided by the step's images: over all processes that adds to the mean.
     """
     asked = draw_asked(batch, recipe, step)
+    weight = positive_weight(step, recipe.steps, recipe.losses.positive_start)
     sums: dict[str, Tensor] = {}
     for part in parts:
         share = (part.stop - part.start) / recipe.batch
         # Gradients of parts add up, those of processes are averaged, and exchanged once, after the last part.
         with nullcontext() if processes == 1 or part is parts[-1] else losses.no_sync():  # type: ignore[operator]
-            terms = losses(batch.of(part), asked_of(asked, part))
+            terms = losses(batch.of(part), asked_of(asked, part), weight)
             (total(terms, recipe.losses) * (share * processes)).backward()
         sums = {name: term.detach() * share + sums.get(name, 0) for name, term in terms.items()}
     return sums

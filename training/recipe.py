@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
+from f2pnet.preprocess import Resize
 from models.configuration import Module
 
 MaskRule = Literal["foreground", "reference"]
@@ -27,6 +28,9 @@ class DatasetChoice(StrictModel):
     defective_share: float | None = Field(
         None, ge=0, le=1, description="share of defective images among those drawn; null: as the set has them"
     )
+    even_classes: bool = Field(
+        False, description="draw each defect class equally often, however few images a class has"
+    )
 
 
 class Augmentation(StrictModel):
@@ -34,6 +38,7 @@ class Augmentation(StrictModel):
 
     flips: bool = Field(True, description="mirrored left-right and top-bottom")
     turns: bool = Field(False, description="by 90 degrees; for surfaces that have no up and down")
+    rotation_deg: float = Field(0.0, ge=0, le=180, description="by any angle up to this, either way")
     scale: float = Field(0.25, ge=0, lt=1, description="zoom factor 1/(1+scale) .. 1+scale")
     aspect: float = Field(0.15, ge=0, lt=1, description="stretch of one side against the other")
     shift: float = Field(0.15, ge=0, lt=1, description="of the side")
@@ -59,6 +64,21 @@ class LossWeights(StrictModel):
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
     classes: float = Field(0.5, ge=0, description="cross entropy of the class map, in runs that train one")
     dice_on_good: bool = Field(False, description="Dice also on images without a defect, as the reference does")
+    positive_start: float = Field(
+        1.0,
+        ge=1,
+        description="weight of a defective pixel in the cross entropy at the first step, falling to 1 by the middle of "
+        "the run; above 1, tiny defects are not ignored at the start",
+    )
+
+
+class LearningRates(StrictModel):
+    """Learning rate of each part that may come pretrained, as a factor of `learning_rate`; 0: frozen; null: as the
+    size prescribes, which freezes SAM's weights in SAM's own sizes and trains all else."""
+
+    vit: float | None = Field(None, ge=0, description="the ViT")
+    cnn: float | None = Field(None, ge=0, description="the CNN; of a baseline, its encoder")
+    decoder: float | None = Field(None, ge=0, description="SAM's mask decoder and prompt encoder")
 
 
 class TrainingRecipe(StrictModel):
@@ -70,6 +90,10 @@ class TrainingRecipe(StrictModel):
     sam_type: str = Field("nano", description="size of F2P-Net")
     without: tuple[Module, ...] = Field((), description="modules of F2P-Net left out, to see what each brings")
     image_size: int = Field(256, ge=32, le=2048, description="side of the network's input, pixels")
+    resize: Resize = Field(
+        "stretch",
+        description="how an image becomes square: stretch; letterbox keeps its aspect ratio and fills the rest",
+    )
     datasets: tuple[DatasetChoice, ...] = Field((), description="`f2p train --dataset` takes their place")
     shots: int | None = Field(None, ge=1, description="few-shot list of this size; null: the full list")
     seed: int = Field(3407, ge=0, description="of start weights, draws and augmentation")
@@ -100,6 +124,7 @@ class TrainingRecipe(StrictModel):
     class_map: bool = Field(False, description="also learn which class a defective pixel has")
     accumulate: int = Field(1, ge=1, description="parts that a step's images pass in, one by one; saves memory")
     learning_rate: float = Field(1e-3, gt=0, description="peak")
+    rates: LearningRates = LearningRates()
     final_learning_rate: float = Field(1e-5, ge=0)
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(1e-4, ge=0)

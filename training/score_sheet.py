@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from f2pnet.preprocess import Resize
 from training.bootstrap import intervals
-from training.evaluate import predict
+from training.evaluate import predict, without_filling
 from training.image_stats import ImageStats, image_stats, select
 from training.images import Pixels, fit_image, read_pair
 from training.metrics import tradeoff
@@ -29,16 +30,19 @@ DECIMALS = 4
 
 def answers_for(model: Model, records: Sequence[Record]) -> Validated:
     """Run every image through the model; keeps the true masks at the size of their pictures."""
-    images, masks = read_fitted(records, model.image_size)
-    return Validated(predict(model.predictor, images, model.max_batch), masks, [record.label for record in records])
+    images, masks = read_fitted(records, model.image_size, model.resize)
+    predicted = predict(model.predictor, images, model.max_batch)
+    if model.resize == "letterbox":
+        predicted = without_filling(predicted, masks, model.image_size)
+    return Validated(predicted, masks, [record.label for record in records])
 
 
-def read_fitted(records: Sequence[Record], size: int) -> tuple[list[Pixels], list[Pixels]]:
+def read_fitted(records: Sequence[Record], size: int, resize: Resize) -> tuple[list[Pixels], list[Pixels]]:
     """Images at the network's size, and masks at the size of their pictures."""
     images, masks = [], []
     for record in records:
         frame, mask = read_pair(record)
-        images.append(fit_image(frame, size))
+        images.append(fit_image(frame, size, resize))
         masks.append(mask)
     return images, masks
 

@@ -28,10 +28,11 @@ class StepLosses(nn.Module):
         self.recipe = recipe
         self.device = device
 
-    def forward(self, batch: Batch, asked: Asked) -> Terms:
+    def forward(self, batch: Batch, asked: Asked, positive_weight: float = 1.0) -> Terms:
         """The terms of some images of a step. Its two passes share one run of the encoder.
 
-        The image loss belongs to the pass without prompts alone (D3).
+        `positive_weight` counts a defective pixel so many times in the cross entropy of mask and pixel map. The image
+        loss belongs to the pass without prompts alone (D3).
         """
         images = batch.images.to(self.device).contiguous(memory_format=torch.channels_last)
         masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
@@ -44,8 +45,8 @@ class StepLosses(nn.Module):
             if asked is not None:
                 answered = self.network.decode(encoded, asked.prompts(free.mask_logits.float()))
         terms = {
-            "mask": self._mask_loss(free.mask_logits, masks),
-            "pixel": self._mask_loss(free.pixel_logits, pixel_masks),
+            "mask": self._mask_loss(free.mask_logits, masks, positive_weight),
+            "pixel": self._mask_loss(free.pixel_logits, pixel_masks, positive_weight),
             "image": image_loss(free.image_logits.float(), labels),
         }
         if batch.classes is not None and free.class_logits is not None:
@@ -72,8 +73,9 @@ class StepLosses(nn.Module):
             sums = {name: term + sums.get(name, 0) for name, term in terms.items()}
         return {name: term / len(asked) for name, term in sums.items()}
 
-    def _mask_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return mask_loss(logits.float(), targets, dice_on_good=self.recipe.losses.dice_on_good)
+    def _mask_loss(self, logits: Tensor, targets: Tensor, positive_weight: float = 1.0) -> Tensor:
+        on_good = self.recipe.losses.dice_on_good
+        return mask_loss(logits.float(), targets, dice_on_good=on_good, positive_weight=positive_weight)
 
 
 Asked = Questions | list[ReferenceQuestion] | None

@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 
 from f2pnet.errors import ConfigError
+from f2pnet.preprocess import Resize
 from models.f2pnet import F2PNet
 from training.find import find_datasets
 from training.image_stats import ImageStats, image_stats
-from training.model import Model, as_model, choice_of, open_engine
+from training.model import Model, as_model, choice_of, open_engine, resize_of
 from training.networks import read_network
 from training.oracle import OraclePrompt, oracle_answers
 from training.records import Record, read_records
@@ -106,9 +107,9 @@ def checkpoint_subjects(path: Path, protocols: Sequence[str]) -> Iterator[Subjec
     network, facts = read_network(path)
     for protocol in protocols:
         if protocol == PROTOCOL:
-            yield _unprompted(str(path), as_model(network, choice_of(facts)))
+            yield _unprompted(str(path), as_model(network, choice_of(facts), resize_of(facts)))
         elif isinstance(network, F2PNet):
-            yield _prompted(str(path), network, protocol)
+            yield _prompted(str(path), network, protocol, resize_of(facts))
         else:
             name = network.config.network
             raise ConfigError(f"{path}: protocol '{protocol}' needs F2P-Net, and '{name}' takes no prompts")
@@ -140,8 +141,8 @@ def _unprompted(name: str, model: Model) -> Subject:
     return Subject(name, PROTOCOL, model.choice, lambda records, _: answers_for(model, records))
 
 
-def _prompted(name: str, network: F2PNet, protocol: str) -> Subject:
+def _prompted(name: str, network: F2PNet, protocol: str, resize: Resize) -> Subject:
     """Thresholds are chosen without prompts; a prompted mask is cut where the published evaluation cuts it."""
     kind = next(oracle for oracle in ORACLES if oracle == protocol)
     choice = Choice("mask", CHOICE.thresholds)
-    return Subject(name, protocol, choice, lambda records, _: oracle_answers(network, records, kind))
+    return Subject(name, protocol, choice, lambda records, _: oracle_answers(network, records, kind, resize))
