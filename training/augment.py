@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -15,29 +17,27 @@ def augment(
     mask: Pixels,
     change: Augmentation,
     rng: np.random.Generator,
-    classes: Pixels | None = None,
+    others: Sequence[Pixels] = (),
     filled: tuple[int, int] | None = None,
-) -> tuple[Pixels, Pixels, Pixels | None]:
-    """A changed copy of an image (S, S, 1 or 3), its mask (S, S; 0 or 1) and, where there is one, its class mask.
+) -> tuple[Pixels, Pixels, list[Pixels]]:
+    """A changed copy of an image (S, S, 1 or 3), of its mask (S, S; 0 or 1) and of other maps (S, S) of its pixels.
 
     `filled` (rows, columns) is the part of the square that holds the image, None: all. Its own surface is mirrored
     where it would end; beside a letterbox's image the filling stays what it is.
     """
     size = mask.shape[0]
-    filled = filled or (size, size)
+    rows, columns = filled or (size, size)
     matrix = placement(size, change, rng, filled)
-    moved, moved_mask = move(image[: filled[0], : filled[1]], mask[: filled[0], : filled[1]], matrix, size)
-    moved_classes = None
-    if classes is not None:
-        moved_classes = _warped(classes[: filled[0], : filled[1]], matrix, size, cv2.INTER_NEAREST)
+    moved, moved_mask = move(image[:rows, :columns], mask[:rows, :columns], matrix, size)
+    moved_others = [_warped(other[:rows, :columns], matrix, size, cv2.INTER_NEAREST) for other in others]
     lit = relight(moved, change, rng)
-    if filled != (size, size):
-        outside = beyond(filled, matrix, size)
+    if (rows, columns) != (size, size):
+        outside = beyond((rows, columns), matrix, size)
         lit = np.broadcast_to(lit, (size, size, 3)).copy()
-        lit[outside], moved_mask[outside] = FILL_RGB, 0
-        if moved_classes is not None:
-            moved_classes[outside] = 0
-    return lit, moved_mask, moved_classes
+        lit[outside] = FILL_RGB
+        for pixels in (moved_mask, *moved_others):
+            pixels[outside] = 0
+    return lit, moved_mask, moved_others
 
 
 def move(image: Pixels, mask: Pixels, matrix: np.ndarray, size: int) -> tuple[Pixels, Pixels]:

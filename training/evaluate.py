@@ -68,6 +68,20 @@ def without_filling(predicted: Predicted, masks: Sequence[Pixels], size: int) ->
     return Predicted(of_images(predicted.mask), of_images(predicted.pixel_map), predicted.score)
 
 
+def without_ignored(predicted: Predicted, ignored: Sequence[Pixels | None]) -> Predicted:
+    """The same answers with 0 wherever pixels of the true mask are ignored (H, W; 0 or 1), at the size of that mask."""
+    if all(each is None for each in ignored):
+        return predicted
+
+    def cleared(maps: Maps) -> list[Map]:
+        return [
+            found if unseen is None else np.where(unseen > 0, np.float32(0), map_at(found, unseen.shape))
+            for found, unseen in zip(maps, ignored, strict=True)
+        ]
+
+    return Predicted(cleared(predicted.mask), cleared(predicted.pixel_map), predicted.score)
+
+
 def map_at(probabilities: Map, shape: tuple[int, ...]) -> Map:
     """A map (h, w) at another size (H, W), bilinear."""
     if probabilities.shape == shape:

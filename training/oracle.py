@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from f2pnet.preprocess import Resize, covered
 from models.f2pnet import F2PNet
 from models.prompts import POSITIVE, Prompts
-from training.evaluate import Map, Predicted, without_filling
+from training.evaluate import Map, Predicted, without_filling, without_ignored
 from training.images import Pixels
 from training.records import Record
 from training.score_sheet import read_fitted
@@ -33,13 +33,13 @@ def oracle_answers(
 ) -> Validated:
     """Masks are the union over the prompts; pixel map, score and images without a prompt come from the plain pass."""
     size = network.config.image_size
-    images, masks = read_fitted(records, size, resize)
+    images, masks, ignored = read_fitted(records, size, resize)
     each = [_ask(network.eval(), image, mask, kind, resize) for image, mask in zip(images, masks, strict=True)]
     mask_maps, pixel_maps, scores = zip(*each, strict=True)
     predicted = Predicted(np.stack(mask_maps), np.stack(pixel_maps), np.array(scores, np.float32))
     if resize == "letterbox":
         predicted = without_filling(predicted, masks, size)
-    return Validated(predicted, masks, [record.label for record in records])
+    return Validated(without_ignored(predicted, ignored), masks, [record.label for record in records])
 
 
 def prompted_defects(mask: Pixels) -> list[Pixels]:
