@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from models.configuration import MASK_TOKENS, Mode
-from models.layers import MLP, LayerNorm2d, resize_map, upscaler
+from models.detail import detail_path
+from models.layers import MLP, LayerNorm2d, upscaler
 from models.sam_decoder import SamDecoder, mask_product, repeat_rows
 from models.vicnet import ViCNetFeatures
 
@@ -70,6 +71,7 @@ class AFDec(nn.Module):
         feature_width: int,
         fused: bool = True,
         detail_widths: dict[int, int],
+        detail_width: int = 0,
         score_sees_map: bool,
         num_classes: int,
     ) -> None:
@@ -89,7 +91,7 @@ class AFDec(nn.Module):
             nn.GELU(),
             nn.Conv2d(2 * feature_width, feature_width, 3, padding=1),
         )
-        self.detail = nn.ModuleList(nn.Conv2d(stage_width, feature_width, 1) for stage_width in detail_widths.values())
+        self.detail = detail_path(list(detail_widths.values()), detail_width, feature_width)
         self.image_head = nn.Linear(width + (feature_width if score_sees_map else 0), 1)
         self.pixel_head = nn.Conv2d(feature_width, 1, 1)
         self.class_head = nn.Conv2d(feature_width, num_classes, 1) if num_classes else None
@@ -98,12 +100,11 @@ class AFDec(nn.Module):
         """The part of decoding that no prompt changes."""
         early = features.early.permute(0, 3, 1, 2)
         hq_features = self.embedding_encoder(features.embedding) + self.compress_vit_feat(early)
-        size = hq_features.shape[-2:]
-        detail = [
-            resize_map(project(features.stages[stage]), size)
-            for stage, project in zip(self.detail_stages, self.detail, strict=True)
-        ]
-        return Encoded(features.embedding, hq_features, torch.stack(detail).sum(0) if detail else None)
+        detail: Tensor | None = None
+        if self.detail_stages:
+            size = (hq_features.shape[-2], hq_features.shape[-1])
+            detail = self.detail([features.stages[stage] for stage in self.detail_stages], size)
+        return Encoded(features.embedding, hq_features, detail)
 
     def forward(
         self,

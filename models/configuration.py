@@ -77,6 +77,8 @@ class NetworkConfig:
     """Channels of the upscaled features whose product with a token gives a mask."""
     detail_stages: tuple[int, ...] = ()
     """CNN stages (0: stride 4) that also join the fused features directly; not in the published network."""
+    detail_width: int = 0
+    """Channels of the feature pyramid that joins these stages; 0: each is projected, and all are added."""
     score_sees_map: bool = False
     """The image head also reads the strongest response of each fused feature."""
     sam_heads: bool = True
@@ -209,7 +211,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "vit_widths": (64, 128, 160, 320), "vit_depths": (2, 2, 6, 2), "vit_heads": (2, 4, 5, 10),
         "vit_windows": (7, 7, 14, 7),
         "prompt_width": 16, "hf_hidden": 16, "highpass_rate": 1 / 64, "cnn": "tf_efficientnet_lite0",
-        "cnn_norm": "fixed", "detail_stages": (0, 1), "score_sees_map": True, "freeze_sam": False,
+        "cnn_norm": "fixed", "detail_stages": (0, 1, 2, 3), "detail_width": 64, "score_sees_map": True,
+        "freeze_sam": False,
     },
     "vit_b": {"width": 768, "depth": 12, "heads": 12, "global_blocks": (2, 5, 8, 11), "prompt_width": 24},
     "vit_l": {"width": 1024, "depth": 24, "heads": 16, "global_blocks": (5, 11, 17, 23), "prompt_width": 32},

@@ -13,16 +13,15 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
-from training.data import load_data
 from training.find import find_datasets
-from training.finish import finish
-from training.loop import train as run_training
+from training.loop import BEST
 from training.named_recipes import named_recipe
 from training.networks import adopt_start
 from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
 from training.pretrained.start import Prior
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
+from training.run import complete_run, steps_of_run
 from training.sheet_tables import figures_table
 
 
@@ -71,15 +70,13 @@ def train(
     recipe = adopt_start(recipe)
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
-    data = load_data(recipe)
     folder = exp_dir / experiment_name(recipe)
     try_folder(folder, "--exp-dir")
     with joined(recipe.device) as processes:
         with progress_bar(shown=processes.leads) as bar:
-            task = bar.add_task("training", total=recipe.stop_after or recipe.steps, figures="")
-            best = run_training(
+            task = bar.add_task("training", total=steps_of_run(recipe), figures="")
+            facts = complete_run(
                 recipe,
-                data,
                 folder,
                 resume=resume,
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
@@ -87,9 +84,9 @@ def train(
                 pretrained=pretrained_dir,
                 started=lambda priors: bar.console.print(starts_from(recipe, priors)) if processes.leads else None,
             )
-        if not processes.leads:
+        if facts is None:
             return
-    facts = finish(best, recipe)
+    best = folder / BEST
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
@@ -115,7 +112,7 @@ def progress_bar(*, shown: bool) -> Progress:
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 

@@ -156,7 +156,10 @@ def is_stale(run: RunState, recipe: TrainingRecipe) -> bool:
 
 
 def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, notes: RunNotes) -> None:
-    """Measure the averaged weights on every validation set; keep them as `best.pth` when they are the best so far."""
+    """Measure the averaged weights on every validation set; keep them as `best.pth` when they are the best so far.
+
+    Without validation images the latest are kept.
+    """
     averaged: F2PNet = run.averaged.network  # type: ignore[assignment]
     predictor = network_predictor(averaged)
     sheet: dict[str, dict[str, Any]] = {}
@@ -169,14 +172,16 @@ def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData,
         if images.classes is not None:
             sheet[name]["class_iou"] = class_ious(predictor, images.images, images.classes, data.classes)
         draw_extremes(images, predicted, folder / f"worst-{name}.png", folder / f"best-{name}.png")
-    notes.write("validation", run.step, {"datasets": sheet})
-    selection = sum(values["iou"] for values in sheet.values()) / len(sheet)
+    selection = float(run.step)
+    if sheet:
+        notes.write("validation", run.step, {"datasets": sheet})
+        selection = sum(values["iou"] for values in sheet.values()) / len(sheet)
     run.stale += 1
     if selection > run.best:
         run.best, run.stale = selection, 0
         facts = {
             "recipe": recipe.model_dump(mode="json", exclude={"datasets"}),
-            "datasets": list(data.validation),
+            "datasets": [choice.path.name for choice in recipe.datasets],
             "training_images": len(data.training),
             "step": run.step,
             "images_seen": run.step * recipe.batch,

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.preprocess import Resize
-from models.configuration import Module
+from models.configuration import Module, SecondPass
 
 
 def _auto_none_or_file(value: object) -> object:
@@ -69,6 +69,7 @@ class LossWeights(StrictModel):
     pixel: float = Field(1.0, ge=0)
     image: float = Field(1.0, ge=0)
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
+    refined: float = Field(1.0, ge=0, description="mask loss of the second pass, in runs that have one")
     classes: float = Field(0.5, ge=0, description="cross entropy of the class map, in runs that train one")
     dice_on_good: bool = Field(False, description="Dice also on images without a defect, as the reference does")
     positive_start: float = Field(
@@ -91,7 +92,7 @@ class LearningRates(StrictModel):
 class TrainingRecipe(StrictModel):
     """A run. Equal recipe, data and machine give equal weights."""
 
-    network: Literal["f2pnet", "unet", "segformer"] = Field(
+    network: Literal["f2pnet", "unet", "segformer", "unet_imagenet"] = Field(
         "f2pnet", description="f2pnet, or a baseline to compare with"
     )
     sam_type: str = Field("nano", description="size of F2P-Net")
@@ -106,10 +107,24 @@ class TrainingRecipe(StrictModel):
     seed: int = Field(3407, ge=0, description="of start weights, draws and augmentation")
     split_seed: int = Field(3407, ge=0, description="of what is held out; the same in recipes that build on each other")
 
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=8,
+        description="for few images: hold out none, train on all, and choose thresholds on the answers of this many "
+        "shorter runs, each for the images it was trained without",
+    )
+    fold_share: float = Field(0.5, gt=0, le=1, description="steps of a fold's run, of `steps`")
+
     prompts: Literal["mixed", "reference"] = Field(
         "mixed",
         description="mixed: a pass without prompts, on some steps one with; reference: prompts from the truth wherever "
         "there is a defect, as the published code trains (D3)",
+    )
+    second_pass: SecondPass = Field(
+        "none",
+        description="what the network makes of its own pixel map to prompt a second decoding, in training, evaluation "
+        "and engine alike: the map itself as a mask, its peaks as points, or boxes around findings; none: one decoding",
     )
     pixel_target: Literal["union", "first_object"] = Field(
         "union", description="what the pixel map learns; first_object: one defect of the image, as published (D11)"
@@ -180,8 +195,16 @@ class TrainingRecipe(StrictModel):
 
     @model_validator(mode="after")
     def _the_published_protocol_is_binary(self) -> Self:
+        if self.prompts == "reference" and self.second_pass != "none":  # noqa: S105 (no password)
+            raise ValueError(f"second_pass is {self.second_pass}, wanted none: prompts 'reference' trains one pass")
         if self.prompts == "reference" and self.class_map:
             raise ValueError("class_map is true, wanted false: prompts 'reference' trains masks alone")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_hold_out(self) -> Self:
+        if self.folds is not None and self.select_on == "test":
+            raise ValueError(f"folds is {self.folds}, wanted null: select_on 'test' holds out nothing")
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from models.afdec import Encoded
 from models.f2pnet import F2PNet
+from models.prompt_free import second_mask
 from training.batches import Batch, step_generator
 from training.losses import class_loss, hidden, image_loss, mask_loss
 from training.prompts import Questions, draw_questions
@@ -16,7 +17,8 @@ from training.reference_prompts import ReferenceQuestion, draw_reference_questio
 BATCH, PROMPT = 0, 1  # purposes of a step's random numbers
 
 Terms = dict[str, Tensor]
-"""`mask`, `pixel`, `image`, `classes` where they are trained, `prompted` on steps with a second pass; each a scalar."""
+"""`mask`, `pixel`, `image`; `classes` and `refined` in runs that train a class map or a second pass; `prompted` on
+steps with a prompt from the truth. Each is a scalar."""
 
 
 class StepLosses(nn.Module):
@@ -43,6 +45,8 @@ class StepLosses(nn.Module):
             if isinstance(asked, list):
                 return self._reference_terms(encoded, asked, pixel_masks, labels, ignored)
             free = self.network.decode(encoded)
+            if self.recipe.second_pass != "none":  # noqa: S105 (no password)
+                refined = second_mask(self.network, encoded, free)[:, None]
             if asked is not None:
                 answered = self.network.decode(encoded, asked.prompts(free.mask_logits.float()))
         terms = {
@@ -52,6 +56,8 @@ class StepLosses(nn.Module):
         }
         if batch.classes is not None and free.class_logits is not None:
             terms["classes"] = class_loss(free.class_logits, batch.classes.to(self.device))
+        if self.recipe.second_pass != "none":  # noqa: S105
+            terms["refined"] = self._mask_loss(refined, masks, ignored, positive_weight)
         if asked is not None:
             terms["prompted"] = self._mask_loss(answered.mask_logits, asked.targets.to(self.device), ignored)
         return terms
@@ -111,7 +117,8 @@ def asked_of(asked: Asked, images: slice) -> Asked:
 def total(terms: Terms, weights: LossWeights) -> Tensor:
     """The weighted sum that is trained."""
     loss = weights.mask * terms["mask"] + weights.pixel * terms["pixel"] + weights.image * terms["image"]
-    for name, weight in (("prompted", weights.prompted), ("classes", weights.classes)):
+    others = (("refined", weights.refined), ("prompted", weights.prompted), ("classes", weights.classes))
+    for name, weight in others:
         if name in terms:
             loss = loss + weight * terms[name]
     return loss
