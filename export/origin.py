@@ -159,6 +159,7 @@ def _manifest(
                 "sam_type": network.config.sam_type,
                 "image_size": network.config.image_size,
                 "parameters": sum(parameter.numel() for parameter in network.parameters()),
+                "second_pass": network.config.second_pass,
             },
             "checkpoint_sha256": sha256_of(checkpoint),
             "input": {"resize": recipe.get("resize", "stretch")},

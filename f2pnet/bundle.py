@@ -43,6 +43,11 @@ class NetworkFacts(StrictModel):
     sam_type: str = Field(min_length=1, description="size: nano, tiny, vit_b, vit_l, vit_h")
     image_size: int = Field(ge=8, description="side of the square input, px")
     parameters: int = Field(ge=0, description="weights in the exported graph")
+    second_pass: Literal["none", "mask", "points", "boxes"] = Field(
+        "none",
+        description="what the network makes of its own pixel map to prompt a second decoding, whose mask it gives; "
+        "none: it decodes once",
+    )
 
 
 class InputSpec(StrictModel):
