@@ -2,8 +2,8 @@
 
     python benchmarks/validation_lists.py
 
-Writes exp/lists/<set>/{train,shots,judge}.json from `train_clean.json` alone; no part is on both sides, and no test list
-is read. A recipe that is chosen by these lists has seen nothing of what its figures in docs/benchmarks are measured on.
+Writes exp/lists/<set>/{train,shots,judge}.json from `train_clean.json` alone; no part is on both sides, and no test
+list is read. A recipe chosen by these lists has seen nothing of what the figures in docs/benchmarks are measured on.
 """
 
 from __future__ import annotations
