@@ -57,7 +57,12 @@ def _load(recipe: TrainingRecipe, fold: int | None) -> TrainingData:
         for side in (0, 1)
     )
     chances = [
-        draw_weights(images, choice.weight, choice.defective_share, choice.even_classes)
+        draw_weights(
+            images,
+            choice.weight,
+            recipe.defective_share if choice.defective_share is None else choice.defective_share,
+            recipe.even_classes,
+        )
         for images, choice in zip(kept, recipe.datasets, strict=True)
     ]
     return TrainingData(

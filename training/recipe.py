@@ -33,10 +33,7 @@ class DatasetChoice(StrictModel):
     val_share: float = Field(0.15, gt=0, lt=1, description="share of the parts held out for validation")
     weight: float = Field(1.0, gt=0, description="share of this set in the images drawn, against the other sets")
     defective_share: float | None = Field(
-        None, ge=0, le=1, description="share of defective images among those drawn; null: as the set has them"
-    )
-    even_classes: bool = Field(
-        False, description="draw each defect class equally often, however few images a class has"
+        None, ge=0, le=1, description="share of defective images among those drawn; null: as the recipe says"
     )
 
 
@@ -107,6 +104,15 @@ class TrainingRecipe(StrictModel):
     seed: int = Field(3407, ge=0, description="of start weights, draws and augmentation")
     split_seed: int = Field(3407, ge=0, description="of what is held out; the same in recipes that build on each other")
 
+    defective_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of defective images among those drawn, in data sets with both; null: as each set has them",
+    )
+    even_classes: bool = Field(
+        False, description="draw each defect class of a data set equally often, however few images a class has"
+    )
     folds: int | None = Field(
         None,
         ge=2,
