@@ -11,7 +11,7 @@ import numpy as np
 from f2pnet.errors import ConfigError
 from f2pnet.preprocess import fit
 from training.examples import MaskForms, fitted_mask, read_example
-from training.masks import LARGEST_CLASS_INDEX, Mask, mask_values
+from training.masks import IGNORE, Mask, mask_values
 from training.masks import Pixels as Pixels
 from training.recipe import MaskRule
 from training.records import SHOWN_PROBLEMS, Record
@@ -86,7 +86,7 @@ def read_class_mask(record: Record, mask: Pixels, classes: Sequence[str]) -> Pix
             raise ConfigError(f"'{record.id}' has class '{record.class_name}', wanted one of: {', '.join(classes)}")
         return mask * np.uint8(1 + classes.index(record.class_name) if record.label else 0)
     values, void = mask_values(record.class_mask)
-    indices = np.where(values > LARGEST_CLASS_INDEX if void is None else void, 0, values).astype(np.uint8)
+    indices = np.where(values == IGNORE if void is None else void, 0, values).astype(np.uint8)
     placed = fitted_mask(record.class_mask, Mask(indices, None, "indices"), record.image, mask.shape).defect
     if placed.max(initial=0) > len(classes):
         raise ConfigError(
@@ -113,4 +113,4 @@ def fit_mask(mask: Pixels, size: int) -> Pixels:
 def fit_ignored(ignored: Pixels, mask: Pixels) -> Pixels:
     """Stretch ignored pixels to the size of a fitted mask (S, S), all that they touch; defect stays defect."""
     touched = cv2.resize(ignored * 255, mask.shape[::-1], interpolation=cv2.INTER_AREA) > 0
-    return (touched & (mask == 0)).astype(np.uint8)
+    return np.asarray(touched & (mask == 0), np.uint8)
