@@ -3,7 +3,8 @@
     F2pError
     |-- ConfigError          who configures: a line, a recipe or a command is wrong        (exit 2)
     |-- MissingResource      who installs: a file, camera, server or device is not there   (exit 3)
-    |   `-- MissingExtra     ... an optional package is not installed
+    |   |-- MissingExtra     ... an optional package is not installed
+    |   `-- OutOfResources   ... descriptors, memory or disk space ran out (try again later)
     |-- BundleError          who ships engines: a bundle is damaged or is not one          (exit 1)
     |-- BackendError         who operates: an engine failed while running                  (exit 1)
     |-- StoreAway            who operates: the store does not answer (the line goes on)    (exit 3)
@@ -14,6 +15,7 @@ A message names the thing, the value seen, the value wanted and the cure.
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -55,6 +57,27 @@ class MissingExtra(MissingResource):
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} need the extra '{extra}': pip install 'f2pnet[{extra}]'")
         self.extra = extra
+
+
+class OutOfResources(MissingResource):
+    """The machine has no more descriptors, memory or disk space for this just now; later it may have."""
+
+
+RESOURCE_CURES = {
+    errno.EMFILE: "this process may open no more files: raise its limit (ulimit -n, LimitNOFILE=)",
+    errno.ENFILE: "the machine may open no more files: raise fs.file-max, or end what holds them",
+    errno.ENOSPC: "no space left: free the disk, or enlarge the file system",
+    errno.EDQUOT: "the disk quota is used up: free the disk, or raise the quota",
+    errno.ENOMEM: "no memory left: give the machine or container more, or lower the cameras' ring_slots",
+    errno.EAGAIN: "no more processes allowed: raise the limit (ulimit -u, TasksMax=, pids.max)",
+}
+"""What to do about an operating system's error that may pass by itself."""
+
+
+def out_of_resources(what: str, error: OSError) -> OutOfResources | None:
+    """`error` as OutOfResources with its cure, None where it says something else. `what` could not be done."""
+    cure = RESOURCE_CURES.get(error.errno or 0)
+    return None if cure is None else OutOfResources(f"{what}: {cure}")
 
 
 class BundleError(F2pError):

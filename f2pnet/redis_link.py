@@ -14,9 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MovedError
 from redis.retry import Retry
 
+from f2pnet.address import without
 from f2pnet.errors import ConfigError, StoreAway
 from f2pnet.redis_address import address_without_secrets, secrets_of
 from f2pnet.redis_route import route_to
+from f2pnet.text import printable
 
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
@@ -127,10 +129,7 @@ class RedisLink:
         return StoreAway(message)
 
     def _clean(self, error: Exception) -> str:
-        text = str(error) or type(error).__name__
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text.rstrip(".")
+        return printable(without(self._secrets, str(error) or type(error).__name__)).rstrip(".")
 
 
 def _packed(commands: Sequence[Command]) -> bytes:

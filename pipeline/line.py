@@ -13,8 +13,9 @@ import structlog
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import F2pError, StoreAway
 from pipeline.frames.ledger import Ledger
-from pipeline.frames.ring import RingReader, unlink_ring
-from pipeline.frames.ring_memory import SHARED_MEMORY, StaleFrame
+from pipeline.frames.ring import RingReader
+from pipeline.frames.ring_file import unlink_ring
+from pipeline.frames.ring_memory import SHARED_MEMORY, RingMissing
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
@@ -275,7 +276,7 @@ class _RunningLine:
         if reader is None:
             try:
                 reader = self._rings[camera_id] = RingReader(self._run_dir.ring_name(camera_id))
-            except StaleFrame:
+            except RingMissing:
                 return None
         return reader
 

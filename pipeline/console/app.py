@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.errors import ConfigError, F2pError, StoreAway
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
 from pipeline.console.doors import COOKIE, Doors, is_token
@@ -29,7 +30,7 @@ from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store
 from pipeline.status import read_status, store_url
-from pipeline.store.why import FrameId, as_json
+from pipeline.store.why import as_json
 from pipeline.store.why import why as gather
 from pipeline.wire.rundir import RunDir
 
@@ -141,7 +142,7 @@ class _Desk:
             link.close()
         if path is None:
             raise HTTPException(404, "no picture was kept of this frame, or it was deleted to make room")
-        return FileResponse(path, media_type="image/jpeg")
+        return FileResponse(path, media_type="image/png" if path.suffix == ".png" else "image/jpeg")
 
     async def review(self, request: Request) -> Response:
         body = await _json_of(request)

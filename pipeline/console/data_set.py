@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from f2pnet.picture_writing import write_picture
 from f2pnet.result import Defect, InspectionResult
 from pipeline.console.reviews import Review
 from pipeline.sources.images import decode_image
@@ -50,10 +51,10 @@ def write_data_set(reviews: Sequence[Review], find: Callable[[str], Found | None
             continue
         result, picture = found
         name = review.frame_id.replace("/", "_")
-        image = out / "images" / f"{name}.jpg"
+        image = out / "images" / f"{name}{picture.suffix}"
         shutil.copyfile(picture, image)
         height, width = decode_image(image.read_bytes()).shape[:2]
-        said = {"id": name, "image": f"images/{name}.jpg", "part_id": result.part_id or name, "note": review.note}
+        said = {"id": name, "image": f"images/{image.name}", "part_id": result.part_id or name, "note": review.note}
         if review.word == "missed":
             to_label.append(said)
             coco.add(said["image"], width, height, [])
@@ -71,7 +72,7 @@ def _labelled(out: Path, name: str, width: int, height: int, defects: Sequence[D
     mask = np.zeros((height, width), np.uint8)
     for defect in defects:
         cv2.fillPoly(mask, [np.array(defect.polygon_px, np.int32)], 255)
-    cv2.imwrite(str(out / "masks" / f"{name}.png"), mask)
+    write_picture(out / "masks" / f"{name}.png", mask)
     names = "+".join(sorted({defect.class_name for defect in defects})) or "good"
     return {"mask": f"masks/{name}.png", "label": int(bool(defects)), "class_name": names}
 

@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from f2pnet.errors import F2pError
+from f2pnet.frame_id import FrameId
+from f2pnet.picture_writing import encode_picture
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult
 from pipeline.console.store import Store, StreamTail
@@ -60,15 +63,15 @@ class Previews:
     def _made(self, camera_id: str) -> Preview | None:
         try:
             reader = RingReader(self._run_dir.ring_name(camera_id))
-        except StaleFrame:
+        except F2pError:  # not made yet, just replaced, or no descriptor to open it with
             return None
         try:
             frames = {frame.seq: frame for frame in reader.readable_frames()}
             last = self._last.get(camera_id)
             for entry in _in_order_of_interest(self._results[camera_id], reader.run_id):
-                if last is not None and entry.frame_id == last.result.frame_id:
+                if last is not None and str(entry.frame) == last.result.frame_id:
                     return last
-                frame = frames.get(entry.seq)
+                frame = frames.get(entry.frame.seq)
                 picture = None if frame is None else _copy(reader, frame)
                 if frame is not None and picture is not None:
                     height, width = frame.shape[:2]
@@ -82,24 +85,21 @@ class Previews:
 class _Entry(NamedTuple):
     """A stored result, its JSON not yet read: of a page's worth of them one is shown."""
 
-    frame_id: str
-    run_id: str
-    seq: int
+    frame: FrameId
     verdict: bytes
     captured_at_ns: int
     data: bytes
 
     @classmethod
     def of(cls, fields: dict[str, bytes]) -> _Entry:
-        frame_id = fields["frame_id"].decode()
-        _, run_id, seq = frame_id.split("/")
-        return cls(frame_id, run_id, int(seq), fields["verdict"], int(fields["captured_at_ns"]), fields["data"])
+        frame = FrameId.parse(fields["frame_id"].decode())
+        return cls(frame, fields["verdict"], int(fields["captured_at_ns"]), fields["data"])
 
 
 def _in_order_of_interest(entries: Iterable[_Entry], run_id: str) -> list[_Entry]:
     """A defect of the last second first, then newest first; only of this run and with pixels."""
     now_ns = time.time_ns()
-    usable = [entry for entry in entries if entry.verdict in (b"OK", b"NG") and entry.run_id == run_id]
+    usable = [entry for entry in entries if entry.verdict in (b"OK", b"NG") and entry.frame.run_id == run_id]
     recent = [entry for entry in usable if entry.verdict == b"NG" and now_ns - entry.captured_at_ns < NG_SHOWN_NS]
     return [*recent[:1], *usable]
 
@@ -118,7 +118,4 @@ def _copy(reader: RingReader, frame: HeldFrame) -> npt.NDArray[np.uint8] | None:
 
 
 def _encoded(picture: npt.NDArray[np.uint8], result: InspectionResult) -> bytes:
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise ValueError(f"{result.frame_id}: a picture of {picture.shape} can't be made a JPEG")
-    return data.tobytes()
+    return encode_picture(picture, ".jpg", QUALITY)[0]

@@ -22,8 +22,11 @@ from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared-memory file system, not a temporary folder
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 PART_ID_BYTES = 64
+SOURCE_BYTES = 32
+NAME_BYTES = 256
+MOST_SLOTS = 2**20
 PLACES = 256  # frames that only wait for their NOT_INSPECTED to be durable: seconds of a camera, and a few KB
 
 DROPS = tuple(DropReason)
@@ -36,6 +39,7 @@ HEADER = np.dtype(
         ("slots", "<u8"),
         ("slot_bytes", "<u8"),
         ("run_id", "S40"),
+        ("ring_id", "S16"),  # of this file: no two rings have the same, also within one run
         ("commits", "<u8"),  # number of committed changes; its low bit names the valid table
     ],
     align=True,
@@ -60,6 +64,14 @@ MAGIC = b"f2pring\x01"
 
 class StaleFrame(F2pError):
     """The slot holds another frame by now, or is being overwritten."""
+
+
+class RingMissing(F2pError):
+    """There is no ring of that name."""
+
+
+class RingUnreadable(F2pError):
+    """A file of that name is there, and it is not a ring that this version can use."""
 
 
 class FrameTooLarge(F2pError):
@@ -101,6 +113,8 @@ def _table_dtype(slots: int) -> np.dtype[Any]:
         [
             ("captured", "<u8"),
             ("cursor", "<u8"),
+            ("source", f"S{SOURCE_BYTES}"),  # what the cursor counts in
+            ("last_name", f"S{NAME_BYTES}"),  # file name of the last captured frame, where frames have one
             ("ok", "<u8"),
             ("ng", "<u8"),
             ("dropped", "<u8", (len(DROPS),)),
@@ -116,18 +130,25 @@ def whole_pages(count_bytes: int) -> int:
 
 
 class RingMemory:
-    """One mapped ring file and the arrays that lie in it."""
+    """One mapped ring file and the arrays that lie in it.
+
+    `file`: an open descriptor, which this object closes. A writer keeps it to reserve pages; a reader needs none.
+    """
 
     def __init__(self, path: Path, file: int, *, writable: bool) -> None:
         self.path = path
         self.file = file
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        self.memory = mmap.mmap(file, 0, access=access)
-        if len(self.memory) < HEADER.itemsize:
-            raise F2pError(f"{path} is no frame ring: {len(self.memory)} bytes; delete it")
-        self.header = np.ndarray((), HEADER, self.memory)
-        if self.header["magic"] != MAGIC or int(self.header["layout"]) != LAYOUT_VERSION:
-            raise F2pError(f"{path} is no frame ring of layout {LAYOUT_VERSION}; stop what made it and delete it")
+        try:
+            facts = os.fstat(file)
+            self._inode = (facts.st_dev, facts.st_ino)
+            if facts.st_uid != os.getuid() or facts.st_size < HEADER.itemsize:
+                raise RingUnreadable(f"{path} is not a frame ring of ours ({facts.st_size} bytes, user {facts.st_uid})")
+            self.memory = mmap.mmap(file, 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
+            self.header = np.ndarray((), HEADER, self.memory)
+            self._check_header(facts.st_size)
+        except BaseException:
+            self._close_file()
+            raise
         self.geometry = RingGeometry(int(self.header["slots"]), int(self.header["slot_bytes"]))
         table = _table_dtype(self.geometry.slots)
         offset = PAGE_BYTES
@@ -135,6 +156,33 @@ class RingMemory:
         offset += whole_pages(2 * table.itemsize)
         self.generations = np.ndarray((self.geometry.slots,), "<u8", self.memory, offset)
         self.pixels_offset = offset + whole_pages(self.geometry.slots * 8)
+        if not writable:
+            self._close_file()
+
+    def _check_header(self, size_bytes: int) -> None:
+        header = self.header
+        if header["magic"] != MAGIC or int(header["layout"]) != LAYOUT_VERSION:
+            raise RingUnreadable(f"{self.path} is not a frame ring of layout {LAYOUT_VERSION}")
+        geometry = RingGeometry(int(header["slots"]), int(header["slot_bytes"]))
+        if geometry.slots > MOST_SLOTS or size_bytes != self.size_bytes(geometry):
+            raise RingUnreadable(f"{self.path} is damaged: {size_bytes} bytes for {geometry}")
+
+    @property
+    def run_id(self) -> str:
+        return str(self.header["run_id"].item().decode())
+
+    @property
+    def ring_id(self) -> str:
+        return str(self.header["ring_id"].item().decode())
+
+    @property
+    def has_its_name(self) -> bool:
+        """False once the file was removed, or replaced by another one."""
+        try:
+            facts = self.path.stat()
+        except OSError:
+            return False
+        return (facts.st_dev, facts.st_ino) == self._inode
 
     @staticmethod
     def size_bytes(geometry: RingGeometry) -> int:
@@ -160,7 +208,12 @@ class RingMemory:
         del self.header, self.tables, self.generations
         with contextlib.suppress(BufferError):  # a picture is still looked at; the mapping goes with its last view
             self.memory.close()
-        os.close(self.file)
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
 
 
 def ledger_of(table: Any) -> Ledger:

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
@@ -130,8 +131,8 @@ def _by_run(spooled: Iterable[Record]) -> defaultdict[RunKey, set[int]]:
 def _read_results(link: RedisLink, keys: LineKeys, last: str) -> _Results:
     results = _Results()
     for entry in _entries(link, keys.results, last):
-        camera_id, run_id, seq = entry.frame_id.split("/")
-        results.seqs[camera_id, run_id][int(seq)] += 1
+        frame = FrameId.parse(entry.frame_id)
+        results.seqs[frame.camera_id, frame.run_id][frame.seq] += 1
         results.first_ms = min(results.first_ms, entry.at_ms)
         if entry.verdict != Verdict.OK:
             results.not_ok[entry.frame_id] = entry.at_ms
@@ -151,7 +152,7 @@ def _check_run(
     before, after = ledgers
     seqs = set(entries) | in_spool
     check = RunCheck(camera_id, run_id, verdicts=len(seqs), in_spool=len(in_spool))
-    check.doubled = [f"{camera_id}/{run_id}/{seq:06d}" for seq, count in sorted(entries.items()) if count > 1]
+    check.doubled = [str(FrameId(camera_id, run_id, seq)) for seq, count in sorted(entries.items()) if count > 1]
     check.dropped = _dropped(after)
     check.in_flight = max(before.get("in_flight", 0), after.get("in_flight", 0))
     first = min(seqs) if trimmed and seqs else 0

@@ -12,7 +12,8 @@ import msgspec
 
 from f2pnet.bundle import open_bundle
 from f2pnet.config import LineConfig
-from f2pnet.errors import ConfigError, F2pError
+from f2pnet.errors import F2pError
+from f2pnet.frame_id import FrameId
 from f2pnet.recipe import load_recipe
 from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
 from f2pnet.redis_link import RedisLink
@@ -23,26 +24,6 @@ from pipeline.store.spool import waiting_in
 PAGE = 500
 OUT_OF_ORDER_MS = 60_000
 """Frames of one camera are stored nearly in their order; a frame that was tried again comes later by at most this."""
-
-
-@dataclass(frozen=True)
-class FrameId:
-    """`<camera>/<run>/<seq>`"""
-
-    camera_id: str
-    run_id: str
-    seq: int
-
-    @classmethod
-    def parse(cls, text: str) -> FrameId:
-        """Raises ConfigError for anything else."""
-        parts = text.split("/")
-        if len(parts) != 3 or not parts[2].isdigit():
-            raise ConfigError(f"frame id is '{text}', wanted <camera>/<run>/<number>, as alerts and results show it")
-        return cls(parts[0], parts[1], int(parts[2]))
-
-    def __str__(self) -> str:
-        return f"{self.camera_id}/{self.run_id}/{self.seq:06d}"
 
 
 @dataclass
@@ -195,10 +176,8 @@ def _entries(link: RedisLink, stream: str, since_ms: int, until_ms: int | None) 
 
 
 def _frame_of(entry: Any) -> FrameId | None:
-    try:
-        return FrameId.parse(_fields(entry)["frame_id"].decode())
-    except ConfigError:  # a fault event
-        return None
+    """The frame of an entry, None of a fault event and of entries that others wrote."""
+    return FrameId.parse_or_none(_fields(entry).get("frame_id"))
 
 
 def _fields(entry: Any) -> dict[str, bytes]:

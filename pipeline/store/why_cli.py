@@ -12,9 +12,10 @@ from rich.table import Table
 
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from pipeline.store.line_store import store_of
-from pipeline.store.why import Facts, FrameId, as_json
+from pipeline.store.why import Facts, as_json
 from pipeline.store.why import why as gather
 
 READ_TIMEOUT_S = 10.0

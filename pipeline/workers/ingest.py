@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from f2pnet.config import CameraConfig, LineConfig
+from f2pnet.frame_id import FrameId
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import NotInspectedReason, reason_named
 from pipeline.frames.ring import FrameRing
@@ -167,8 +168,8 @@ class IngestWorker(Worker):
 
     def _settle(self, acks: Acks) -> None:
         if acks.run_id != self._state.ring.run_id:
-            known = {(acks.run_id, seq) for seq, _, _ in acks.stored}
-            self._abandoned = [j for j in self._abandoned if _run_and_seq(j.result) not in known]
+            known = {str(FrameId(self._camera.id, acks.run_id, seq)) for seq, _, _ in acks.stored}
+            self._abandoned = [judged for judged in self._abandoned if judged.result.frame_id not in known]
             return
         with self._state.slot_freed:
             for seq, verdict, reason in acks.stored:
@@ -211,7 +212,7 @@ class IngestWorker(Worker):
         run_id = run_id or self._state.ring.run_id
         return Judged(
             result=InspectionResult(
-                frame_id=f"{self._camera.id}/{run_id}/{frame.seq:06d}",
+                frame_id=str(FrameId(self._camera.id, run_id, frame.seq)),
                 line=self._line.line,
                 camera_id=self._camera.id,
                 seq=frame.seq,
@@ -247,7 +248,7 @@ class IngestWorker(Worker):
             epoch=self._epoch,
             number=grant.number,
             camera_id=self._camera.id,
-            frame_id=f"{self._camera.id}/{self._state.ring.run_id}/{frame.seq:06d}",
+            frame_id=str(FrameId(self._camera.id, self._state.ring.run_id, frame.seq)),
             seq=frame.seq,
             part_id=frame.part_id,
             ring=self._state.ring.name,
@@ -296,8 +297,3 @@ class IngestWorker(Worker):
         with self._state.lock:
             due_ns = self._state.book.next_due_ns()
         return LONGEST_WAIT_NS if due_ns is None else max(0, min(LONGEST_WAIT_NS, due_ns - now_ns))
-
-
-def _run_and_seq(result: InspectionResult) -> tuple[str, int]:
-    _, run_id, seq = (result.frame_id or "//0").split("/")
-    return run_id, int(seq)

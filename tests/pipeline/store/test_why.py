@@ -12,12 +12,13 @@ import redis
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import ConfigError
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Defect, InspectionResult, Timings, Verdict
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.store.records import Record
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.why import FrameId, as_json, why
+from pipeline.store.why import as_json, why
 
 RUN = str(uuid.UUID(int=(1_700_000_000_000 << 80) | (7 << 76) | (2 << 62)))
 Why = Callable[[int], object]
