@@ -11,9 +11,11 @@ from pathlib import Path
 import typer
 
 from f2pnet.errors import ConfigError, F2pError, MissingResource
+from f2pnet.output_places import OutputRefused
 from training.layouts.entry import INDEX_FOLDER
 from training.layouts.index import LAYOUTS, index, recognised
 from training.layouts.label_studio import is_export
+from training.records import read_records
 
 STATE_FILE = "source-state.txt"
 PUBLISHED = ("NEU_Seg", "MT", "KolektorSDD2", "DAGM2007")
@@ -52,6 +54,11 @@ def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
     return _indexed(folder, layout)
 
 
+def list_images(name_or_dir: str, data_dir: Path, list_name: str) -> list[Path]:
+    """The image files of one list of a data set."""
+    return [record.image for record in read_records(find_dataset(name_or_dir, data_dir), list_name)]
+
+
 def _indexed(folder: Path, layout: str) -> Path:
     out = folder / INDEX_FOLDER / folder.resolve().name
     state = fingerprint(folder)
@@ -62,12 +69,8 @@ def _indexed(folder: Path, layout: str) -> Path:
     try:
         done = index(folder, out)
         noted.write_text(state, encoding="utf-8")
-    except OSError as error:
+    except (OSError, OutputRefused) as error:
         raise _not_here(folder, layout, str(error)) from error
-    except ConfigError as error:
-        if not os.access(folder, os.W_OK):
-            raise _not_here(folder, layout, str(error)) from error
-        raise
     sizes = ", ".join(f"{sum(counts.values())} to {name}" for name, counts in done.counts.items())
     again = "indexed again, since its files have changed," if known else "indexed"
     typer.echo(f"{folder}: {again} as {done.layout}, {sizes}, into {out}", err=True)

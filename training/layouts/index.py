@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from f2pnet.errors import ConfigError, F2pError
+from f2pnet.output_places import try_folder
 from training.duplicates import pairs, structures
 from training.few_shot import few_shot_lists
 from training.layouts import coco, cvat, f2pnet_lists, label_studio, labelme, mvtec, plain, published, voc, yolo
@@ -118,12 +118,7 @@ def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
 def _writable(out: Path) -> Iterator[None]:
     """Tries the place before the work begins, and leaves no half of an index behind."""
     is_new = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise ConfigError(f"{out} can't be written: {error.strerror}; name another folder with --out") from error
+    try_folder(out, "--out")
     try:
         yield
     except (F2pError, OSError):
