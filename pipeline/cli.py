@@ -17,11 +17,12 @@ from f2pnet.address import looks_like_address
 from f2pnet.config import LineConfig, load_line
 from f2pnet.config.sources import shown_source
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
+from f2pnet.foreign import ForeignData
 from f2pnet.options import positive
 from f2pnet.output_places import refuse_shared, try_file, try_folder, write_file
 from f2pnet.redis_endpoint import find_embedded
 from f2pnet.result import InspectionResult
-from f2pnet.terminal import plain_console
+from f2pnet.terminal import plain_console, say
 from f2pnet.text import printable
 from pipeline.adhoc import line_of_sources, write_line
 from pipeline.line import run_line
@@ -181,8 +182,9 @@ def status(
     from pipeline.view import cameras_table, workers_table
 
     line, console = load_line(line_file), plain_console()
+    foreign = ForeignData(lambda text: say(text, err=True))
     while True:
-        now = read_status(line)
+        now = read_status(line, foreign)
         if as_json:
             typer.echo(json.dumps(now.summary()))
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +13,9 @@ import structlog
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import F2pError, StoreAway
 from pipeline.frames.ledger import Ledger
-from pipeline.frames.ring import RingReader, unlink_ring
-from pipeline.frames.ring_memory import SHARED_MEMORY, StaleFrame
+from pipeline.frames.ring import RingReader
+from pipeline.frames.ring_file import unlink_ring
+from pipeline.frames.ring_memory import SHARED_MEMORY, RingMissing
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_places, check_recipe, check_store
@@ -25,7 +25,8 @@ from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.store.line_lease import LineLease, held_line
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
-from pipeline.wire.messages import Fault, Heartbeat
+from pipeline.wire.faults import FaultOutbox, new_fault
+from pipeline.wire.messages import FaultAcks, Heartbeat
 from pipeline.wire.notify import tell_keeper
 from pipeline.wire.rundir import RunDir, new_run_id
 from pipeline.wire.transport import Link
@@ -34,6 +35,7 @@ from pipeline.workers.worker import Stop
 TICK_S = 0.1
 ANSWER_S = 5.0  # beyond drain_s: for the last answers and for taking down
 REVIVE_INTERVAL_S = 0.5
+FAULT_ACKS_AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
 View = Callable[[LineStatus], None]
@@ -165,6 +167,7 @@ class _RunningLine:
         self._stop = Stop()
         self._stop.listen()
         self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
+        self._faults = FaultOutbox("supervisor", self._publish.send)
         self._revive_due_s = 0.0
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
         self._rings: dict[str, RingReader] = {}
@@ -196,6 +199,7 @@ class _RunningLine:
                 self._reload()
             self._revive_store(now_s)
             self._tell_conflict()
+            self._tell_faults()
             if now_s >= next_look_s:  # heartbeats turn this loop far more often
                 next_look_s = now_s + TICK_S
                 self._read_ledgers()
@@ -212,6 +216,7 @@ class _RunningLine:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
             self._supervisor.stop("console", drain_s)
+            self._tell_faults(until_s=time.monotonic() + ANSWER_S)
             self._supervisor.stop("publish", drain_s)
             self._supervisor.stop("sink", drain_s)
         finally:
@@ -295,7 +300,7 @@ class _RunningLine:
         if reader is None:
             try:
                 reader = self._rings[camera_id] = RingReader(self._run_dir.ring_name(camera_id))
-            except StaleFrame:
+            except RingMissing:
                 return None
         return reader
 
@@ -335,26 +340,22 @@ class _RunningLine:
         """Once for each other line of this name that was found on the same Redis: this one goes on."""
         conflict = None if self._lease is None else self._lease.conflict
         if conflict is not None and conflict != self._conflict_told:
-            self._publish.send(
-                Fault(
-                    event_id=f"{self._run_id}/line-{secrets.token_hex(6)}",
-                    at_ns=time.time_ns(),
-                    source="supervisor",
-                    camera_id=None,
-                    kind="line",
-                    text=conflict,
-                )
-            )
+            self._faults.add(new_fault("supervisor", "line", conflict))
         self._conflict_told = conflict
 
     def _tell_restart(self, worker: KeptWorker, why: str) -> None:
-        self._publish.send(
-            Fault(
-                event_id=f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}",
-                at_ns=time.time_ns(),
-                source="supervisor",
-                camera_id=worker.spec.name.removeprefix("ingest-") if worker.spec.role == "ingest" else None,
-                kind="worker",
-                text=f"{worker.spec.name} {why}; replaced",
-            )
-        )
+        camera_id = worker.spec.name.removeprefix("ingest-") if worker.spec.role == "ingest" else None
+        event_id = f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}"
+        text = f"{worker.spec.name} {why}; replaced"
+        self._faults.add(new_fault("supervisor", "worker", text, camera_id=camera_id, event_id=event_id))
+
+    def _tell_faults(self, until_s: float = 0.0) -> None:
+        """Send what waits; until that moment (monotonic), wait for it to be stored."""
+        while True:
+            for message, _ in self._publish.receive(at_most=FAULT_ACKS_AT_ONCE):
+                if isinstance(message, FaultAcks):
+                    self._faults.acknowledged(message.event_ids)
+            self._faults.send_due()
+            if not len(self._faults) or time.monotonic() >= until_s:
+                return
+            time.sleep(0.02)

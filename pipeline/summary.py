@@ -83,7 +83,10 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 def file_of(result: InspectionResult) -> str:
     """The file (and frame of it) that a result is about; empty where it came from a camera."""
-    return printable(getattr(result, "source_ref", None) or "")
+    source = result.source_ref
+    if source is None:
+        return ""
+    return printable(source.file if source.frame is None else f"{source.file} frame {source.frame}")
 
 
 def shown_frame(result: InspectionResult) -> str:

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.table import Table
 
 from f2pnet.alerts import Alert, subscribe
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.foreign import clipped
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
 from f2pnet.terminal import Fitted, cell, plain_console, say
@@ -100,13 +100,7 @@ def _verify(line: LineConfig, as_json: bool) -> None:
     with store_of(line) as url:
         link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
         try:
-            report = verify(
-                link,
-                line.line,
-                list(waiting_in(publish.spool.dir)),
-                results_kept=publish.results_kept,
-                alerts_kept=publish.alerts_kept,
-            )
+            report = verify(link, line.line, list(waiting_in(publish.spool.dir)), chain=publish.chain)
         finally:
             link.close()
     if as_json:
@@ -125,17 +119,34 @@ def _print_report(report: Verification) -> None:
         began = run.run_id[:RUN_SHOWN]
         table.add_row(cell(run.camera_id), cell(began), *map(str, counts), style=None if run.holds else "red")
     console.print(Fitted(table))
+    if trimmed := sum(run.trimmed for run in report.runs):
+        say(f"taken away by retention (results_kept), and not judged: {trimmed} results")
     for run in report.runs:
         if run.unexplained and run.missing_seqs:
-            console.print(cell(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ..."))
-    console.print(f"alerts {report.alerts}, faults {report.faults}")
+            say(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
+        if run.unexplained and run.in_flight and run.is_over:
+            say(
+                f"{run.camera_id}/{run.run_id} is over and had {run.in_flight} frames in flight: "
+                "starting the line again reports those that its shared memory still holds"
+            )
+        if run.miscounted is not None:
+            say(f"{run.camera_id}/{run.run_id}: {run.miscounted}")
+    say(f"alerts {report.alerts}, faults {report.faults}")
     for text, names in (
         ("alerts missing", report.alerts_missing),
         ("alerts doubled", report.alerts_doubled),
         ("alerts without a result", report.alerts_without_result),
+        ("alerts that differ from their result", report.alerts_changed),
+        ("alerts out of order", report.alerts_out_of_order),
     ):
         if names:
             console.print(cell(f"{text}: {len(names)}, such as {', '.join(names[:3])}", "red"))
+    if report.chain_length is not None:
+        say(f"hash chain: {report.chain_length} entries, newest link {report.chain_newest}")
+    for problem in report.chain_problems:
+        say(f"hash chain broken: {clipped(problem)}")
+    if report.foreign:
+        say(f"passed over, since it is not the line's: {len(report.foreign)}, such as {report.foreign[0]}")
     console.print("no gap, no double" if report.holds else "FAILED", style="green" if report.holds else "red")
 
 
@@ -147,10 +158,7 @@ def _show(alert: Alert) -> None:
 
 def _gist(alert: Alert) -> str:
     """What is wrong, in a few words."""
-    try:
-        result = alert.result
-    except msgspec.DecodeError:
-        return ""
+    result = alert.result
     defects = Counter(f"{defect.class_name} ({defect.severity})" for defect in result.defects)
     return result.reason or ", ".join(f"{count} x {name}" for name, count in defects.items())
 

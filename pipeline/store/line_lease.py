@@ -14,9 +14,9 @@ from contextlib import contextmanager
 
 import structlog
 
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import Command, RedisLink, StoreRefused
+from f2pnet.redis_link import Command, RedisLink
 from pipeline.holder import Holder
 
 LEASE_MS = 6_000

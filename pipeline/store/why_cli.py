@@ -12,10 +12,12 @@ from rich.table import Table
 
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.terminal import Fitted, cell, plain_console, say_json
 from pipeline.store.line_store import store_of
-from pipeline.store.why import Facts, FrameId, as_json
+from pipeline.store.told import report_foreign
+from pipeline.store.why import Facts, as_json
 from pipeline.store.why import why as gather
 
 READ_TIMEOUT_S = 10.0
@@ -57,6 +59,7 @@ def _show(facts: Facts) -> None:
             box = ", ".join(map(str, defect.bbox_px))
             defects.add_row(cell(defect.class_name), defect.severity, f"{defect.score:.2f}", area, box)
         console.print(Fitted(defects))
+    report_foreign(facts.foreign)
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:

@@ -20,7 +20,8 @@ from f2pnet import subscribe
 from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
 from pipeline.frames.ledger import Ledger, NotInspectedReason
-from pipeline.frames.ring import FrameRing, unlink_ring
+from pipeline.frames.ring import FrameRing
+from pipeline.frames.ring_file import unlink_ring
 from pipeline.frames.ring_memory import SHARED_MEMORY, RingGeometry
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.wire.messages import LedgerReport
