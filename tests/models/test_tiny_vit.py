@@ -193,7 +193,7 @@ def test_gradients_reach_prompts_and_cnn_of_every_stage() -> None:
     assert all(module.weight.grad.abs().max() > 0 for module in modules)
 
 
-@pytest.mark.parametrize("second_pass", ["none", "boxes"])
+@pytest.mark.parametrize("second_pass", ["none", pytest.param("boxes", marks=pytest.mark.slow)])
 def test_the_exported_graph_agrees_for_any_batch(second_pass: str, tmp_path: Path) -> None:
     network = small_staged_network(second_pass=second_pass, second_pass_threshold=0.3, decoder_depth=1, num_classes=2)
     pixels = torch.randint(0, 256, (3, 96, 96, 3), dtype=torch.uint8)

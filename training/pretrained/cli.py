@@ -140,12 +140,14 @@ def _facts(entry: Published, folder: Path) -> dict[str, Any]:
 
 def _bar() -> Progress:
     """On stderr, and only on a terminal."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )

@@ -94,7 +94,7 @@ def _receive(url: str, path: Path, done: int, progress: Progress) -> None:
     try:
         response: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)  # noqa: S310
     except urllib.error.HTTPError as error:
-        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{done}":
+        if error.code == 416 and done and error.headers.get("Content-Range") == f"bytes */{done}":
             return  # nothing is lacking
         raise
     with response:
