@@ -25,7 +25,9 @@ LETTERBOX_STEP_PX = 4
 def as_frame(image: Image) -> Image:
     """Check that `image` is (H, W, 3) BGR or (H, W) grey, uint8; returns it contiguous. Raises ConfigError."""
     if not isinstance(image, np.ndarray):
-        raise ConfigError(f"the image is {type(image).__name__}; wanted a NumPy array, as cv2.imread returns")
+        raise ConfigError(
+            f"the image is {type(image).__name__}; wanted a NumPy array (cv2.imread gives None for an unreadable file)"
+        )
     image = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
     fits = image.dtype == np.uint8 and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
     if not fits or 0 in image.shape:

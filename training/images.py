@@ -11,7 +11,7 @@ import numpy as np
 from f2pnet.errors import ConfigError
 from f2pnet.preprocess import Resize, covered, fit
 from training.examples import MaskForms, fitted_mask, read_example
-from training.masks import LARGEST_CLASS_INDEX, Mask, mask_values
+from training.masks import IGNORE, Mask, mask_values
 from training.masks import Pixels as Pixels
 from training.recipe import MaskRule
 from training.records import SHOWN_PROBLEMS, Record
@@ -99,7 +99,7 @@ def read_class_mask(record: Record, mask: Pixels, classes: Sequence[str]) -> Pix
             raise ConfigError(f"'{record.id}' has class '{record.class_name}', wanted one of: {', '.join(classes)}")
         return mask * np.uint8(1 + classes.index(record.class_name) if record.label else 0)
     values, void = mask_values(record.class_mask)
-    indices = np.where(values > LARGEST_CLASS_INDEX if void is None else void, 0, values).astype(np.uint8)
+    indices = np.where(values == IGNORE if void is None else void, 0, values).astype(np.uint8)
     placed = fitted_mask(record.class_mask, Mask(indices, None, "indices"), record.image, mask.shape).defect
     if placed.max(initial=0) > len(classes):
         raise ConfigError(
