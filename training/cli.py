@@ -18,7 +18,7 @@ from training.loop import BEST
 from training.named_recipes import NAMED, named_recipe
 from training.networks import adopt_start
 from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
-from training.pretrained.start import Prior
+from training.pretrained.start import Prior, priors_of
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.run import complete_run, steps_of_run
@@ -96,7 +96,9 @@ def train(
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
                 processes=processes,
                 pretrained=pretrained_dir,
-                started=lambda priors: bar.console.print(starts_from(recipe, priors)) if processes.leads else None,
+                started=lambda priors: (
+                    bar.console.print(starts_from(recipe, priors), markup=False) if processes.leads else None
+                ),
             )
         if facts is None:
             return
@@ -105,7 +107,7 @@ def train(
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
-        Console().print(starts_from(recipe, [Prior(**prior) for prior in facts["priors"]]))
+        Console().print(starts_from(recipe, priors_of(facts, str(best))), markup=False)
         Console().print(figures_table(facts["metrics"]))
 
 
@@ -124,7 +126,8 @@ def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
 def progress_bar(*, shown: bool) -> Progress:
     """Steps, time left, and in a field `figures` what the last logged step said; on stderr, and only on a terminal."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not shown or not console.is_terminal)
 
 
 def in_words(line: dict[str, Any]) -> str:
