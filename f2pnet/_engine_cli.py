@@ -69,7 +69,6 @@ def _facts_table(bundle: Bundle) -> Table:
     table = Table(title=f"{manifest.name}  {bundle.engine_id}", title_justify="left", show_header=False)
     table.add_row("network", f"F2P-Net {manifest.network.sam_type}, {manifest.network.parameters:,} parameters")
     size, resize = manifest.network.image_size, manifest.input.resize
-    table.add_row("second pass", manifest.network.second_pass)
     table.add_row("input", f"{size} x {size} px, uint8 RGB, {resize}")
     table.add_row("outputs", ", ".join(f"{output.name} {list(output.shape)}" for output in manifest.outputs))
     table.add_row("classes", ", ".join(manifest.classes))

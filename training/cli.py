@@ -15,7 +15,7 @@ from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
 from training.find import find_datasets
 from training.loop import BEST
-from training.named_recipes import named_recipe
+from training.named_recipes import NAMED, named_recipe
 from training.networks import adopt_start
 from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
 from training.pretrained.start import Prior, priors_of
@@ -23,7 +23,7 @@ from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.run import complete_run, steps_of_run
 from training.sheet_tables import figures_table
-from training.suited_recipe import fine_tuning, starts_pretrained
+from training.suited_recipe import has_few_images, starts_pretrained, suited_recipe
 
 
 def train(
@@ -41,9 +41,8 @@ def train(
         str | None,
         typer.Option(
             "--recipe",
-            help="few-shot or fine-tune: from pretrained weights, on a few images or on more; default: the values of "
-            "docs/training.md; reference: as the published code trains. Not given: few-shot or fine-tune where vit_t's "
-            "pretrained weights are here and no --config is given, else default",
+            help=f"one of {', '.join(NAMED)}; see docs/training.md. Not given: default with --config; else few-shot or "
+            "fine-tune, by the number of images, where vit_t's pretrained weights are here",
         ),
     ] = None,
     train_list: Annotated[str, typer.Option(help="index file of each --dataset")] = "train.json",
@@ -70,8 +69,13 @@ def train(
     if folders:
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     if recipe_name is None:
-        tunes = config is None and not from_scratch and starts_pretrained(sam_type, start_from, pretrained_dir)
-        recipe_name = fine_tuning(folders, train_list, shot_num) if tunes else "default"
+        recipe_name = "default"
+        if config is None and folders:
+            recipe_name = suited_recipe(
+                pretrained=not from_scratch and starts_pretrained(sam_type, start_from, pretrained_dir),
+                few=has_few_images(folders, train_list, shot_num),
+                sam_type=sam_type,
+            )
     recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
     if from_scratch:
         recipe = recipe.model_copy(update={"start_from": None})
@@ -111,7 +115,10 @@ def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
     """The line that says what the weights began as."""
     network = recipe.sam_type if recipe.network == "f2pnet" else recipe.network
     if not priors:
-        return f"{network} starts from scratch: all weights are random numbers, none are pretrained"
+        return (
+            f"{network} starts from scratch: all weights are random numbers, none are pretrained. With few images, "
+            "pretrained weights are worth more than anything else: `f2p pretrained list`"
+        )
     files = "; ".join(f"{prior.part} {prior.file} (sha256 {prior.sha256[:12]}, {prior.licence})" for prior in priors)
     return f"{network} starts from {files}"
 

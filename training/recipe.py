@@ -11,7 +11,6 @@ from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.preprocess import Resize
 from models.configuration import Module, SecondPass
 
-
 WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode="left_to_right")]
 
 MaskRule = Literal["foreground", "reference"]
