@@ -78,6 +78,8 @@ def _facts_table(bundle: Bundle) -> Table:
         parity = artifact.parity
         proof = f"mask IoU to the checkpoint at least {parity.mask_iou_min:.4f}" if parity else "never compared"
         table.add_row("file", f"{artifact.file}, {artifact.precision}, batch up to {artifact.max_batch}; {proof}")
+    for told in manifest.training.blind_on:
+        table.add_row("BLIND", told, style="bold red")
     if manifest.training.notes:
         table.add_row("notes", manifest.training.notes)
     return table

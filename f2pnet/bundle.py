@@ -90,6 +90,7 @@ class MetricSheet(StrictModel):
     split: str
     protocol: str = Field(description="auto (no prompts) or oracle-box")
     images: int = Field(ge=1)
+    defective: int | None = Field(default=None, ge=0, description="how many of them are defective; null: not counted")
     values: dict[str, float]
 
 
@@ -99,6 +100,9 @@ class TrainingFacts(StrictModel):
     dataset: str
     shots: int | None = Field(default=None, ge=1, description="defective training images; null: the full list")
     metrics: list[MetricSheet] = Field(default_factory=list)
+    blind_on: list[str] = Field(
+        default_factory=list, description="lists on which nearly no defective image is rejected: exported by --force"
+    )
     notes: str | None = Field(default=None, description="licences of the data and whatever else a user must know")
 
 

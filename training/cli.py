@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from f2pnet.errors import ConfigError
+from f2pnet.blind import blind_on
+from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import try_folder
+from training.blind_warning import warn_of
 from training.data import load_data
 from training.find import find_datasets
 from training.finish import finish
@@ -56,7 +58,10 @@ def train(
     exp_dir: Annotated[Path, typer.Option(help="where experiments are kept")] = Path("exp"),
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
 ) -> None:
-    """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder."""
+    """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder.
+
+    Exit code 1 when validation shows that none, or nearly none, of the defective images would be rejected.
+    """
     recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type, "start_from": start_from}
     if from_scratch:
@@ -85,6 +90,7 @@ def train(
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
                 processes=processes,
                 pretrained=pretrained_dir,
+                validated=lambda step, sheet: bar.console.print(validation_line(step, recipe, sheet)),
                 started=lambda priors: bar.console.print(starts_from(recipe, priors)) if processes.leads else None,
             )
         if not processes.leads:
@@ -96,6 +102,9 @@ def train(
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
         Console().print(starts_from(recipe, [Prior(**prior) for prior in facts["priors"]]))
         Console().print(figures_table(facts["metrics"]))
+    if blind := blind_on(facts["metrics"]):
+        warn_of(blind, from_scratch=bool(facts.get("from_scratch")))
+        raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
@@ -111,6 +120,16 @@ def progress_bar(*, shown: bool) -> Progress:
     """Steps, time left, and in a field `figures` what the last logged step said; on stderr, and only on a terminal."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
     return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+
+
+def validation_line(step: int, recipe: TrainingRecipe, sheet: dict[str, dict[str, Any]]) -> str:
+    """One line for each validation, above the bar on a terminal and in every log."""
+    sets = "; ".join(
+        f"{name}: IoU {values['iou']:.3f}"
+        + (f", image AUROC {values['image_auroc']:.3f}" if "image_auroc" in values else "")
+        for name, values in sheet.items()
+    )
+    return f"step {step} of {recipe.stop_after or recipe.steps}, validation: {sets}"
 
 
 def in_words(line: dict[str, Any]) -> str:

@@ -39,6 +39,7 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
                 "split": SPLITS[recipe.select_on],
                 "protocol": PROTOCOL,
                 "images": len(answers.labels),
+                "defective": int(sum(answers.labels)),
                 "values": score_sheet(answers, choice),
             }
             for name, answers in validated.items()
