@@ -6,7 +6,7 @@ import importlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,9 +24,10 @@ from f2pnet.inspector import Inspector
 from f2pnet.output_places import try_file, try_folder
 from f2pnet.overlay import draw_overlay
 from f2pnet.picture_writing import write_picture
-from f2pnet.pictures import Picture, picture_files, pictures
+from f2pnet.pictures.folder import PassedOver, describe
+from f2pnet.pictures.stream import Picture, find_inputs, pictures
 from f2pnet.precision import Precision
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import InspectionResult, SourceRef, Verdict
 from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
@@ -55,6 +56,9 @@ def inspect(
         bool, typer.Option("--allow-fallback", help="the CPU, where the device asked for is absent")
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one engine run")] = None,
+    bit_depth: Annotated[
+        int | None, typer.Option(min=9, max=16, help="bits that 16-bit images fill, where the files don't say")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
@@ -66,7 +70,8 @@ def inspect(
         try_folder(place, "--out")
     try_file(out / RESULTS_NAME, "--out")
     named = list_images(dataset, data_dir, test_list) if dataset is not None else inputs or []
-    files = picture_files(named, ignore=out)
+    found = find_inputs(named, ignore=out)
+    files = found.files
     opened = (
         Inspector.of_checkpoint(ckpt_path, recipe)
         if ckpt_path is not None
@@ -89,18 +94,20 @@ def inspect(
     ):
         unknown_length = any(file.is_video for file in files)
         bar = progress.add_task("inspecting", total=None if unknown_length else len(files))
-        for picture, result, mask in inspect_pictures(inspector, pictures(files)):
+        for picture, result, mask in inspect_pictures(inspector, pictures(files, bit_depth)):
             folder.write(picture, result, mask)
             tally.count(result)
             if result.verdict == Verdict.NOT_INSPECTED:
-                console.print(f"not inspected: {printable(picture.id)} ({result.reason})", style="yellow", markup=False)
+                console.print(not_inspected_line(picture, result), style="yellow", markup=False, soft_wrap=True)
             progress.advance(bar)
-        summary = tally.summary(inspector, out)
+        summary = tally.summary(inspector, out) | passed_over_summary(found.passed_over)
+    if found.passed_over:
+        console.print(describe(found.passed_over), style="yellow", markup=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(summary))
     else:
         Console(markup=False).print(as_table(summary))
-    if tally.reasons:
+    if tally.reasons or found.may_miss_pictures:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
@@ -124,7 +131,21 @@ def inspect_pictures(
         answers = iter(inspector.inspect_batch_with_masks(images))
         for picture in chunk:
             result, mask = (not_inspected(inspector, picture), None) if picture.image is None else next(answers)
-            yield picture, msgspec.structs.replace(result, frame_id=printable(picture.id)), mask
+            source_ref = SourceRef(file=printable(picture.file.path), frame=picture.frame)
+            yield picture, msgspec.structs.replace(result, frame_id=picture.id, source_ref=source_ref), mask
+
+
+def not_inspected_line(picture: Picture, result: InspectionResult) -> str:
+    """What people are told of a picture without a verdict."""
+    detail = f": {picture.detail}" if picture.detail else ""
+    return f"not inspected: {picture.id} ({result.reason}{detail})"
+
+
+def passed_over_summary(passed_over: Sequence[PassedOver]) -> dict[str, Any]:
+    """What --json says of files that were found and not read."""
+    counts = Counter(each.reason for each in passed_over)
+    files = [{"path": printable(each.path), "reason": each.reason} for each in passed_over]
+    return {"passed_over": dict(counts), "passed_over_files": files}
 
 
 def not_inspected(inspector: Inspector, picture: Picture) -> InspectionResult:
@@ -147,7 +168,7 @@ class OutputFolder:
 
     def write(self, picture: Picture, result: InspectionResult, mask: NDArray[np.uint8] | None) -> None:
         """Paths in the line are relative to the folder; `image` is the path that was read."""
-        more: dict[str, Any] = {"image": printable(picture.file.path), "mask": None}
+        more: dict[str, Any] = {"image": printable(picture.file.path), "detail": picture.detail, "mask": None}
         if mask is not None and picture.image is not None:
             more["mask"] = self._save("masks", picture, ".png", mask)
             more["evidence"] = self._save("overlays", picture, ".jpg", draw_overlay(picture.image, result, mask))
@@ -212,6 +233,7 @@ def as_table(summary: dict[str, Any]) -> Table:
         "OK": str(summary["ok"]),
         "NG": str(summary["ng"]),
         "not inspected": _counts(summary["not_inspected"]),
+        "passed over": _counts(summary["passed_over"]),
         "defects": _counts(summary["defects"]),
         "results": str(Path(summary["out"], RESULTS_NAME)),
     }

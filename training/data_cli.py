@@ -17,6 +17,7 @@ from rich.table import Table
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.output_places import try_file, try_folder, write_file
 from f2pnet.picture_writing import write_picture
+from f2pnet.pictures.decode import read_picture
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
 from training.find import find_dataset
@@ -138,6 +139,6 @@ def _write_pairs(found: Check, folder: Path) -> None:
 
 
 def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    assert image is not None, path  # noqa: S101 - it was read a moment ago
-    return image
+    """(H, W, 3) BGR."""
+    image = read_picture(path)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image

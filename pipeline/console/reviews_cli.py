@@ -31,7 +31,8 @@ def reviews(
     with store_of(line) as url:
         link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
         try:
-            said = Reviews(Store(lambda: url), line.line).all()
+            store = Store(lambda: url, lambda text: typer.echo(text, err=True))
+            said = Reviews(store, line.line).all()
             written = write_data_set(said, lambda frame_id: _found(link, line, frame_id), out)
         finally:
             link.close()

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
+from f2pnet.errors import F2pError
 from f2pnet.frame_id import SEQ_DIGITS, FrameId
 from f2pnet.result import InspectionResult
 
@@ -24,6 +25,7 @@ _log = structlog.get_logger(__name__)
 
 _UNFINISHED = ".part"
 _PNG = b"\x89PNG"
+_SUFFIXES = (".jpg", ".png")
 
 
 class _Kept(NamedTuple):
@@ -112,6 +114,27 @@ class EvidenceStore:
             picture.path.parent.parent.rmdir()
 
 
+def kept_picture(folder: Path, result: InspectionResult) -> Path | None:
+    """The picture behind a result, where it still lies in `folder`.
+
+    Results come from a store that others may write to: a picture is only ever looked for where `EvidenceStore` puts it,
+    and a link that leads elsewhere is no picture.
+    """
+    try:
+        places = {str(Path(folder.name) / place): place for place in (_place(result, suffix) for suffix in _SUFFIXES)}
+    except (F2pError, OverflowError, ValueError):
+        return None
+    place = places.get(result.evidence or "")
+    if place is None:
+        return None
+    try:
+        root = folder.resolve(strict=True)
+        path = (root / place).resolve(strict=True)
+    except OSError:
+        return None
+    return path if path == root / place and path.is_file() else None
+
+
 def _place(result: InspectionResult, suffix: str) -> Path:
     """Where the picture of a result belongs, within the folder."""
     captured = datetime.fromtimestamp((result.captured_at_ns or 0) / 1e9, UTC)
@@ -125,6 +148,6 @@ def _find(folder: Path) -> list[_Kept]:
     """Pictures of earlier runs, oldest first; what an interrupted save left is removed."""
     for path in folder.glob(f"*/*/*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
-    found = [(path, path.stat()) for path in folder.glob("*/*/*") if path.suffix in (".jpg", ".png")]
+    found = [(path, path.stat()) for path in folder.glob("*/*/*") if path.suffix in _SUFFIXES]
     found.sort(key=lambda item: item[1].st_mtime_ns)
     return [_Kept(path, facts.st_size, facts.st_mtime) for path, facts in found]

@@ -48,7 +48,7 @@ def test_training_says_so_and_ends_with_exit_code_1(tmp_path: Path) -> None:
     assert "BLIND: " in done.stderr
     assert f"of {sheet['defective']} defective images of spots" in done.stderr
     assert "pretrained" in done.stderr
-    assert "step 2 of 2, validation: spots: IoU" in done.stderr
+    assert "step 2, validation: spots: IoU" in done.stderr
 
 
 def test_test_says_so_and_writes_its_sheets_all_the_same(blind_checkpoint: Path, tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_the_ledger_balances_after_a_kill_at_any_moment_and_at_all_times_in_betw
     for attempt in range(25):
         process = forked.Process(target=_churn, args=(name,))
         process.start()
-        await_that(lambda: reader.ledger.captured > last)
+        await_that(lambda last=last: reader.ledger.captured > last)
         until = time.monotonic() + 0.02 + 0.001 * attempt
         while time.monotonic() < until:
             assert reader.ledger.balanced
