@@ -91,9 +91,8 @@ def train(
             report(run.step, line)
         validates = run.step % recipe.evaluate_every == 0 or run.step == last_step
         if validates:
-            if notes:
-                if sheet := validate_and_keep(run, recipe, data, folder, notes):
-                    validated(run.step, sheet)
+            if notes and (sheet := validate_and_keep(run, recipe, data, folder, notes)):
+                validated(run.step, sheet)
             run.best, run.stale = processes.from_leader((run.best, run.stale))
         if notes and (validates or run.step % recipe.save_every == 0):
             run.save(folder / LAST, recipe)
