@@ -81,6 +81,13 @@ def open_origin(
     return Origin(source, _remembering(reference, manifest.outputs), manifest, network=network)
 
 
+def known_scores(path: Path) -> list[dict[str, Any]]:
+    """The score sheets that a checkpoint or a bundle carries. Raises as `open_origin` does."""
+    if path.is_dir():
+        return [sheet.model_dump() for sheet in open_bundle(path).manifest.training.metrics]
+    return list(read_checkpoint(path)[1].get("metrics", []))
+
+
 def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
     """The bundle's fp32 ONNX file on ONNX Runtime stands in for the checkpoint, with which it was proven to agree."""
     artifact = bundle.artifact("onnx", "fp32")

@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from f2pnet.errors import ConfigError
+from f2pnet.blind import blind_on
+from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import try_folder
+from training.blind_warning import warn_of
 from training.find import find_datasets
 from training.loop import BEST
 from training.named_recipes import NAMED, named_recipe
@@ -61,7 +63,10 @@ def train(
     exp_dir: Annotated[Path, typer.Option(help="where experiments are kept")] = Path("exp"),
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
 ) -> None:
-    """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder."""
+    """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder.
+
+    Exit code 1 when validation shows that none, or nearly none, of the defective images would be rejected.
+    """
     if from_scratch and start_from is not None:
         raise ConfigError(f"--from-scratch and --start-from {start_from} exclude each other: leave one out")
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type, "start_from": start_from}
@@ -96,6 +101,7 @@ def train(
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
                 processes=processes,
                 pretrained=pretrained_dir,
+                validated=lambda fold, step, sheet: bar.console.print(validation_line(fold, step, sheet), markup=False),
                 started=lambda priors: (
                     bar.console.print(starts_from(recipe, priors), markup=False) if processes.leads else None
                 ),
@@ -109,6 +115,9 @@ def train(
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
         Console().print(starts_from(recipe, priors_of(facts, str(best))), markup=False)
         Console().print(figures_table(facts["metrics"]))
+    if blind := blind_on(facts["metrics"]):
+        warn_of(blind, from_scratch=bool(facts.get("from_scratch")))
+        raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
@@ -128,6 +137,16 @@ def progress_bar(*, shown: bool) -> Progress:
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not shown or not console.is_terminal)
+
+
+def validation_line(fold: int | None, step: int, sheet: dict[str, dict[str, Any]]) -> str:
+    """One line for each validation, above the bar on a terminal and in every log."""
+    sets = "; ".join(
+        f"{name}: IoU {values['iou']:.3f}"
+        + (f", image AUROC {values['image_auroc']:.3f}" if "image_auroc" in values else "")
+        for name, values in sheet.items()
+    )
+    return f"{'' if fold is None else f'fold {fold}, '}step {step}, validation: {sets}"
 
 
 def in_words(line: dict[str, Any]) -> str:
