@@ -18,7 +18,7 @@ from f2pnet.bundle import Bundle, Precision, open_bundle
 from f2pnet.errors import ClosedError
 from f2pnet.grading import Graded, Grader, as_defects, as_mask, draw_roi
 from f2pnet.notebook import remember_image
-from f2pnet.preprocess import Image, as_frame, fit
+from f2pnet.preprocess import Image, as_frame, fit, uncovered
 from f2pnet.recipe import Recipe, load_recipe
 from f2pnet.result import InspectionResult, Timings, Verdict
 from f2pnet.tiles import FrameMap, View, Window, merge, windows
@@ -193,13 +193,23 @@ class Inspector:
         batch = self._batch[: len(pieces)]
         if self.facts.reads_pixels:
             for (frame, window), slot in zip(pieces, batch, strict=True):
-                fit(frame[window.slices], self.facts.image_size, out=slot)
+                fit(frame[window.slices], self.facts.image_size, slot, self.bundle.manifest.input.resize)
         outputs = self._backend.run(batch)
         maps, classes = outputs[self.bundle.manifest.defect_output], outputs.get("class_map")
         return [
-            View(window, float(outputs["score"][at]), maps[at], None if classes is None else classes[at])
+            View(
+                window,
+                float(outputs["score"][at]),
+                self._of_window(maps[at], window),
+                None if classes is None else self._of_window(classes[at], window),
+            )
             for at, (_, window) in enumerate(pieces)
         ]
+
+    def _of_window(self, values: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+        """The part of a map that belongs to the window, without a letterbox's filling."""
+        resize = self.bundle.manifest.input.resize
+        return uncovered(values, (window.height, window.width), self.facts.image_size, resize)
 
     def _grade(self, views: Sequence[View], plan: FramePlan, size: tuple[int, int]) -> list[Graded]:
         suspicious = [view for view in views if self._grader.may_hold_defect(view)]

@@ -54,6 +54,15 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """From capture until the verdict was durable."""
 
 
+class SourceRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which file a frame came from. Characters that are not printable, and bytes that are not UTF-8, are escaped."""
+
+    file: str
+    """Its name in the folder of the source; for `f2p inspect` its path as it was found."""
+    frame: int | None = None
+    """Position in a video, from 0; None for an image."""
+
+
 class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Verdict of one frame with everything behind it. In a notebook it shows the picture with its defects."""
 
@@ -65,6 +74,8 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     seq: int | None = None
     """Number of the frame within its run, from 0."""
     part_id: str | None = None
+    source_ref: SourceRef | None = None
+    """File, and frame of a video, for folder and video sources; None for others."""
     captured_at_ns: int | None = None
     """UTC, ns since the epoch."""
     verdict: Verdict
