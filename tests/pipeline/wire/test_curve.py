@@ -52,7 +52,7 @@ def heard(hub: Hub, link: Link, limit_s: float) -> int:
 
 def test_only_a_peer_whose_key_is_allowed_is_heard(keys: Path, free_ports: list[int]) -> None:
     address = f"tcp://127.0.0.1:{free_ports[0]}"
-    hub = Hub(address, 100, curve(keys, "a"))
+    hub = Hub(address, 100, curve(keys, "a"), from_guests=(Bye,))
     friend = Link(address, "b", 100, curve(keys, "b"), 0)
     others = {
         "a key that is not allowed": Link(address, "x", 100, curve(keys, "stranger"), 0),
