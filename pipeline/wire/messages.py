@@ -15,7 +15,7 @@ from __future__ import annotations
 import msgspec
 
 from f2pnet.errors import F2pError
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import InspectionResult, SourceRef, Verdict
 from pipeline.frames.ledger import Ledger
 
 WIRE_VERSION = 3
@@ -65,6 +65,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     frame_id: str
     seq: int
     part_id: str | None
+    source_ref: SourceRef | None = None
     ring: str
     slot: int
     generation: int

@@ -269,6 +269,7 @@ class InferWorker(Worker):
             camera_id=lease.camera_id,
             seq=lease.seq,
             part_id=lease.part_id,
+            source_ref=lease.source_ref,
             captured_at_ns=lease.captured_at_ns,
             timings_ms=msgspec.structs.replace(result.timings_ms, queued=queued_ms),
         )

@@ -46,6 +46,8 @@ REPORT_INTERVAL_NS = 100_000_000
 PING_INTERVAL_NS = 1_000_000_000
 RESEND_INTERVAL_NS = 1_000_000_000  # a NOT_INSPECTED that nobody acknowledged is said again this often
 MESSAGES_PER_STEP = 256
+NOT_YET = (NotInspectedReason.SHUTDOWN, NotInspectedReason.LINE_RESTARTED)
+"""Reasons that say nothing about the picture: a hot folder gives it again when the line starts anew."""
 _log = structlog.get_logger(__name__)
 
 
@@ -84,7 +86,7 @@ class IngestWorker(Worker):
         for frame in ring.held_frames():
             book.add(frame)
         self._state = CameraState(ring, book)
-        self._capture = Capture(self._camera, self._state)
+        self._capture = Capture(self._camera, self._state, owner=f"{self._line.line}.{self._camera.id}")
         self._poller = Poller(self._hub, self._publish, self._state.wakeup)
         if ring.version:
             self._capture.start()  # the run goes on
@@ -183,6 +185,7 @@ class IngestWorker(Worker):
             known = {str(FrameId(self._camera.id, acks.run_id, seq)) for seq, _, _ in acks.stored}
             self._abandoned = [judged for judged in self._abandoned if judged.result.frame_id not in known]
             return
+        self._tell_source(acks)
         with self._state.slot_freed:
             for seq, verdict, reason in acks.stored:
                 settled = self._state.book.settle(seq)
@@ -192,6 +195,12 @@ class IngestWorker(Worker):
                 self._state.ring.settled(frame, verdict, reason_named(reason) if reason else decided)
                 self.progress += 1
             self._state.slot_freed.notify_all()
+
+    def _tell_source(self, acks: Acks) -> None:
+        """Before the frames are let go of: what falls between the two is noted twice, not lost."""
+        with self._state.lock:
+            files = [self._state.book.file_of(seq) for seq, _, reason in acks.stored if reason not in NOT_YET]
+        self._capture.settled([file for file in files if file is not None])
 
     def _shed(self) -> None:
         """Decide NOT_INSPECTED where no verdict can come in time, or at all; take late leases back."""
@@ -229,6 +238,7 @@ class IngestWorker(Worker):
                 camera_id=self._camera.id,
                 seq=frame.seq,
                 part_id=frame.part_id,
+                source_ref=None if frame.file is None else frame.file.as_result(),
                 captured_at_ns=frame.captured_at_ns,
                 verdict=Verdict.NOT_INSPECTED,
                 reason=reason.value,
@@ -279,6 +289,7 @@ class IngestWorker(Worker):
             seal=self._hub.seal(peer, frame_id),
             seq=frame.seq,
             part_id=frame.part_id,
+            source_ref=None if frame.file is None else frame.file.as_result(),
             ring=self._state.ring.name,
             slot=frame.slot,
             generation=frame.generation,

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
@@ -110,6 +111,11 @@ class LeaseBook:
         """The frame's verdict is durable: the frame and what was decided for it; None when that was known already."""
         entry = self._entries.pop(seq, None)
         return None if entry is None else (entry.frame, entry.decided)
+
+    def file_of(self, seq: int) -> FileRef | None:
+        """Which file the frame comes from; None also for one that was settled before."""
+        entry = self._entries.get(seq)
+        return None if entry is None else entry.frame.file
 
     def oldest_waiting(self) -> HeldFrame | None:
         """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
