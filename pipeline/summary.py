@@ -105,8 +105,8 @@ def reconnects_by_camera(heartbeats: Iterable[Heartbeat]) -> dict[str, int]:
     """How often each camera was opened again, over all processes of its worker."""
     total: Counter[str] = Counter()
     for heartbeat in heartbeats:
-        if heartbeat.role == "ingest":
-            total[heartbeat.name.removeprefix("ingest-")] += heartbeat.counters.get("reconnects", 0)
+        if heartbeat.camera_id is not None:
+            total[heartbeat.camera_id] += heartbeat.counters.get("reconnects", 0)
     return dict(total)
 
 

@@ -9,8 +9,9 @@ from typing import cast
 from f2pnet.config.sources import GenicamSource, SourceConfig
 from f2pnet.errors import MissingExtra
 from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
+from pipeline.sources.identity import source_identity
 
-__all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault", "open_source"]
+__all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault", "open_source", "source_identity"]
 
 SOURCES = {
     "folder": "pipeline.sources.folder:FolderReader",

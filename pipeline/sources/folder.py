@@ -18,7 +18,7 @@ class FolderReader(Source):
 
     def __init__(self, config: FolderSource, start_index: int) -> None:
         self.live = config.live
-        self._files = image_files(config.path)
+        self._files = image_files(config.path.resolve())  # a link may lead elsewhere by and by
         self._loop = config.loop
         self._index = start_index
         self._pacer = Pacer(config.fps)
@@ -36,6 +36,20 @@ class FolderReader(Source):
             return BadFrame(index, "unreadable", str(error), captured_at_ns, name=file.name)
         except OSError as error:
             return BadFrame(index, "unreadable", error.strerror or str(error), captured_at_ns, name=file.name)
+
+    def resume_after(self, last_name: str) -> str | None:
+        """By natural order, where images were added or removed before the one that was captured last."""
+        if not self._index or not last_name:
+            return None
+        rounds, at = divmod(self._index - 1, len(self._files))
+        if self._files[at].name == last_name:
+            return None
+        last_key = natural_key(last_name)
+        before = sum(natural_key(file.name) <= last_key for file in self._files)
+        self._index = rounds * len(self._files) + before
+        if before <= at + 1:
+            return None
+        return f"{before - at - 1} images that sort before {last_name} were added; they are not inspected in this round"
 
     def close(self) -> None:
         """Nothing to let go of: a file is open only while it is read."""

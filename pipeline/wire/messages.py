@@ -1,6 +1,6 @@
 """What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
 
-    inference -> ingest   Ready, Bye
+    inference -> ingest   Ready, Returned, Bye
     ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
@@ -17,7 +17,7 @@ from f2pnet.errors import F2pError
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import Ledger
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 
 class BadMessage(F2pError):
@@ -44,6 +44,14 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hand_ms: float  # how long it needs for all that it holds now
 
 
+class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Leases that an inference worker cannot work on: it does not get at the pixels. They go to others, or wait."""
+
+    incarnation: str
+    epoch: str
+    numbers: list[int]  # of the leases
+
+
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An inference worker leaves; what it still held goes to others."""
 
@@ -61,6 +69,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     seq: int
     part_id: str | None
     ring: str
+    ring_id: str  # of the file: a ring may be replaced by another one of its name
     slot: int
     generation: int
     shape: list[int]  # (H, W) or (H, W, 3)
@@ -105,6 +114,7 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run_id: str
     version: int
     ledger: Ledger
+    current: bool = True  # False: of a run that is over
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -114,7 +124,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "ledger", "overload", "source", "spool", "worker"
+    kind: (
+        str  # "camera", "configuration", "engine", "ledger", "memory", "overload", "ring", "source", "spool", "worker"
+    )
     text: str
 
 
@@ -135,6 +147,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     state: str  # "starting", "running", "draining", "waiting" (camera or store away)
     at_ns: int
     progress: int  # grows while the worker does its work
+    camera_id: str | None = None  # of an ingest worker
     device: str | None = None
     restarts: int = 0
     detail: str | None = None
@@ -144,7 +157,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
+Message = Ready | Returned | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
