@@ -7,19 +7,17 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode
-from pipeline.adhoc import line_of_sources, write_line
-from pipeline.line import run_line
 from pipeline.logs import log_to_stderr
-from pipeline.summary import LineStatus
-from pipeline.wire.rundir import RunDir
-from pipeline.wire.transport import Subscriber
+
+if TYPE_CHECKING:
+    from pipeline.summary import LineStatus
 
 ALERTS_QUEUED = 1_000
 
@@ -43,6 +41,8 @@ def run(
     no_console: NoConsole = False,
 ) -> None:
     """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
+    from pipeline.adhoc import line_of_sources, write_line
+
     log_to_stderr()
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
@@ -63,6 +63,7 @@ def demo(
     no_console: NoConsole = False,
 ) -> None:
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
+    from pipeline.adhoc import write_line
     from pipeline.demo import demo_line, score
 
     log_to_stderr()
@@ -159,10 +160,14 @@ def _run_shown(
     line: LineConfig, line_file: Path, duration: float | None, *, no_console: bool, **options: Any
 ) -> LineStatus:
     """Run the line behind the live table, whose workers then log to files, or without it."""
+    from pipeline.line import run_line
+
     console = Console()
     if no_console or not console.is_terminal:
         return run_line(line, line_file, duration_s=duration, **options)
     from pipeline.view import LiveView
+    from pipeline.wire.rundir import RunDir
+    from pipeline.wire.transport import Subscriber
 
     with ExitStack() as stack:
         log_dir = line.publish.spool.dir / "logs"

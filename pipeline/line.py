@@ -26,13 +26,15 @@ from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
 from pipeline.reload import line_changes
 from pipeline.store.embedded_redis import EmbeddedRedis
-from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
+from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
 from pipeline.wire.line_lock import LineLock
 from pipeline.wire.messages import Fault, Heartbeat
 from pipeline.wire.notify import tell_keeper
-from pipeline.wire.rundir import RunDir, new_run_id
+from pipeline.wire.run_id import new_run_id
+from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
+from pipeline.worker_rows import worker_row
 from pipeline.workers.worker import Stop
 
 TICK_S = 0.1

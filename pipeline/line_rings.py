@@ -19,7 +19,8 @@ from pipeline.frames.ring_file import put_aside, unlink_ring
 from pipeline.frames.ring_memory import RingMissing
 from pipeline.frames.ring_moves import continue_ring
 from pipeline.wire.messages import Acks
-from pipeline.wire.rundir import RunDir, new_run_id
+from pipeline.wire.run_id import new_run_id
+from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
 from pipeline.workers.camera_ring import open_left_ring
 from pipeline.workers.left_rings import LeftRing

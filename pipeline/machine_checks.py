@@ -17,7 +17,7 @@ from pathlib import Path
 from f2pnet.config import LineConfig
 from f2pnet.errors import StoreAway
 from f2pnet.redis_link import ErrorReply, RedisLink, StoreRefused
-from pipeline.frames.ring_memory import SHARED_MEMORY
+from pipeline.frames.shared_memory import SHARED_MEMORY
 
 Seen = tuple[str, str | None]
 """What was seen, and advice where there is any."""

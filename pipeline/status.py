@@ -13,7 +13,7 @@ from f2pnet.redis_link import RedisLink
 from pipeline.frames.ledger import Ledger
 from pipeline.summary import LineStatus, WorkerRow, reconnects_by_camera, total_counters, total_latency
 from pipeline.wire.messages import Heartbeat
-from pipeline.wire.rundir import started_at_s
+from pipeline.wire.run_id import started_at_s
 
 SILENT_AFTER_S = 5.0  # a worker whose last heartbeat is older does not work any more
 

@@ -13,13 +13,13 @@ from pipeline.frames.ring_memory import (
     HEADER,
     LAYOUT_VERSION,
     MAGIC,
-    SHARED_MEMORY,
     RingGeometry,
     RingMemory,
     RingMissing,
     RingUnreadable,
     whole_pages,
 )
+from pipeline.frames.shared_memory import SHARED_MEMORY
 
 RING_ID_BYTES = 8
 

@@ -1,4 +1,4 @@
-"""Where the workers of a line on this host meet: sockets and lock in a private folder, ring names, and the run's id.
+"""Where the workers of a line on this host meet: sockets and lock in a private folder, ring names.
 
 The folder holds nothing that must survive a reboot, or that may not be removed while the line runs. Its name comes from
 the line's file, so that two lines of the same name do not meet, and every worker of a line finds it without being told.
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from f2pnet.config.line import IpcTransport, LineConfig, TcpTransport
-from pipeline.frames.ring_memory import SHARED_MEMORY
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.wire.curve import Curve
 from pipeline.wire.line_lock import LineLock
 from pipeline.wire.private_folder import make_private, runtime_base
@@ -34,18 +31,6 @@ class RingName:
     camera_id: str
     file_name: str
     left_by: str | None = None
-
-
-def new_run_id() -> str:
-    """A UUID of version 7 (RFC 9562, section 5.7): sorts by the time of its making, in ms."""
-    milliseconds, noise = time.time_ns() // 1_000_000, secrets.randbits(76)
-    low = (noise >> 64) << 64 | 0b10 << 62 | noise & (1 << 62) - 1
-    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | low))
-
-
-def started_at_s(run_id: str) -> float:
-    """When the run began, in seconds since the epoch: the first 48 bits of its id."""
-    return (uuid.UUID(run_id).int >> 80) / 1000
 
 
 class RunDir:

@@ -17,7 +17,8 @@ from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_file import put_aside
 from pipeline.frames.ring_memory import RingGeometry, RingUnreadable, whole_pages
 from pipeline.frames.ring_moves import continue_ring
-from pipeline.wire.rundir import RingName, RunDir, new_run_id
+from pipeline.wire.run_id import new_run_id
+from pipeline.wire.rundir import RingName, RunDir
 from pipeline.workers.left_rings import LeftRing
 
 _log = structlog.get_logger(__name__)

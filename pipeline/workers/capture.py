@@ -17,7 +17,8 @@ from f2pnet.config import CameraConfig
 from f2pnet.errors import MissingResource
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring import FrameRing
-from pipeline.frames.ring_memory import SHARED_MEMORY, FrameTooLarge, HeldFrame, SharedMemoryFull
+from pipeline.frames.ring_memory import FrameTooLarge, HeldFrame, SharedMemoryFull
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.sources import open_source, source_identity
 from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
 from pipeline.workers.leases import LeaseBook
