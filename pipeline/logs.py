@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import structlog
-
 
 def log_to_stderr() -> None:
     """Set it up for this process."""
+    import structlog  # takes a tenth of a second, which commands that log nothing do not pay
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
