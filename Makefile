@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# A .venv without pip (no python3-venv package yet) is not taken for a finished one at the next try.
+.DELETE_ON_ERROR:
+
 .PHONY: help setup demo test test-slow chaos fuzz check gpu-check golden apt clean
 
 help:

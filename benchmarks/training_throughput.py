@@ -73,10 +73,17 @@ def main() -> None:
 def _entrant(name: str, precision: str, size: int, device: torch.device) -> Entrant:
     network_name, _, sam_type = name.partition(" ")
     recipe = TrainingRecipe.model_validate(
-        {"network": network_name, "sam_type": sam_type or "nano", "image_size": size, "prompted_share": 0.0}
+        {
+            "network": network_name,
+            "sam_type": sam_type or "nano",
+            "image_size": size,
+            "prompted_share": 0.0,
+            "sam_weights": "none",
+            "cnn_weights": "none",
+        }
     )
     torch.manual_seed(0)
-    network = new_network(recipe).to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network = new_network(recipe).network.to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     images = (torch.rand(BATCH, 3, size, size) * 255).to(device=device, memory_format=torch.channels_last)
     masks = (torch.rand(BATCH, 1, size, size) > 0.9).float().to(device)
     labels = torch.ones(BATCH, device=device)

@@ -13,8 +13,9 @@ from rich.table import Table
 
 from export.artifacts import wanted_kinds
 from export.exporter import ExportOptions, export_bundle
-from f2pnet.bundle import Bundle, MetricSheet
+from f2pnet.bundle import Bundle, MetricSheet, refuse_other_content
 from f2pnet.errors import ConfigError
+from f2pnet.output_places import try_folder
 
 Folders = list[Path] | None
 
@@ -42,6 +43,8 @@ def export(
     as_json: Annotated[bool, typer.Option("--json", help="print the manifest")] = False,
 ) -> None:
     """Make an engine bundle; refused unless every file of it agrees with the checkpoint."""
+    refuse_other_content(out)
+    try_folder(out.parent, "--out")
     options = ExportOptions(
         kinds=wanted_kinds(format_ or ["onnx"], precision or ["fp32"]),
         verify=verify or [],

@@ -23,6 +23,10 @@ from f2pnet.recipe import Recipe
 WORST_KEPT = 8
 """Images that a report of a refusal shows."""
 
+SMALL_MASK_PX = 16
+"""A union smaller than this counts as this many map pixels in the IoU: of a mask of two pixels, one that lies on the
+threshold is not half of an engine's answer. Whether a small defect is found or lost shows in the verdicts."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -120,7 +124,7 @@ def measure_parity(
 
 
 def _compare(image: Image, wanted: NDArray[np.float32], found: NDArray[np.float32], threshold: float) -> Case:
-    return Case(image, wanted, found, _iou(wanted >= threshold, found >= threshold))
+    return Case(image, wanted, found, mask_iou(wanted >= threshold, found >= threshold))
 
 
 def _verdict_agreement(bundle: Bundle, engine: Backend, reference: Backend, images: Sequence[Image]) -> float:
@@ -131,7 +135,10 @@ def _verdict_agreement(bundle: Bundle, engine: Backend, reference: Backend, imag
     return float(np.mean([a == b for a, b in zip(found, wanted, strict=True)]))
 
 
-def _iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """1 where both are empty."""
-    union = int(np.count_nonzero(a | b))
-    return int(np.count_nonzero(a & b)) / union if union else 1.0
+def mask_iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Intersection over union of two masks of one shape, 0..1; 1 where both are empty.
+
+    Unions below SMALL_MASK_PX are counted as SMALL_MASK_PX.
+    """
+    union = max(int(np.count_nonzero(a | b)), SMALL_MASK_PX)
+    return 1 - int(np.count_nonzero(a ^ b)) / union

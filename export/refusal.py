@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from export.gate import Judgement
 from export.parity import Case
+from f2pnet.picture_writing import write_picture
 
 ROWS = 8
 SIDE_PX = 256
@@ -45,7 +46,7 @@ def write_refusal(out_dir: Path, judgements: Sequence[Judgement], threshold: flo
     for judgement in judgements:
         picture = f"worst-{judgement.artifact.file}.png"
         if judgement.worst:
-            cv2.imwrite(str(folder / picture), worst_sheet(judgement.worst[:ROWS], threshold))
+            write_picture(folder / picture, worst_sheet(judgement.worst[:ROWS], threshold))
         sections.append(_section(judgement, picture if judgement.worst else None))
     page = folder / "report.html"
     page.write_text(

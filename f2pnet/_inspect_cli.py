@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import cv2
 import msgspec
 import numpy as np
 import typer
@@ -21,10 +20,13 @@ from rich.table import Table
 
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.inspector import Inspector
+from f2pnet.output_places import try_file, try_folder
 from f2pnet.overlay import draw_overlay
+from f2pnet.picture_writing import write_picture
 from f2pnet.pictures import Picture, picture_files, pictures
 from f2pnet.precision import Precision
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
 JPEG_QUALITY = 92
@@ -48,6 +50,9 @@ def inspect(
     """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
     if (engine is None) == (ckpt_path is None):
         raise ConfigError("name what inspects: either --engine BUNDLE or --ckpt-path FILE")
+    for place in (out, out / "masks", out / "overlays"):
+        try_folder(place, "--out")
+    try_file(out / RESULTS_NAME, "--out")
     files = picture_files(inputs, ignore=out)
     opened = (
         Inspector.of_checkpoint(ckpt_path, recipe)
@@ -75,13 +80,13 @@ def inspect(
             folder.write(picture, result, mask)
             tally.count(result)
             if result.verdict == Verdict.NOT_INSPECTED:
-                console.print(f"not inspected: {picture.id} ({result.reason})", style="yellow", markup=False)
+                console.print(f"not inspected: {printable(picture.id)} ({result.reason})", style="yellow", markup=False)
             progress.advance(bar)
         summary = tally.summary(inspector, out)
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        Console().print(as_table(summary))
+        Console(markup=False).print(as_table(summary))
     if tally.reasons:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
@@ -96,7 +101,7 @@ def inspect_pictures(
         answers = iter(inspector.inspect_batch_with_masks(images))
         for picture in chunk:
             result, mask = (not_inspected(inspector, picture), None) if picture.image is None else next(answers)
-            yield picture, msgspec.structs.replace(result, frame_id=picture.id), mask
+            yield picture, msgspec.structs.replace(result, frame_id=printable(picture.id)), mask
 
 
 def not_inspected(inspector: Inspector, picture: Picture) -> InspectionResult:
@@ -115,15 +120,11 @@ class OutputFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lines = (folder / RESULTS_NAME).open("wb")
-        except OSError as error:
-            raise ConfigError(f"--out {folder} can't be written: {error.strerror}") from error
+        self._lines = (folder / RESULTS_NAME).open("wb")
 
     def write(self, picture: Picture, result: InspectionResult, mask: NDArray[np.uint8] | None) -> None:
         """Paths in the line are relative to the folder; `image` is the path that was read."""
-        more: dict[str, Any] = {"image": str(picture.file.path), "mask": None}
+        more: dict[str, Any] = {"image": printable(picture.file.path), "mask": None}
         if mask is not None and picture.image is not None:
             more["mask"] = self._save("masks", picture, ".png", mask)
             more["evidence"] = self._save("overlays", picture, ".jpg", draw_overlay(picture.image, result, mask))
@@ -137,12 +138,8 @@ class OutputFolder:
         self._lines.close()
 
     def _save(self, kind: str, picture: Picture, suffix: str, image: NDArray[np.uint8]) -> str:
-        name = Path(kind, f"{picture.name}{suffix}")
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else [])
-        path.write_bytes(encoded.tobytes())
-        return str(name)
+        path = write_picture(self._folder / kind / f"{picture.name}{suffix}", image, JPEG_QUALITY)
+        return printable(path.relative_to(self._folder))
 
 
 class Tally:
@@ -180,7 +177,7 @@ class Tally:
                 "device": inspector.facts.device,
             },
             "recipe": {"name": inspector.recipe.name, "sha256": inspector.recipe.sha256},
-            "out": str(out),
+            "out": printable(out),
         }
 
 

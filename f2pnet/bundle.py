@@ -275,7 +275,7 @@ def write_bundle(
     stands at `folder` is replaced; anything else there is left alone and raises ConfigError. Returns the opened bundle.
     """
     folder = Path(folder)
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     named = set(manifest.files)
     if named != set(files):
         raise ConfigError(f"the manifest lists {sorted(named)}, but the files given are {sorted(files)}")
@@ -309,6 +309,8 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path.parent} is not an engine bundle: it has no {MANIFEST_NAME}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise BundleError(f"{path} is not JSON ({error}): copy or export the bundle again") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -323,12 +325,19 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{error}\nexport the engine again") from error
 
 
+def _unreadable(path: Path, error: OSError) -> MissingResource:
+    return MissingResource(f"engine file {path} can't be read: {error.strerror}; give this user the right to read it")
+
+
 def _check_file(path: Path, wanted: str) -> None:
     if not path.is_file():
         raise BundleError(f"engine file {path} is missing: copy or export the bundle again")
     if path.stat().st_size == 0:
         raise BundleError(f"engine file {path} is empty (0 bytes): copy or export the bundle again")
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if found != wanted:
         raise BundleError(
             f"engine file {path} was changed or damaged: its sha256 is {found[:12]}..., "
@@ -336,7 +345,8 @@ def _check_file(path: Path, wanted: str) -> None:
         )
 
 
-def _refuse_other_content(folder: Path) -> None:
+def refuse_other_content(folder: Path) -> None:
+    """Raise ConfigError where something other than a bundle stands at `folder`, which may not be replaced."""
     if not folder.exists() or (folder.is_dir() and ((folder / MANIFEST_NAME).is_file() or not any(folder.iterdir()))):
         return
     raise ConfigError(f"{folder} exists and is not an engine bundle: choose another place, or delete it")

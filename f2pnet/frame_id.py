@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from f2pnet.errors import ConfigError
 
 SEQ_DIGITS = 6
-LONGEST_ID = 256
-"""Characters; a camera id has at most 64, a run id 36, a number 20."""
+LARGEST_SEQ = 2**53
+"""Far beyond any camera, and a whole number to every JSON reader."""
+_SPELLING = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})/([A-Za-z0-9][A-Za-z0-9-]{0,63})/([0-9]{1,16})")
 
 
 @dataclass(frozen=True, order=True)
@@ -35,13 +37,14 @@ class FrameId:
     @classmethod
     def parse_or_none(cls, text: str | bytes | None) -> FrameId | None:
         """As `parse`, for text that others may have written: None for anything that is not a frame id."""
-        if text is None or len(text) > LONGEST_ID or not text.isascii():
+        try:
+            plain = text.decode("ascii") if isinstance(text, bytes) else text
+        except UnicodeDecodeError:
             return None
-        parts = (text.decode() if isinstance(text, bytes) else text).split("/", 3)
-        if len(parts) != 3 or not all(part.isprintable() for part in parts):
+        found = _SPELLING.fullmatch(plain or "")
+        if found is None or int(found[3]) > LARGEST_SEQ:
             return None
-        camera_id, run_id, seq = parts
-        return cls(camera_id, run_id, int(seq)) if camera_id and run_id and seq.isdigit() else None
+        return cls(found[1], found[2], int(found[3]))
 
     def __str__(self) -> str:
         return f"{self.camera_id}/{self.run_id}/{self.seq:0{SEQ_DIGITS}d}"

@@ -54,14 +54,18 @@ class Decoded(NamedTuple):
 
 
 class AFDec(nn.Module):
-    """With `fused=False` the heads read SAM's features as they are, to see what fusing brings."""
+    """`early_upscaling` brings the early features, (early width) channels, to the size of the masks.
+
+    With `fused=False` the heads read SAM's features as they are, to see what fusing brings.
+    """
 
     def __init__(
         self,
         sam: SamDecoder,
         *,
         mode: Mode,
-        vit_width: int,
+        early_width: int,
+        early_upscaling: int = 4,
         width: int,
         feature_width: int,
         fused: bool = True,
@@ -77,7 +81,7 @@ class AFDec(nn.Module):
         self.score_sees_map = score_sees_map
         self.hf_token = nn.Embedding(1, width)
         self.hf_mlp = MLP(width, width, feature_width, 3)
-        self.compress_vit_feat = upscaler(vit_width, width, feature_width)
+        self.compress_vit_feat = upscaler(early_width, width // (4 // early_upscaling), feature_width, early_upscaling)
         self.embedding_encoder = upscaler(width, width // 4, feature_width)
         self.embedding_maskfeature = nn.Sequential(
             nn.Conv2d(feature_width, 2 * feature_width, 3, padding=1),

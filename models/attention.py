@@ -31,6 +31,16 @@ def attend_with_positions(q: Tensor, k: Tensor, v: Tensor, to_rows: Tensor, to_c
     return _attend_with_codes(q, k, v, to_rows, to_columns)
 
 
+def attend_with_table(q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tensor:
+    """Attention with a term for each pair of places: `table` (h, T, T) is added to the logits of all B windows.
+
+    `q` (B, h, T, c) scaled, `k` and `v` alike.
+    """
+    if is_cpu_training(q) or torch.compiler.is_compiling():  # an exporter mistakes the strides of the fused kernel
+        return torch.softmax(q @ k.mT + table, dim=-1) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=table[None].to(q.dtype), scale=1.0)
+
+
 def is_plain_cpu_run(x: Tensor) -> bool:
     """Inference on a CPU, not traced for export: where buffers may be kept and written in place."""
     return x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling()

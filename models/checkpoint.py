@@ -17,15 +17,12 @@ from torch import Tensor
 from models.configuration import SIZES, NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
 from models.names import canonical_name, canonical_of_authors
-from models.weights import CheckpointError, fill, fit_tables, read_pth, require_fit, some
+from models.weights import CheckpointError, fill, fit_tables, is_safetensors, read_pth, require_fit, some
 
 __all__ = ["CheckpointError", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = "f2pnet-checkpoint-1"
 
-SAFETENSORS_MARK = b"{"
-"""Byte 8 of a safetensors file: its header is JSON. The bytes before it are a length, and may look like anything, also
-like the start of a torch file."""
 TORCH_FILE_STARTS = (b"PK", b"\x80")
 """A zip archive, or a pickle as older versions of torch wrote it."""
 
@@ -60,7 +57,7 @@ def load_checkpoint(path: str | Path, image_size: int | None = None) -> tuple[F2
             start = file.read(9)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error}") from error
-    if start[8:] != SAFETENSORS_MARK and start.startswith(TORCH_FILE_STARTS):
+    if not is_safetensors(start) and start.startswith(TORCH_FILE_STARTS):
         config, tensors, facts = _read_authors(path)
     else:
         config, tensors, facts = _read_own(path)
@@ -77,7 +74,7 @@ def load_checkpoint(path: str | Path, image_size: int | None = None) -> tuple[F2
 def _require_fit(config: NetworkConfig, tensors: dict[str, Tensor], path: Path) -> None:
     """Refuses a description that its own weights contradict, before any memory is spent on it."""
     try:
-        if max(config.depth, config.prompt_width, config.decoder_depth) > len(tensors):
+        if max(config.depth, sum(config.vit_depths), config.prompt_width, config.decoder_depth) > len(tensors):
             raise ValueError(f"it names more blocks than the file has tensors, {len(tensors)}")
         with torch.device("meta"):
             network = build_network(config)
@@ -109,7 +106,7 @@ def _read_authors(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[st
     if AUTHORS_MARK not in canonical or "image_encoder.pos_embed" not in canonical:
         raise CheckpointError(
             f"{path} is no F2P-Net checkpoint: it lacks {AUTHORS_MARK} and has {some(theirs)}. "
-            "To start training from a checkpoint of SAM, use start_from_sam"
+            "To start training from a checkpoint of SAM, name it as `sam_weights` in the recipe"
         )
     config = _authors_config(canonical["image_encoder.pos_embed"].shape[-1], path)
     with torch.device("meta"):

@@ -12,19 +12,26 @@ from torch import Tensor, nn
 from models import preprocessing
 from models.afdec import AFDec, Encoded, Predictions
 from models.configuration import NetworkConfig
+from models.efficientnet import WIDTHS as LITE0_WIDTHS
+from models.efficientnet import EfficientNetLite0
 from models.evpt import EVPT
 from models.highpass import HighPass, cut_frequency
 from models.prompt_encoder import PromptEncoder
 from models.prompts import Prompts
 from models.resnet import ResNet, stage_widths
 from models.sam_decoder import SamDecoder, sam_quality_head
+from models.staged_evpt import StagedEVPT
+from models.staged_vicnet import StagedViCNet
+from models.tiny_vit import TinyViT
 from models.transformer import TwoWayTransformer
 from models.vicnet import ViCNet
 from models.vit import ImageEncoderViT
 
 
 class F2PNet(nn.Module):
-    def __init__(self, config: NetworkConfig, vicnet: ViCNet, prompt_encoder: PromptEncoder, decoder: AFDec) -> None:
+    def __init__(
+        self, config: NetworkConfig, vicnet: ViCNet | StagedViCNet, prompt_encoder: PromptEncoder, decoder: AFDec
+    ) -> None:
         super().__init__()
         self.config = config
         self.vicnet = vicnet
@@ -42,7 +49,8 @@ class F2PNet(nn.Module):
         if images.dim() != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(f"images are {tuple(images.shape)}; this network takes (B, 3, {side}, {side})")
         prepared = preprocessing.normalise(images) if normalise else images
-        return self.decoder.prepare(self.vicnet(prepared, self.decoder.hf_token.weight))
+        for_cnn = preprocessing.normalise_for_cnn(images, self.config.cnn)
+        return self.decoder.prepare(self.vicnet(prepared, self.decoder.hf_token.weight, for_cnn))
 
     def decode(self, encoded: Encoded, prompts: Prompts | None = None) -> Predictions:
         """The masks of these prompts, N for each image; without prompts one mask of all defects."""
@@ -66,32 +74,22 @@ class F2PNet(nn.Module):
 
 def build_network(config: NetworkConfig) -> F2PNet:
     """A network of this configuration with fresh weights."""
-    evpt = EVPT(
-        highpass=build_highpass(config),
-        grid=config.grid,
-        patch_size=config.patch_size,
-        width=config.width,
-        depth=config.depth,
-        prompt_width=config.prompt_width,
-        token_width=config.decoder_width,
-        hf_hidden=config.hf_hidden,
-    )
-    cnn = ResNet(config.cnn, config.cnn_width, config.cnn_norm)
-    widths = stage_widths(config.cnn, config.cnn_width)
+    cnn, cnn_widths = build_cnn(config)
     decoder = AFDec(
         build_sam_decoder(config),
         mode=config.mode,
-        vit_width=config.width,
+        early_width=config.vit_widths[1] if config.is_staged else config.width,
+        early_upscaling=2 if config.is_staged else 4,
         width=config.decoder_width,
         feature_width=config.feature_width,
         fused="afdec" not in config.without,
-        detail_widths={stage: widths[stage] for stage in config.detail_stages if "cnn" not in config.without},
+        detail_widths={stage: cnn_widths[stage] for stage in config.detail_stages if "cnn" not in config.without},
         score_sees_map=config.score_sees_map,
         num_classes=config.num_classes,
     )
     network = F2PNet(
         config,
-        ViCNet(build_vit(config), cnn, evpt, widths, config.width, config.without),
+        build_vicnet(config, cnn, cnn_widths),
         PromptEncoder(config.image_size, config.grid, config.decoder_width),
         decoder,
     )
@@ -109,7 +107,45 @@ def build_highpass(config: NetworkConfig) -> HighPass:
     return HighPass(config.image_size, cut_frequency(reference_side, reference_side, config.highpass_rate))
 
 
-def build_vit(config: NetworkConfig) -> ImageEncoderViT:
+def build_cnn(config: NetworkConfig) -> tuple[nn.Module, list[int]]:
+    """The auxiliary CNN, and the channels of its four stages."""
+    if config.cnn == "tf_efficientnet_lite0":
+        return EfficientNetLite0(config.cnn_norm), list(LITE0_WIDTHS)
+    return ResNet(config.cnn, config.cnn_width, config.cnn_norm), stage_widths(config.cnn, config.cnn_width)
+
+
+def build_vicnet(config: NetworkConfig, cnn: nn.Module, cnn_widths: list[int]) -> ViCNet | StagedViCNet:
+    """The encoder with everything that steers it."""
+    prompts: dict[str, Any] = {
+        "highpass": build_highpass(config),
+        "grid": config.grid,
+        "prompt_width": config.prompt_width,
+        "token_width": config.decoder_width,
+        "hf_hidden": config.hf_hidden,
+    }
+    vit = build_vit(config)
+    if isinstance(vit, TinyViT):
+        attending = config.vit_depths[1:]
+        evpt = StagedEVPT(
+            patch_width=config.vit_widths[0],
+            widths=config.vit_widths[1:],
+            stage_of_prompt=[stage for stage, depth in enumerate(attending) for _ in range(depth)],
+            **prompts,
+        )
+        return StagedViCNet(vit, cnn, evpt, cnn_widths, config.vit_widths, config.vit_depths, config.without)
+    plain_evpt = EVPT(patch_size=config.patch_size, width=config.width, depth=config.depth, **prompts)
+    return ViCNet(vit, cnn, plain_evpt, cnn_widths, config.width, config.without)
+
+
+def build_vit(config: NetworkConfig) -> ImageEncoderViT | TinyViT:
+    if config.is_staged:
+        return TinyViT(
+            widths=config.vit_widths,
+            depths=config.vit_depths,
+            heads=config.vit_heads,
+            windows=config.vit_windows,
+            output_width=config.decoder_width,
+        )
     return ImageEncoderViT(
         grid=config.grid,
         patch_size=config.patch_size,

@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
-from models.configuration import NetworkConfig
+from models.configuration import CnnKind, NetworkConfig
 from models.layers import resize_map
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 """ImageNet's, in RGB on 0..255; SAM was trained with them."""
+
+LITE_MEAN, LITE_STD = 127.0, 128.0
+"""EfficientNet-Lite's, for all three channels."""
 
 SIZE_LEFT_ALONE = (1024, 1024)
 
@@ -17,6 +20,11 @@ def normalise(images: Tensor) -> Tensor:
     """(B, 3, S, S) RGB 0..255 -> about zero mean and unit variance."""
     mean, std = images.new_tensor(PIXEL_MEAN), images.new_tensor(PIXEL_STD)
     return (images - mean[:, None, None]) / std[:, None, None]
+
+
+def normalise_for_cnn(images: Tensor, kind: CnnKind) -> Tensor | None:
+    """The same images as the CNN was trained on them; None where that is as SAM was."""
+    return (images - LITE_MEAN) / LITE_STD if kind == "tf_efficientnet_lite0" else None
 
 
 def prepare_image(image: Tensor, config: NetworkConfig) -> tuple[Tensor, bool]:

@@ -5,16 +5,16 @@ Slots without a finding are run and ignored. No connected components, no sorting
 Shapes: B images, M map size, S = image size, K prompts.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.afdec import Encoded, Predictions
+from models.configuration import NetworkConfig
+from models.f2pnet import F2PNet
 from models.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
-
-SecondPass = Literal["mask", "points", "boxes"]
-SECOND_PASSES: tuple[SecondPass, ...] = get_args(SecondPass)
 
 LOGIT_LIMIT = 10.0
 """Mask prompts are logits within +-10, the range SAM's encoder was trained on."""
@@ -26,6 +26,27 @@ class CoarsePrompts(NamedTuple):
     prompts: Prompts
     valid: Tensor
     """(B, K) bool: the slots that stand for a finding."""
+
+
+def second_mask(network: F2PNet, encoded: Encoded, first: Predictions) -> Tensor:
+    """Mask logits (B, M, M) of a second decoding, prompted by the pixel map of the `first`.
+
+    The kind of prompts, their number and the threshold stand in `network.config`. No gradient flows from the mask
+    through the prompts to the first pass, so training may call this too. Raises ValueError for `second_pass` "none".
+    """
+    prompts, valid = coarse_prompts(first.pixel_logits.detach(), network.config)
+    return union(network.decode(encoded, prompts).mask_logits, valid)
+
+
+def coarse_prompts(pixel_logits: Tensor, config: NetworkConfig) -> CoarsePrompts:
+    """The prompts of the configured second pass from a pixel map (B, 1, M, M)."""
+    if config.second_pass == "mask":  # noqa: S105 (no password)
+        return mask_prompt(pixel_logits)
+    if config.second_pass == "points":  # noqa: S105
+        return peak_points(pixel_logits, config.image_size, config.second_pass_points, config.second_pass_threshold)
+    if config.second_pass == "boxes":  # noqa: S105
+        return tile_boxes(pixel_logits, config.image_size, config.second_pass_tiles, config.second_pass_threshold)
+    raise ValueError(f"second_pass is {config.second_pass!r}: this network decodes once")
 
 
 def mask_prompt(pixel_logits: Tensor) -> CoarsePrompts:

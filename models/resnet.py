@@ -9,9 +9,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.configuration import CnnKind, CnnNorm
-
-GROUPS = 8
+from models.configuration import CnnNorm, ResNetKind
+from models.layers import norm_maker
 
 
 class BasicBlock(nn.Module):
@@ -56,7 +55,7 @@ class Bottleneck(nn.Module):
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-LAYOUTS: dict[CnnKind, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+LAYOUTS: dict[ResNetKind, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
@@ -71,10 +70,10 @@ class ResNet(nn.Module):
     layer3: nn.Module
     layer4: nn.Module
 
-    def __init__(self, kind: CnnKind, width: int, norm: CnnNorm) -> None:
+    def __init__(self, kind: ResNetKind, width: int, norm: CnnNorm) -> None:
         super().__init__()
         block, depths = LAYOUTS[kind]
-        make_norm = nn.BatchNorm2d if norm == "batch" else group_norm
+        make_norm = norm_maker(norm)
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = make_norm(width)
         inputs = width
@@ -103,7 +102,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-def stage_widths(kind: CnnKind, width: int) -> list[int]:
+def stage_widths(kind: ResNetKind, width: int) -> list[int]:
     """Channels of the four stages."""
     block, _ = LAYOUTS[kind]
     return [width * 2**stage * block.expansion for stage in range(4)]
@@ -113,8 +112,3 @@ def shortcut(inputs: int, outputs: int, stride: int, norm: Callable[[int], nn.Mo
     if inputs == outputs and stride == 1:
         return None
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), norm(outputs))
-
-
-def group_norm(channels: int) -> nn.GroupNorm:
-    """For batches too small for statistics over images."""
-    return nn.GroupNorm(GROUPS, channels)

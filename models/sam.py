@@ -9,6 +9,7 @@ from models.f2pnet import build_sam_decoder, build_vit
 from models.prompt_encoder import PromptEncoder
 from models.prompts import Prompts
 from models.sam_decoder import SamDecoder, repeat_rows
+from models.tiny_vit import TinyViT
 from models.vit import ImageEncoderViT
 
 
@@ -20,7 +21,7 @@ class SamPredictions(NamedTuple):
 
 
 class Sam(nn.Module):
-    def __init__(self, vit: ImageEncoderViT, prompt_encoder: PromptEncoder, decoder: SamDecoder) -> None:
+    def __init__(self, vit: ImageEncoderViT | TinyViT, prompt_encoder: PromptEncoder, decoder: SamDecoder) -> None:
         super().__init__()
         self.image_encoder = vit
         self.prompt_encoder = prompt_encoder

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from models.configuration import Module
 from models.evpt import EVPT
 from models.layers import resize_map
-from models.resnet import ResNet
 from models.vit import ImageEncoderViT
 
 
@@ -23,7 +22,7 @@ class ViCNetFeatures(NamedTuple):
     embedding: Tensor
     """(B, decoder width, H, W)"""
     early: Tensor
-    """(B, H, W, C), output of the first global block."""
+    """(B, H, W, C), output of the first global block; of TinyViT's stage 1, at twice the grid."""
     stages: list[Tensor]
     """CNN maps of stride 4, 8, 16, 32; empty where the CNN is left out."""
 
@@ -32,7 +31,7 @@ class ViCNet(nn.Module):
     def __init__(
         self,
         vit: ImageEncoderViT,
-        cnn: ResNet,
+        cnn: nn.Module,
         evpt: EVPT,
         stage_widths: list[int],
         width: int,
@@ -45,10 +44,11 @@ class ViCNet(nn.Module):
         self.evpt = evpt
         self.fpn = nn.ModuleList(nn.Conv2d(stage_width, width, 1) for stage_width in stage_widths)
 
-    def forward(self, images: Tensor, hf_token: Tensor) -> ViCNetFeatures:
-        """(B, 3, S, S) normalised images and the (1, decoder width) high-frequency token."""
+    def forward(self, images: Tensor, hf_token: Tensor, cnn_images: Tensor | None = None) -> ViCNetFeatures:
+        """(B, 3, S, S) normalised images, the (1, decoder width) high-frequency token, and the images as the CNN
+        wants them normalised where that differs."""
         prompt = self._prompt(images, hf_token)
-        stages = [] if "cnn" in self.without else self.cnn(images)
+        stages = [] if "cnn" in self.without else self.cnn(images if cnn_images is None else cnn_images)
 
         def before_block(block: int) -> Tensor | None:
             if not stages or block not in self.vit.global_blocks:

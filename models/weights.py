@@ -4,6 +4,8 @@ import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +31,32 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     ):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; it must be a state dict, names to tensors")
     return dict(content)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .pth or a safetensors file, told apart by its first bytes.
+
+    Raises CheckpointError for a file that is neither, is damaged, or holds anything but tensors.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened: {error}") from error
+    if not is_safetensors(start):
+        return read_pth(path)
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read as a safetensors file: {error}") from error
+
+
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file that begins with these 9 bytes is to be read as one: byte 8 begins a header in JSON.
+
+    The bytes before it are a length, and may look like anything, also like the start of a torch file.
+    """
+    return start[8:9] == b"{"
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

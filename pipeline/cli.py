@@ -14,6 +14,7 @@ from rich.console import Console
 
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.foreign import ForeignData
 from pipeline.logs import log_to_stderr
 
 if TYPE_CHECKING:
@@ -117,8 +118,9 @@ def status(
     from pipeline.view import cameras_table, workers_table
 
     line, console = load_line(line_file), Console()
+    foreign = ForeignData(lambda text: typer.echo(text, err=True))
     while True:
-        now = read_status(line)
+        now = read_status(line, foreign)
         if as_json:
             typer.echo(json.dumps(now.summary()))
         else:

@@ -15,6 +15,7 @@ from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
+from f2pnet.stream import RESULT_VERDICTS, StreamEntry, entries
 from pipeline.adhoc import shipped_config
 from pipeline.sources.conveyor import Conveyor
 
@@ -68,18 +69,11 @@ def _share(hits: int, others: int) -> float:
     return hits / (hits + others) if hits + others else 1.0
 
 
-def _verdicts(line: str, redis_url: str) -> list[tuple[FrameId, str]]:
+def _verdicts(line: str, redis_url: str) -> list[tuple[FrameId, Verdict]]:
     """(frame, verdict) of all results in the store."""
-    link, key, start = RedisLink(redis_url, timeout_s=TIMEOUT_S), LineKeys(line).results, "-"
-    found: list[tuple[FrameId, str]] = []
+    link = RedisLink(redis_url, timeout_s=TIMEOUT_S)
     try:
-        while True:
-            (page,) = link.exchange(["XRANGE", key, start, "+", "COUNT", PAGE])
-            for _, values in page:
-                fields = dict(zip(values[::2], values[1::2], strict=True))
-                found.append((FrameId.parse(fields[b"frame_id"].decode()), fields[b"verdict"].decode()))
-            if len(page) < PAGE:
-                return found
-            start = "(" + page[-1][0].decode()
+        found = entries(link.exchange, LineKeys(line).results, RESULT_VERDICTS)
+        return [(one.frame, one.verdict) for one in found if isinstance(one, StreamEntry) and one.frame is not None]
     finally:
         link.close()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
+
+from f2pnet.text import printable
 
 def log_to_stderr() -> None:
     """Set it up for this process."""
@@ -14,7 +18,18 @@ def log_to_stderr() -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _printable_values,
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
         ],
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # looked up anew: the live table redirects it
     )
+
+
+def _printable_values(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Text from outside may not forge lines, move the cursor or break the encoding; a traceback keeps its lines."""
+    for name, value in event.items():
+        if name == "exception":
+            event[name] = "\n".join(map(printable, str(value).splitlines()))
+        elif not isinstance(value, bool | int | float | None):
+            event[name] = printable(value)
+    return event

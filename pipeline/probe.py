@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
+from f2pnet.picture_writing import write_picture
 from pipeline.machine_checks import Seen, machine_checks
 from pipeline.preflight import check_engine, check_recipe, check_store
 from pipeline.sources import open_source
@@ -97,7 +99,5 @@ def _thumbnail(camera_id: str, frame: Frame, folder: Path) -> Path:
     height, width = frame.image.shape[:2]
     scale = min(1.0, THUMBNAIL_PX / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{camera_id}.jpg"
-    cv2.imwrite(str(path), cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
-    return path
+    small = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return write_picture(folder / f"{camera_id}.jpg", small)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -10,13 +12,13 @@ from training.recipe import Augmentation
 
 
 def augment(
-    image: Pixels, mask: Pixels, change: Augmentation, rng: np.random.Generator, classes: Pixels | None = None
-) -> tuple[Pixels, Pixels, Pixels | None]:
-    """A changed copy of an image (S, S, 1 or 3), its mask (S, S; 0 or 1) and, where there is one, its class mask."""
+    image: Pixels, mask: Pixels, change: Augmentation, rng: np.random.Generator, others: Sequence[Pixels] = ()
+) -> tuple[Pixels, Pixels, list[Pixels]]:
+    """A changed copy of an image (S, S, 1 or 3), of its mask (S, S; 0 or 1) and of other maps (S, S) of its pixels."""
     matrix = placement(mask.shape[0], change, rng)
     moved, moved_mask = move(image, mask, matrix)
-    moved_classes = None if classes is None else _warped(classes, matrix, cv2.INTER_NEAREST)
-    return relight(moved, change, rng), moved_mask, moved_classes
+    moved_others = [_warped(other, matrix, cv2.INTER_NEAREST) for other in others]
+    return relight(moved, change, rng), moved_mask, moved_others
 
 
 def move(image: Pixels, mask: Pixels, matrix: np.ndarray) -> tuple[Pixels, Pixels]:

@@ -11,11 +11,16 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
+from f2pnet.errors import ConfigError
+from f2pnet.output_places import try_folder
 from training.data import load_data
 from training.find import find_datasets
 from training.finish import finish
 from training.loop import train as run_training
 from training.named_recipes import named_recipe
+from training.networks import adopt_start
+from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
+from training.pretrained.start import Prior
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.sheet_tables import figures_table
@@ -28,28 +33,47 @@ def train(
     shot_num: Annotated[
         int | None, typer.Option(min=1, help="few-shot list of this size; default: the full list")
     ] = None,
-    sam_type: Annotated[str | None, typer.Option(help="size of the network: nano, tiny, vit_b, vit_l, vit_h")] = None,
+    sam_type: Annotated[
+        str | None, typer.Option(help="size of the network: nano, tiny, vit_t, vit_b, vit_l, vit_h")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="recipe file; options given here go before it")] = None,
     recipe_name: Annotated[
         str, typer.Option("--recipe", help="default, or reference: as the published code trains")
     ] = "default",
     train_list: Annotated[str, typer.Option(help="index file of each --dataset")] = "train.json",
     resume: Annotated[bool, typer.Option("--resume", help="go on from last.pth")] = False,
+    start_from: Annotated[
+        Path | None, typer.Option(help="checkpoint of ours to fine-tune; gives the network's size, unless one is set")
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="start from random numbers, without any pretrained weights")
+    ] = False,
+    pretrained_dir: Annotated[
+        Path | None,
+        typer.Option(envvar=FOLDER_VARIABLE, help=f"folder of pretrained weights; default: {FOLDER}"),
+    ] = None,
     data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
     exp_dir: Annotated[Path, typer.Option(help="where experiments are kept")] = Path("exp"),
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
 ) -> None:
     """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder."""
     recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
-    changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type}
+    changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type, "start_from": start_from}
+    if from_scratch:
+        if start_from is not None:
+            raise ConfigError(f"--from-scratch and --start-from {start_from} exclude each other: leave one out")
+        recipe = recipe.model_copy(update={"start_from": None})
+        changes |= {"sam_weights": "none", "cnn_weights": "none"}
     if dataset:
         folders = find_datasets(dataset, data_dir)
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    recipe = adopt_start(recipe)
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
     data = load_data(recipe)
     folder = exp_dir / experiment_name(recipe)
+    try_folder(folder, "--exp-dir")
     with joined(recipe.device) as processes:
         with progress_bar(shown=processes.leads) as bar:
             task = bar.add_task("training", total=recipe.stop_after or recipe.steps, figures="")
@@ -60,6 +84,8 @@ def train(
                 resume=resume,
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
                 processes=processes,
+                pretrained=pretrained_dir,
+                started=lambda priors: bar.console.print(starts_from(recipe, priors)) if processes.leads else None,
             )
         if not processes.leads:
             return
@@ -68,7 +94,17 @@ def train(
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
+        Console().print(starts_from(recipe, [Prior(**prior) for prior in facts["priors"]]))
         Console().print(figures_table(facts["metrics"]))
+
+
+def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
+    """The line that says what the weights began as."""
+    network = recipe.sam_type if recipe.network == "f2pnet" else recipe.network
+    if not priors:
+        return f"{network} starts from scratch: all weights are random numbers, none are pretrained"
+    files = "; ".join(f"{prior.part} {prior.file} (sha256 {prior.sha256[:12]}, {prior.licence})" for prior in priors)
+    return f"{network} starts from {files}"
 
 
 def progress_bar(*, shown: bool) -> Progress:

@@ -10,7 +10,7 @@ import numpy as np
 from f2pnet.errors import ConfigError
 from training.batches import draw_weights
 from training.data_check import unusable
-from training.images import ImageSet, load_images
+from training.images import ImageSet, Pixels, load_images
 from training.recipe import DatasetChoice, TrainingRecipe
 from training.records import Record, class_names, few_shot, read_records, split_by_part
 
@@ -100,4 +100,11 @@ def _joined(sets: Sequence[ImageSet]) -> ImageSet:
         images=[image for images in sets for image in images.images],
         masks=[mask for images in sets for mask in images.masks],
         classes=sets[0].classes,  # a class map is learnt from one data set alone
+        ignored=_ignored(sets),
     )
+
+
+def _ignored(sets: Sequence[ImageSet]) -> list[Pixels | None] | None:
+    if all(images.ignored is None for images in sets):
+        return None
+    return [each for images in sets for each in images.ignored or [None] * len(images)]

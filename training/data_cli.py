@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
+from f2pnet.output_places import try_file, try_folder, write_file
+from f2pnet.picture_writing import write_picture
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
 from training.find import find_dataset
@@ -50,6 +52,8 @@ def check(
     if threads is not None:
         torch.set_num_threads(threads)
     folder = find_dataset(dataset, data_dir)
+    if pictures is not None:
+        try_folder(pictures, "--pictures")
     found = check_dataset(folder, train_list, test_list)
     if pictures is not None:
         _write_pairs(found, pictures)
@@ -71,6 +75,7 @@ def index(
     """Write the index files of a data set in a public layout, in COCO JSON or in MVTec-AD's; images stay in place."""
     if not source.is_dir():
         raise MissingResource(f"{source}: no such folder; name the folder that the data set was unpacked into")
+    try_folder(out, "--out")
     done = write_index(source, out, layout)
     if as_json:
         typer.echo(json.dumps({**vars(done), "folder": str(done.folder)}))
@@ -97,8 +102,9 @@ def few_shot(
     path = folder / out_list
     if path.exists():
         raise ConfigError(f"{path} is there already: name another with --out-list, or delete it")
+    try_file(path, "--out-list")
     lists = few_shot_lists(read_records(folder, train_list), seed)
-    path.write_text(json.dumps(lists, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(lists, indent=1) + "\n", "--out-list")
     typer.echo(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
 
 
@@ -125,10 +131,9 @@ def _show(folder: Path, found: Check) -> None:
 
 def _write_pairs(found: Check, folder: Path) -> None:
     """`0001.png` and so on: the training picture on the left, the test picture on the right."""
-    folder.mkdir(parents=True, exist_ok=True)
     for number, (train, test, _) in enumerate(found.pairs, start=1):
         pair = [cv2.resize(_read(path), (PAIR_PX, PAIR_PX), interpolation=cv2.INTER_AREA) for path in (train, test)]
-        cv2.imwrite(str(folder / f"{number:04d}.png"), np.hstack(pair))
+        write_picture(folder / f"{number:04d}.png", np.hstack(pair).astype(np.uint8))
 
 
 def _read(path: Path) -> np.ndarray:

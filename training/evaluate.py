@@ -58,6 +58,20 @@ def predict(predictor: Predictor, images: Sequence[Pixels], batch: int) -> Predi
     return Predicted(*(np.concatenate([answer[name] for answer in answers]) for name in ("mask", "pixel_map", "score")))
 
 
+def without_ignored(predicted: Predicted, ignored: Sequence[Pixels | None]) -> Predicted:
+    """The same answers with 0 wherever pixels of the true mask are ignored (H, W; 0 or 1), at the size of that mask."""
+    if all(each is None for each in ignored):
+        return predicted
+
+    def cleared(maps: Maps) -> list[Map]:
+        return [
+            found if unseen is None else np.where(unseen > 0, np.float32(0), map_at(found, unseen.shape))
+            for found, unseen in zip(maps, ignored, strict=True)
+        ]
+
+    return Predicted(cleared(predicted.mask), cleared(predicted.pixel_map), predicted.score)
+
+
 def map_at(probabilities: Map, shape: tuple[int, ...]) -> Map:
     """A map (h, w) at another size (H, W), bilinear."""
     if probabilities.shape == shape:

@@ -15,10 +15,11 @@ from models.f2pnet import F2PNet
 from training.batches import Batch, draw_batch, step_generator
 from training.data import TrainingData
 from training.ema import AveragedWeights
-from training.evaluate import class_ious, figures, network_predictor, predict
+from training.evaluate import class_ious, figures, network_predictor, predict, without_ignored
 from training.networks import new_network, save_network
 from training.notes import Pace, RunNotes
 from training.pictures import draw_extremes
+from training.pretrained.start import Prior
 from training.processes import Processes, find_device
 from training.recipe import TrainingRecipe
 from training.schedule import learning_rate
@@ -40,19 +41,23 @@ def train(
     resume: bool = False,
     report: Report = lambda step, values: None,
     processes: Processes | None = None,
+    pretrained: Path | None = None,
+    started: Callable[[list[Prior]], None] = lambda priors: None,
 ) -> Path:
     """Train, and leave `best.pth`, `last.pth`, `metrics.json`, `log.jsonl` and pictures in `folder`.
 
     Returns the path of the best checkpoint: averaged weights, chosen by the mean foreground IoU over the validation
     sets. With `resume`, goes on from `last.pth` to the same weights as without the break. Several `processes` divide
-    each step's images among them; the first of them validates and writes.
+    each step's images among them; the first of them validates and writes. `pretrained` is the folder of published
+    weights; `started` is told which of them the run starts from.
     """
     processes = processes or Processes(find_device(recipe.device))
     parts = processes.own_parts(recipe)
+    run = new_run(recipe, processes, len(data.classes), pretrained, with_weights=not resume)
     folder.mkdir(parents=True, exist_ok=True)
-    run = new_run(recipe, processes, classes=len(data.classes))
     if resume:
         run.restore(folder / LAST, recipe)
+    started(run.priors)
     notes = RunNotes(folder, run.step) if processes.leads else None
     losses = processes.together(StepLosses(run.network, recipe, processes.device))  # type: ignore[arg-type]
     pace = Pace()
@@ -95,18 +100,26 @@ def train(
     return folder / BEST
 
 
-def new_run(recipe: TrainingRecipe, processes: Processes | None = None, classes: int = 0) -> RunState:
-    """A network with its optimiser; the same recipe gives the same start weights. `classes` of its class map."""
+def new_run(
+    recipe: TrainingRecipe,
+    processes: Processes | None = None,
+    classes: int = 0,
+    pretrained: Path | None = None,
+    *,
+    with_weights: bool = True,
+) -> RunState:
+    """A network with its optimiser; the same recipe gives the same start weights. See `new_network`."""
     processes = processes or Processes(find_device(recipe.device))
     torch.manual_seed(recipe.seed)
-    network: nn.Module = new_network(recipe, classes)
+    new, priors = new_network(recipe, classes, pretrained, with_weights=with_weights)
+    network: nn.Module = new
     if processes.count > 1 and processes.device.type == "cuda":
         # On CPUs there is none: each process normalises by its own images there, and the first one's averages are kept.
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
-    return RunState(network, optimizer, AveragedWeights(network, recipe.ema_decay))
+    return RunState(network, optimizer, AveragedWeights(network, recipe.ema_decay), priors)
 
 
 def backward(
@@ -146,6 +159,7 @@ def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData,
     sheet: dict[str, dict[str, Any]] = {}
     for name, images in data.validation.items():
         predicted = predict(predictor, images.images, VALIDATION_BATCH)
+        predicted = without_ignored(predicted, images.ignored or [None] * len(images))
         labels = [record.label for record in images.records]
         sheet[name] = figures(predicted, "mask", images.masks, labels, threshold=0.5)
         sheet[name]["pixel_map_iou"] = figures(predicted, "pixel_map", images.masks, labels, threshold=0.5)["iou"]
@@ -164,6 +178,8 @@ def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData,
             "step": run.step,
             "images_seen": run.step * recipe.batch,
             "validation": sheet,
+            "from_scratch": not run.priors,
+            "priors": [prior.facts() for prior in run.priors],
         }
         if data.classes:
             facts["classes"] = list(data.classes)

@@ -11,6 +11,8 @@ from torch import Tensor
 FOCAL_WEIGHT = 5.0
 FOCAL_ALPHA = 0.25  # multiplies both classes, as in the reference
 
+SURE = -30.0
+"""A logit whose probability and loss are 0 in single precision."""
 NO_CLASS = -1
 """In class targets: a good pixel, which has no class."""
 
@@ -26,6 +28,14 @@ def mask_loss(logits: Tensor, targets: Tensor, *, dice_on_good: bool = False) ->
     return _MaskLoss.apply(  # type: ignore[no-any-return, no-untyped-call]
         resize_logits(logits, targets), targets, dice_on_good
     )
+
+
+def hidden(logits: Tensor, ignored: Tensor | None) -> Tensor:
+    """Logits (B, 1, h, w) at the size of `ignored` (B, 1, H, W; bool), sure of background where pixels are ignored.
+
+    No gradient comes from there, and no loss, since targets hold 0 there.
+    """
+    return logits if ignored is None else resize_logits(logits, ignored).masked_fill(ignored, SURE)
 
 
 def image_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -4,43 +4,103 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import safetensors
 import safetensors.torch
 from torch import nn
 
+from f2pnet.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from models.configuration import network_config
+from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
+from models.weights import fill, fit_tables
+from training.pretrained.catalogue import pretrained_folder
+from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights
 from training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from training.baselines.baseline import Baseline
 
-    Network = F2PNet | Baseline
+Network: TypeAlias = "F2PNet | Baseline"
 
 BASELINES = {
     "unet": "training.baselines.unet:unet",
     "segformer": "training.baselines.segformer:segformer",
 }
+CLASS_HEAD = "decoder.class_head."
 BASELINE_FORMAT = "f2pnet-baseline-1"
 
 
-def new_network(recipe: TrainingRecipe, classes: int = 0) -> Network:
-    """The recipe's network with random weights, or with those of `start_from`; `classes` of its class map, 0: none."""
-    if recipe.network == "f2pnet":
-        network: Network = build_network(
-            network_config(recipe.sam_type, recipe.image_size, num_classes=classes, without=recipe.without)
-        )
-    else:
-        network = _baseline(recipe.network, recipe.image_size)
+class Started(NamedTuple):
+    """A network before its first step, and the files whose weights it holds."""
+
+    network: Network
+    priors: list[Prior]
+
+
+def new_network(
+    recipe: TrainingRecipe, classes: int = 0, pretrained: Path | None = None, *, with_weights: bool = True
+) -> Started:
+    """The recipe's network with the weights that it starts from; `classes` of its class map, 0: none.
+
+    `pretrained` is the folder of published weights (None: as the environment says). `with_weights=False` leaves them
+    out, for a network that is filled by other means. Raises MissingResource for weights that are not here, ConfigError
+    for files that cannot be used.
+    """
+    if recipe.network != "f2pnet":
+        baseline = _baseline(recipe.network, recipe.image_size)
+        if recipe.start_from is not None and with_weights:
+            baseline.load_state_dict(read_network(recipe.start_from)[0].state_dict())
+        return Started(baseline, [])
     if recipe.start_from is not None:
-        network.load_state_dict(read_network(recipe.start_from)[0].state_dict())
-    return network
+        return _from_checkpoint(recipe, recipe.start_from, classes)
+    config = network_config(recipe.sam_type, recipe.image_size, num_classes=classes, without=recipe.without)
+    if recipe.cnn_weights == "none" and config.cnn_norm == "fixed":
+        config = replace(config, cnn_norm="batch")  # there are no statistics to keep
+    if not with_weights:
+        return Started(build_network(config), [])
+    found = find_weights(config, recipe.sam_weights, recipe.cnn_weights, pretrained_folder(pretrained))
+    network = build_network(config)
+    return Started(network, give_weights(network, found))
+
+
+def adopt_start(recipe: TrainingRecipe) -> TrainingRecipe:
+    """The recipe with size and image size of the checkpoint it starts from, where it does not set them itself."""
+    if recipe.start_from is None or recipe.network != "f2pnet" or {"sam_type", "image_size"} <= recipe.model_fields_set:
+        return recipe
+    config = read_network(recipe.start_from)[0].config
+    if not isinstance(config, NetworkConfig):
+        raise ConfigError(f"{recipe.start_from} is a baseline ({config.network}), wanted an F2P-Net")
+    adopted = {"sam_type": config.sam_type, "image_size": config.image_size}
+    return recipe.model_copy(update={k: v for k, v in adopted.items() if k not in recipe.model_fields_set})
+
+
+def _from_checkpoint(recipe: TrainingRecipe, path: Path, classes: int) -> Started:
+    """A checkpoint of ours at the recipe's image size and classes: all its weights, but a class map of other classes
+    begins anew."""
+    old, facts = read_network(path)
+    if not isinstance(old, F2PNet) or old.config.sam_type != recipe.sam_type:
+        seen = old.config.sam_type if isinstance(old, F2PNet) else old.config.network
+        raise ConfigError(f"{path} is a {seen}, the recipe's network is a {recipe.sam_type}: set sam_type to {seen}")
+    config = replace(old.config, image_size=recipe.image_size, num_classes=classes, without=recipe.without)
+    network = build_network(config)
+    ours = network.state_dict()
+    tensors = fit_tables(dict(old.state_dict()), network)
+    other_classes = classes != old.config.num_classes
+    kept = {name: t for name, t in tensors.items() if not (other_classes and name.startswith(CLASS_HEAD))}
+    try:
+        fill(network, {**{name: t for name, t in ours.items() if name.startswith(CLASS_HEAD)}, **kept}, str(path))
+    except CheckpointError as error:
+        raise ConfigError(str(error)) from error
+    inherited = [Prior(**prior) for prior in facts.get("priors", [])]
+    own = Prior(
+        "network", path.name, sha256_of(path), facts.get("licence", UNSTATED), facts.get("notes") or "f2p train"
+    )
+    return Started(network, [*inherited, own])
 
 
 def save_network(path: Path, network: nn.Module, facts: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.f2pnet import F2PNet
 from models.prompts import POSITIVE, Prompts
-from training.evaluate import Map, Predicted
+from training.evaluate import Map, Predicted, without_ignored
 from training.images import Pixels
 from training.records import Record
 from training.score_sheet import read_fitted
@@ -29,11 +29,11 @@ SMALLEST_SHARE = 0.001  # of the largest defect's area; smaller ones get no prom
 
 def oracle_answers(network: F2PNet, records: Sequence[Record], kind: OraclePrompt) -> Validated:
     """Masks are the union over the prompts; pixel map, score and images without a prompt come from the plain pass."""
-    images, masks = read_fitted(records, network.config.image_size)
+    images, masks, ignored = read_fitted(records, network.config.image_size)
     each = [_ask(network.eval(), image, mask, kind) for image, mask in zip(images, masks, strict=True)]
     mask_maps, pixel_maps, scores = zip(*each, strict=True)
     predicted = Predicted(np.stack(mask_maps), np.stack(pixel_maps), np.array(scores, np.float32))
-    return Validated(predicted, masks, [record.label for record in records])
+    return Validated(without_ignored(predicted, ignored), masks, [record.label for record in records])
 
 
 def prompted_defects(mask: Pixels) -> list[Pixels]:

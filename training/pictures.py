@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from f2pnet.picture_writing import write_picture
 from training.evaluate import Predicted, pixel_counts
 from training.images import ImageSet, Pixels
 
@@ -102,5 +103,4 @@ def _text(canvas: Pixels, text: str, at: tuple[int, int], colour: tuple[int, int
 
 
 def _write(path: Path, picture: Pixels) -> None:
-    if not cv2.imwrite(str(path), picture):
-        raise OSError(f"could not write {path}")
+    write_picture(path, picture)

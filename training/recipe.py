@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from models.configuration import Module
+
+
+def _auto_none_or_file(value: object) -> object:
+    return Path(value) if isinstance(value, str) and value not in ("auto", "none") else value
+
+
+WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, BeforeValidator(_auto_none_or_file)]
 
 MaskRule = Literal["foreground", "reference"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]
@@ -93,6 +100,14 @@ class TrainingRecipe(StrictModel):
 
     start_from: ConfigPath | None = Field(
         None, description="checkpoint whose weights the run begins with, e.g. best.pth of an earlier recipe; null: none"
+    )
+    sam_weights: WeightsChoice = Field(
+        "auto",
+        description="weights that the SAM part begins with. auto: those published for this `sam_type`, and none where "
+        "there are none (nano, tiny); none: random ones; or a file",
+    )
+    cnn_weights: WeightsChoice = Field(
+        "auto", description="the same for the CNN part: ImageNet weights of this kind of CNN; or a file"
     )
     steps: int = Field(2000, ge=1, description="optimiser steps; the learning rate falls over all of them")
     stop_after: int | None = Field(None, ge=1, description="end the run at this step, in mid-fall; null: at the last")

@@ -57,7 +57,7 @@ def read_records(folder: Path, list_name: str) -> list[Record]:
         if found := list(_problems_of(entry, folder)):
             problems += [f"record {position}: {problem}" for problem in found]
         else:
-            records.append(_record(entry, folder))
+            records.append(as_record(entry, folder))
     problems += [f"id {name!r} stands {n} times" for name, n in Counter(r.id for r in records).items() if n > 1]
     if problems:
         raise ConfigError(f"{path} does not fit:\n  " + _few(problems, "\n  "))
@@ -113,7 +113,8 @@ def split_by_part(records: Sequence[Record], share: float, seed: int) -> tuple[l
     return training, [record for record in records if record.part_id in held]
 
 
-def _record(entry: dict[str, Any], folder: Path) -> Record:
+def as_record(entry: dict[str, Any], folder: Path) -> Record:
+    """An entry of an index file of `folder`, whose keys have been checked."""
     return Record(
         id=entry["id"],
         image=folder / entry["image"],

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from f2pnet.picture_writing import encode_picture
 from training.evaluate import map_at
 from training.image_stats import ImageStats
 from training.images import Pixels, read_pair
@@ -40,6 +41,8 @@ svg text { fill: var(--soft); font-size: 12px; } svg .frame { stroke: var(--line
 svg .a { stroke: var(--a); fill: none; } svg .b { stroke: var(--b); fill: none; } svg .grid { stroke: var(--line); }
 svg .dot { fill: var(--ink); } .key-a { color: var(--a); } .key-b { color: var(--b); }
 """
+
+PICTURE_TYPES = {".jpg": "jpeg", ".png": "png"}
 
 
 @dataclass(frozen=True)
@@ -149,10 +152,10 @@ def _pictures(scored: Scored) -> str:
 def _figure(scored: Scored, index: int, text: str) -> str:
     record = scored.records[index]
     words = f"{text}, score {scored.stats.score[index]:.2f}, {record.class_name}, {record.id}"
-    _, png = cv2.imencode(".jpg", overlay(scored, index), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    data = base64.b64encode(png.tobytes()).decode()
+    picture, suffix = encode_picture(overlay(scored, index), ".jpg", 85)
+    data = base64.b64encode(picture).decode()
     return (
-        f'<figure><img width="{TILE_PX}" alt="{escape(words)}" src="data:image/jpeg;base64,{data}">'
+        f'<figure><img width="{TILE_PX}" alt="{escape(words)}" src="data:image/{PICTURE_TYPES[suffix]};base64,{data}">'
         f"<figcaption>{escape(words)}</figcaption></figure>"
     )
 

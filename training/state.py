@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from f2pnet.errors import ConfigError, MissingResource
 from training.ema import AveragedWeights
+from training.pretrained.start import Prior
 from training.recipe import TrainingRecipe
 
 FORMAT = "f2pnet-training-state-2"
@@ -21,12 +22,14 @@ FORMAT = "f2pnet-training-state-2"
 class RunState:
     """The moving parts of a run.
 
-    `step` is the number of steps done, `best` the best selection figure so far, `stale` the validations since then.
+    `priors` are the files it started from, `step` is the number of steps done, `best` the best selection figure so far,
+    `stale` the validations since then.
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     averaged: AveragedWeights
+    priors: list[Prior] = field(default_factory=list)
     step: int = 0
     best: float = float("-inf")
     stale: int = 0
@@ -39,6 +42,7 @@ class RunState:
             "step": self.step,
             "best": self.best,
             "stale": self.stale,
+            "priors": [prior.facts() for prior in self.priors],
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averaged": self.averaged.network.state_dict(),
@@ -55,6 +59,7 @@ class RunState:
                 f"{path} was made by another recipe: resume with that one, or start anew without --resume"
             )
         self.step, self.best, self.stale = content["step"], content["best"], content.get("stale", 0)
+        self.priors = [Prior(**prior) for prior in content.get("priors", [])]
         self.network.load_state_dict(content["network"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.averaged.network.load_state_dict(content["averaged"])

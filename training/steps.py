@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.afdec import Encoded
 from models.f2pnet import F2PNet
 from training.batches import Batch, step_generator
-from training.losses import class_loss, image_loss, mask_loss
+from training.losses import class_loss, hidden, image_loss, mask_loss
 from training.prompts import Questions, draw_questions
 from training.recipe import LossWeights, TrainingRecipe
 from training.reference_prompts import ReferenceQuestion, draw_reference_questions, first_objects
@@ -35,45 +35,54 @@ class StepLosses(nn.Module):
         """
         images = batch.images.to(self.device).contiguous(memory_format=torch.channels_last)
         masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
+        ignored = None if batch.ignored is None else batch.ignored.to(self.device)
         pixel_masks = masks if self.recipe.pixel_target == "union" else first_objects(batch.masks).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             encoded = self.network.encode(images)
             if isinstance(asked, list):
-                return self._reference_terms(encoded, asked, pixel_masks, labels)
+                return self._reference_terms(encoded, asked, pixel_masks, labels, ignored)
             free = self.network.decode(encoded)
             if asked is not None:
                 answered = self.network.decode(encoded, asked.prompts(free.mask_logits.float()))
         terms = {
-            "mask": self._mask_loss(free.mask_logits, masks),
-            "pixel": self._mask_loss(free.pixel_logits, pixel_masks),
+            "mask": self._mask_loss(free.mask_logits, masks, ignored),
+            "pixel": self._mask_loss(free.pixel_logits, pixel_masks, ignored),
             "image": image_loss(free.image_logits.float(), labels),
         }
         if batch.classes is not None and free.class_logits is not None:
             terms["classes"] = class_loss(free.class_logits, batch.classes.to(self.device))
         if asked is not None:
-            terms["prompted"] = self._mask_loss(answered.mask_logits, asked.targets.to(self.device))
+            terms["prompted"] = self._mask_loss(answered.mask_logits, asked.targets.to(self.device), ignored)
         return terms
 
     def _reference_terms(
-        self, encoded: Encoded, asked: list[ReferenceQuestion], pixel_masks: Tensor, labels: Tensor
+        self,
+        encoded: Encoded,
+        asked: list[ReferenceQuestion],
+        pixel_masks: Tensor,
+        labels: Tensor,
+        ignored: Tensor | None,
     ) -> Terms:
         """Image by image, since each has its own number of prompts; a mean over images."""
         sums: Terms = {}
         for number, question in enumerate(asked):
             one = slice(number, number + 1)
             own = Encoded(*(None if part is None else part[one] for part in encoded))  # type: ignore[arg-type]
+            unseen = None if ignored is None else ignored[one]
             found = self.network.decode(own, question.prompts(self.network.config.map_size, self.device))
             with torch.autocast(self.device.type, enabled=False):
                 terms = {
-                    "mask": self._mask_loss(found.mask_logits.transpose(0, 1), question.targets.to(self.device)),
-                    "pixel": self._mask_loss(found.pixel_logits, pixel_masks[one]),
+                    "mask": self._mask_loss(
+                        found.mask_logits.transpose(0, 1), question.targets.to(self.device), unseen
+                    ),
+                    "pixel": self._mask_loss(found.pixel_logits, pixel_masks[one], unseen),
                     "image": image_loss(found.image_logits.float(), labels[one]),
                 }
             sums = {name: term + sums.get(name, 0) for name, term in terms.items()}
         return {name: term / len(asked) for name, term in sums.items()}
 
-    def _mask_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return mask_loss(logits.float(), targets, dice_on_good=self.recipe.losses.dice_on_good)
+    def _mask_loss(self, logits: Tensor, targets: Tensor, ignored: Tensor | None) -> Tensor:
+        return mask_loss(hidden(logits.float(), ignored), targets, dice_on_good=self.recipe.losses.dice_on_good)
 
 
 Asked = Questions | list[ReferenceQuestion] | None

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from f2pnet.errors import ConfigError
+from f2pnet.output_places import refuse_shared, try_file, write_file
 from models.f2pnet import F2PNet
 from training.find import find_datasets
 from training.image_stats import ImageStats, image_stats
@@ -59,12 +60,16 @@ def test(
     page: Annotated[Path | None, typer.Option(help="write curves, tables and images here, one HTML page")] = None,
 ) -> None:
     """Score a checkpoint, an engine or a trivial baseline on labelled images."""
+    refuse_shared({"--json": json_file, "--page": page}, {"--ckpt-path": ckpt_path})
+    for path, option in ((json_file, "--json"), (page, "--page")):
+        if path is not None:
+            try_file(path, option)
     subjects = list(_subjects(ckpt_path, engine, trivial or [], protocol or [PROTOCOL], train_list))
     folders = find_datasets(dataset, data_dir)
     scored = [score(subject, folder, test_list) for subject in subjects for folder in folders]
     sheets = [each.sheet for each in scored]
     if json_file:
-        json_file.write_text(json.dumps(sheets, indent=2) + "\n", encoding="utf-8")
+        write_file(json_file, json.dumps(sheets, indent=2) + "\n", "--json")
     if page:
         write_page(page, scored)
     for table in sheet_tables(sheets):

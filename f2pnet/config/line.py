@@ -14,8 +14,9 @@ from f2pnet.config.served import LOOPBACK
 from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
+from f2pnet.errors import ConfigError
 from f2pnet.precision import Precision
-from f2pnet.redis_address import SCHEMES
+from f2pnet.redis_address import SCHEMES, parse_redis_address
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -131,6 +132,7 @@ class PublishConfig(StrictModel):
         "embedded",
         description="embedded, or redis://[user:password@]host:port[/db], rediss://..., unix://..., "
         "redis+sentinel://host,host/service, redis+cluster://host,host",
+        repr=False,
     )
     min_replicas: int = Field(
         0, ge=0, le=16, description="replicas of Redis that must have a verdict too before it counts as durable"
@@ -141,10 +143,14 @@ class PublishConfig(StrictModel):
     results_kept: int = Field(1_000_000, ge=1, description="length to which the results stream is trimmed (about)")
     alerts_kept: int = Field(1_000_000, ge=1, description="length to which the alerts stream is trimmed (about)")
 
+    chain: bool = Field(
+        False, description="seal each result with a hash of those before it, so that `f2p alerts verify` finds changes"
+    )
+
     @model_validator(mode="after")
     def _known_redis(self) -> Self:
-        if self.redis != "embedded" and not self.redis.startswith(SCHEMES):
-            raise ValueError(f"redis: wanted 'embedded' or an address that starts with {', '.join(SCHEMES)}")
+        if self.redis != "embedded":
+            _check_redis(self.redis)
         names = [sink.name for sink in self.sinks]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"sink names must differ; used twice: {', '.join(sorted(double))}")
@@ -154,6 +160,15 @@ class PublishConfig(StrictModel):
     def embedded_redis_dir(self) -> Path:
         """Data folder of the embedded Redis server: beside the spool, since both must outlive the line."""
         return self.spool.dir / "embedded-redis"
+
+
+def _check_redis(url: str) -> None:
+    if not url.startswith(SCHEMES):
+        raise ValueError(f"redis: wanted 'embedded' or an address that starts with {', '.join(SCHEMES)}")
+    try:
+        parse_redis_address(url)
+    except ConfigError as error:
+        raise ValueError(f"redis: {error}") from None  # pydantic adds the place in the file
 
 
 class TimeoutsConfig(StrictModel):

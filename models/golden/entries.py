@@ -17,6 +17,7 @@ from models.golden.cases import Picture, prompts_of
 from models.layers import resize_map
 from models.preprocessing import normalise, prepare_image
 from models.sam import Sam
+from models.vicnet import ViCNet
 
 Entry = tuple[str, Tensor | int]
 
@@ -27,7 +28,8 @@ def f2pnet_entries(network: F2PNet, picture: Picture, *, skip_norm_1024: bool) -
     yield "crc", zlib.crc32(picture.pixels.tobytes())
     yield "input", images
     yield from _parts_entries(network, images)
-    global_blocks = [network.vicnet.vit.blocks[i] for i in network.config.global_blocks]
+    vicnet = _plain(network)
+    global_blocks = [vicnet.vit.blocks[i] for i in network.config.global_blocks]
     with recorded_outputs(global_blocks) as outputs:
         encoded = network.encode(images, normalise=False)
     for index, output in enumerate(outputs):
@@ -44,8 +46,7 @@ def sam_entries(sam: Sam, config: NetworkConfig, picture: Picture) -> Iterator[E
     images = _network_input(config, picture, skip_norm_1024=False)
     yield "crc", zlib.crc32(picture.pixels.tobytes())
     yield "input", images
-    blocks = sam.image_encoder.blocks
-    with recorded_outputs(blocks) as outputs:
+    with recorded_outputs(sam.image_encoder.get_submodule("blocks").children()) as outputs:
         embedding, _ = sam.image_encoder(images)
     for index, output in enumerate(outputs):
         yield f"block{index}", output
@@ -66,9 +67,16 @@ def _network_input(config: NetworkConfig, picture: Picture, skip_norm_1024: bool
     return normalise(images) if to_normalise else images
 
 
+def _plain(network: F2PNet) -> ViCNet:
+    if not isinstance(network.vicnet, ViCNet):
+        raise ValueError(f"golden outputs are of plain ViTs; this network is a {network.config.sam_type}")
+    return network.vicnet
+
+
 def _parts_entries(network: F2PNet, images: Tensor) -> Iterator[Entry]:
     """The steps before the ViT's blocks, which the network itself partly merges."""
-    vicnet, evpt, token = network.vicnet, network.vicnet.evpt, network.decoder.hf_token.weight
+    vicnet, token = _plain(network), network.decoder.hf_token.weight
+    evpt = vicnet.evpt
     highpass = evpt.highpass(images)
     yield "highpass", highpass
     yield "handcrafted", evpt.handcrafted(highpass)

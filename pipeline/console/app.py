@@ -142,7 +142,7 @@ class _Desk:
             link.close()
         if path is None:
             raise HTTPException(404, "no picture was kept of this frame, or it was deleted to make room")
-        return FileResponse(path, media_type="image/jpeg")
+        return FileResponse(path, media_type="image/png" if path.suffix == ".png" else "image/jpeg")
 
     async def review(self, request: Request) -> Response:
         body = await _json_of(request)

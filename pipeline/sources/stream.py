@@ -15,7 +15,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from f2pnet.config.sources import redact_url
+from f2pnet.address import redact_url
 from pipeline.sources.base import BadFrame, Frame, Source, SourceFault
 from pipeline.sources.decoding import Pixels, reason_of
 from pipeline.sources.mailbox import Mailbox

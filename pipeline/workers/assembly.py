@@ -104,6 +104,7 @@ def _publish_worker(name: str, config: ActiveConfig, run_dir: RunDir, on_stored:
         results_kept=publish.results_kept,
         alerts_kept=publish.alerts_kept,
         min_replicas=publish.min_replicas,
+        chain=publish.chain,
     )
     store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
     kept = publish.evidence

@@ -12,9 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +21,7 @@ import structlog
 from f2pnet.config import LineConfig
 from f2pnet.errors import F2pError
 from f2pnet.inspector import Inspector
+from f2pnet.picture_writing import PictureNotWritten, encode_picture
 from f2pnet.recipe import Recipe
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.active_config import ActiveConfig
@@ -300,11 +299,14 @@ class InferWorker(Worker):
         )
 
     def _picture(self, image: Image, result: InspectionResult) -> list[bytes]:
-        """The evidence picture of a frame, JPEG, when the line keeps one."""
+        """The evidence picture of a frame, when the line keeps one: JPEG, or PNG where that can't hold its size."""
         if self._keep == "none" or (self._keep == "ng" and result.verdict is Verdict.OK):
             return []
-        encoded: tuple[bool, Any] = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, EVIDENCE_JPEG_QUALITY])
-        return [encoded[1].tobytes()] if encoded[0] else []
+        try:
+            return [encode_picture(image, ".jpg", EVIDENCE_JPEG_QUALITY)[0]]
+        except PictureNotWritten as error:  # evidence decides nothing: the verdict stands without it
+            _log.error("no evidence picture", camera=result.camera_id, reason=str(error))
+            return []
 
     def _send_unsent(self) -> None:
         """Bounded: a camera leases no more than this worker's capacity before these have been acknowledged to it."""

@@ -21,7 +21,7 @@ def test_the_maps_are_four_times_the_token_grid() -> None:
 
 
 def test_an_unknown_size_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"vit_x.*nano, tiny, vit_b"):
+    with pytest.raises(ValueError, match=r"vit_x.*nano, tiny, vit_t, vit_b"):
         network_config("vit_x")
 
 

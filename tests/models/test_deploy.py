@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import AutoNetwork
-from models.prompt_free import SecondPass
+from models import AutoNetwork, load_checkpoint, save_checkpoint
+from models.configuration import SecondPass
+from models.prompt_free import second_mask
 from tests.models.small_networks import small_network
 
-SECOND_PASSES: list[SecondPass | None] = [None, "mask", "points", "boxes"]
+SECOND_PASSES: list[SecondPass] = ["none", "mask", "points", "boxes"]
 UNWANTED_OPERATORS = {"Loop", "DFT", "ScatterND", "NonZero", "If"}
 
 
@@ -45,7 +47,9 @@ def test_a_binary_network_promises_no_class_map() -> None:
 def test_a_second_pass_changes_the_mask_and_nothing_else(second_pass: SecondPass, pixels: Tensor) -> None:
     network = small_network()
 
-    once, twice = AutoNetwork(network)(pixels), AutoNetwork(network, second_pass, threshold=0.01)(pixels)
+    once = AutoNetwork(network)(pixels)
+    network.config = replace(network.config, second_pass=second_pass, second_pass_threshold=0.01)
+    twice = AutoNetwork(network)(pixels)
 
     assert not torch.equal(once[0], twice[0])
     assert torch.equal(once[1], twice[1])
@@ -54,15 +58,15 @@ def test_a_second_pass_changes_the_mask_and_nothing_else(second_pass: SecondPass
 
 @torch.no_grad()
 def test_where_the_map_finds_nothing_the_second_pass_gives_an_empty_mask(pixels: Tensor) -> None:
-    mask, _, _ = AutoNetwork(small_network(), "boxes", threshold=1 - 1e-9)(pixels)
+    mask, _, _ = AutoNetwork(small_network(second_pass="boxes", second_pass_threshold=1 - 1e-9))(pixels)
 
     assert mask.max() < 1e-9
 
 
 @pytest.mark.parametrize("second_pass", SECOND_PASSES)
 @torch.no_grad()
-def test_a_batch_gives_what_its_images_give_one_by_one(second_pass: SecondPass | None, pixels: Tensor) -> None:
-    auto = AutoNetwork(small_network(), second_pass, threshold=0.3)
+def test_a_batch_gives_what_its_images_give_one_by_one(second_pass: SecondPass, pixels: Tensor) -> None:
+    auto = AutoNetwork(small_network(second_pass=second_pass, second_pass_threshold=0.3))
 
     together, alone = auto(pixels), [auto(pixels[i : i + 1]) for i in range(3)]
 
@@ -71,18 +75,42 @@ def test_a_batch_gives_what_its_images_give_one_by_one(second_pass: SecondPass |
 
 
 def test_an_unknown_second_pass_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"second_pass is 'loop'.*mask, points, boxes"):
-        AutoNetwork(small_network(), "loop")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"second_pass is 'loop'.*none, mask, points, boxes"):
+        small_network(second_pass="loop")
 
 
-EXPORTS = [None, "boxes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mask", "points"))]
+@torch.no_grad()
+def test_a_checkpoint_keeps_its_second_pass(tmp_path: Path, pixels: Tensor) -> None:
+    network = small_network(second_pass="points", second_pass_points=3, second_pass_threshold=0.2)
+    save_checkpoint(tmp_path / "best.pth", network, {})
+
+    loaded, _ = load_checkpoint(tmp_path / "best.pth")
+
+    assert loaded.config == network.config
+    assert torch.equal(AutoNetwork(loaded)(pixels)[0], AutoNetwork(network)(pixels)[0])
+
+
+def test_training_may_prompt_the_second_pass_without_a_gradient_through_the_prompts() -> None:
+    network = small_network(second_pass="mask")
+    encoded = network.encode(torch.rand(2, 3, 128, 128) * 255)
+    first = network.decode(encoded)
+
+    second_mask(network, encoded, first).sum().backward()
+
+    assert network.decoder.pixel_head.weight.grad is None
+    assert network.decoder.hf_token.weight.grad is not None
+
+
+EXPORTS = ["none", "boxes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mask", "points"))]
 
 
 @pytest.fixture(scope="module", params=EXPORTS)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[AutoNetwork, Path]:
     """A network and its ONNX file. As few blocks as hold one of each kind: the exporter takes seconds for each."""
     few_blocks = {"depth": 5, "global_blocks": (1, 2, 3, 4), "decoder_depth": 1}
-    auto = AutoNetwork(small_network(num_classes=2, **few_blocks), request.param, threshold=0.3).eval()
+    auto = AutoNetwork(
+        small_network(num_classes=2, second_pass=request.param, second_pass_threshold=0.3, **few_blocks)
+    ).eval()
     path = tmp_path_factory.mktemp("exported") / "network.onnx"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals

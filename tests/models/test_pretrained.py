@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models import CheckpointError, build_network, network_config
-from models.pretrained import load_sam, start_cnn_from_resnet, start_from_sam
+from models.pretrained import load_sam, read_cnn, read_sam, start_cnn, start_from_sam
 from models.sam import build_sam
 from tests.models.small_networks import small_network
 
@@ -36,7 +36,7 @@ def test_an_official_file_loads_whole(official: Path) -> None:
 def test_training_starts_from_sam_at_any_image_size(image_size: int, official: Path) -> None:
     network = build_network(network_config("vit_b", image_size=image_size))
 
-    start_from_sam(network, official)
+    start_from_sam(network, read_sam(official))
 
     sams = [
         network.vicnet.vit.pos_embed,
@@ -50,7 +50,7 @@ def test_training_starts_from_sam_at_any_image_size(image_size: int, official: P
 def test_reference_mode_keeps_its_own_mask_tokens(official: Path) -> None:
     network = build_network(network_config("vit_b", image_size=256, mode="reference"))
 
-    start_from_sam(network, official)
+    start_from_sam(network, read_sam(official))
 
     assert not network.decoder.sam.mask_tokens.weight.eq(0.5).any()
     assert network.decoder.sam.iou_token.weight.eq(0.5).all()
@@ -58,7 +58,7 @@ def test_reference_mode_keeps_its_own_mask_tokens(official: Path) -> None:
 
 def test_a_file_of_another_size_is_refused(official: Path) -> None:
     with pytest.raises(CheckpointError, match="is SAM's vit_b; this network is a nano"):
-        start_from_sam(build_network(network_config("nano")), official)
+        start_from_sam(build_network(network_config("nano")), read_sam(official))
 
 
 def test_missing_and_unexpected_keys_are_named(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_cnn_starts_from_a_classifiers_weights(tmp_path: Path) -> None:
     state = {name: torch.full_like(tensor, 2) for name, tensor in network.vicnet.cnn.state_dict().items()}
     torch.save(state | {"fc.weight": torch.zeros(10, 64), "fc.bias": torch.zeros(10)}, tmp_path / "resnet.pth")
 
-    start_cnn_from_resnet(network, tmp_path / "resnet.pth")
+    start_cnn(network, read_cnn(tmp_path / "resnet.pth", "resnet18"), "resnet.pth")
 
     assert network.vicnet.cnn.conv1.weight.eq(2).all()
     assert "layer2.0.downsample.1.running_var" in state

@@ -27,7 +27,7 @@ def small(network: str, **changes: object) -> TrainingRecipe:
 
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_a_baseline_is_about_the_size_of_nano_and_answers_with_f2pnets_face(name: str) -> None:
-    network = new_network(small(name)).eval()
+    network = new_network(small(name)).network.eval()
     assert 0.8 < sum(p.numel() for p in network.parameters()) / NANO_PARAMETERS < 1.2
     images = torch.rand(2, 3, 64, 64) * 255
     with torch.inference_mode():
@@ -39,7 +39,7 @@ def test_a_baseline_is_about_the_size_of_nano_and_answers_with_f2pnets_face(name
 
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_a_checkpoint_gives_the_same_network_back(name: str, tmp_path: Path) -> None:
-    network = new_network(small(name)).eval()
+    network = new_network(small(name)).network.eval()
     save_network(tmp_path / "best.pth", network, {"step": 7})
     again, facts = read_network(tmp_path / "best.pth")
     assert facts == {"step": 7}
@@ -62,13 +62,13 @@ def test_a_baseline_trains_and_is_scored_like_f2pnet(tiny_recipe: TrainingRecipe
 def test_prompts_are_for_f2pnet_alone() -> None:
     with pytest.raises(ValidationError, match=r"prompted_share is 0\.25, wanted 0: unet takes no prompts"):
         small("unet", prompted_share=0.25)
-    network = new_network(small("unet"))
+    network = new_network(small("unet")).network
     with pytest.raises(ValueError, match="unet takes no prompts"):
         network.decode(torch.zeros(1, 16, 8, 8), Prompts.from_boxes(torch.zeros(1, 1, 4)))  # type: ignore[arg-type]
 
 
 def test_a_baseline_of_another_make_is_refused(tmp_path: Path) -> None:
-    save_network(tmp_path / "unet.pth", new_network(small("unet")), {})
+    save_network(tmp_path / "unet.pth", new_network(small("unet")).network, {})
     content = (tmp_path / "unet.pth").read_bytes().replace(b"unet", b"nuet", 1)
     (tmp_path / "unet.pth").write_bytes(content)
     with pytest.raises((ConfigError, MissingResource), match="nuet"):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models import preprocessing
 from models.afdec import Predictions
+from models.configuration import SecondPass
 from models.prompts import Prompts
 
 FEATURES = 16
@@ -25,6 +26,7 @@ class BaselineConfig:
     network: str
     image_size: int
     num_classes: int = 0
+    second_pass: SecondPass = "none"  # noqa: S105 (no password)
 
 
 class Baseline(nn.Module):

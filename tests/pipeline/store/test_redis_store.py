@@ -47,7 +47,7 @@ def test_a_verdict_becomes_one_entry_with_the_contracts_fields(
         "part_id": "",
         "verdict": "NG",
         "captured_at_ns": str(record.captured_at_ns),
-        "data": '{"seq":42}',
+        "data": record.data.decode(),
     }
 
 

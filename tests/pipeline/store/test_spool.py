@@ -72,7 +72,7 @@ def test_without_commit_the_same_records_are_shown_again(tmp_path: Path, frame: 
 def test_order_holds_when_appending_and_replaying_take_turns_over_many_segments(
     tmp_path: Path, frame: MakeFrame
 ) -> None:
-    spool = Spool(tmp_path, 128 * 1024)  # segments of 16 KiB
+    spool = Spool(tmp_path, 256 * 1024)  # segments of 32 KiB
     replayed: list[int | None] = []
 
     for start in range(0, 3000, 30):
