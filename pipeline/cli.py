@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from f2pnet.config import LineConfig, load_line
+from f2pnet.config import LineConfig, load_line, refuse_reserved_names
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.foreign import ForeignData
 from pipeline.logs import log_to_stderr
@@ -92,12 +92,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a line configuration."""
-    from pipeline.probe import Finding, probe_line
+    from pipeline.probe import configuration_findings, probe_line
 
     line = load_line(line_file)
-    findings = (
-        probe_line(line, thumbnails) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
-    )
+    refuse_reserved_names(line)
+    findings = probe_line(line, thumbnails) if probe else configuration_findings(line)
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings]))
     else:

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from f2pnet.bundle import Bundle, open_bundle
-from f2pnet.config import LineConfig, load_line
+from f2pnet.config import LineConfig, load_line, refuse_reserved_names
 from f2pnet.errors import F2pError, StoreAway
 from f2pnet.recipe import Recipe
 from pipeline.active_config import ENVIRONMENT_KEY, ActiveConfig, SharedConfig
@@ -21,6 +21,7 @@ from pipeline.descriptors import check_descriptors, raise_descriptor_limit
 from pipeline.engine_copy import hold_engine, open_held
 from pipeline.frames.ledger import Ledger
 from pipeline.line_rings import LineRings
+from pipeline.machine_checks import MOST_CLOCK_DIFFERENCE_S, clock_difference_s
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
@@ -66,6 +67,7 @@ def run_line(
     with run_dir.lock() as lock:
         for check in (check_descriptors, check_engine, check_recipe, check_cameras, check_store):
             check(line)
+        _warn(line)
         config, bundle = _hold(line)
         embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
         if embedded is not None:
@@ -85,6 +87,18 @@ def run_line(
         finally:
             if embedded is not None:
                 embedded.stop()
+
+
+def _warn(line: LineConfig) -> None:
+    """Log what will hurt, and does not keep the line from running."""
+    try:
+        refuse_reserved_names(line)
+        difference_s = 0.0 if line.publish.redis == "embedded" else clock_difference_s(line.publish.redis)
+    except F2pError as error:
+        _log.warning("the line starts all the same", reason=str(error))
+        return
+    if abs(difference_s) > MOST_CLOCK_DIFFERENCE_S:
+        _log.warning("the clocks of this host and of Redis differ: keep time by NTP", seconds=round(difference_s, 1))
 
 
 def _hold(line: LineConfig) -> tuple[ActiveConfig, Bundle | None]:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any
 
-
 from f2pnet.text import printable
+
 
 def log_to_stderr() -> None:
     """Set it up for this process."""
