@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from f2pnet.bundle import MANIFEST_NAME, Bundle, sha256_of
@@ -16,12 +15,12 @@ class ConfigFiles:
     """The line file, its recipe and its engine's files, by the content that is in force."""
 
     def __init__(self, line: LineConfig, line_file: Path, bundle: Bundle | None) -> None:
-        self._of_engine: dict[Path, str] = {}
+        self._of_engine: dict[Path, str | None] = {}
         if bundle is not None:
             self._of_engine[bundle.folder / MANIFEST_NAME] = _content(bundle.folder / MANIFEST_NAME)
             self._of_engine |= {bundle.folder / name: sha256 for name, sha256 in bundle.manifest.files.items()}
-        self._in_force: dict[Path, str] = {}
-        self._seen: dict[Path, tuple[Signature | None, str]] = {}
+        self._in_force: dict[Path, str | None] = {}
+        self._seen: dict[Path, tuple[Signature | None, str | None]] = {}
         self.applied(line, line_file)
 
     def applied(self, line: LineConfig, line_file: Path) -> None:
@@ -38,6 +37,8 @@ class ConfigFiles:
             if (now := _signature(path)) == signature:
                 continue
             found = _content(path)
+            if found is None:
+                continue  # looked at again next time
             self._seen[path] = (now, found)
             if found not in (in_force, content):
                 changed.append(path)
@@ -45,7 +46,7 @@ class ConfigFiles:
 
     def of_engine_changed(self) -> list[Path]:
         """Files of the engine whose content is not what is in force."""
-        return [path for path, in_force in self._of_engine.items() if _content(path) != in_force]
+        return [path for path, in_force in self._of_engine.items() if _content(path) not in (in_force, None)]
 
 
 def _signature(path: Path) -> Signature | None:
@@ -56,9 +57,11 @@ def _signature(path: Path) -> Signature | None:
     return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
-def _content(path: Path) -> str:
-    """Hash of a file; of one that can't be read, that of nothing."""
+def _content(path: Path) -> str | None:
+    """Hash of a file; "" of one that is not there, None of one that can't be read now."""
     try:
         return sha256_of(path)
+    except FileNotFoundError:
+        return ""
     except OSError:
-        return hashlib.sha256(b"").hexdigest()
+        return None

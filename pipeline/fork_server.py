@@ -99,11 +99,16 @@ class ForkServer:
         for _ in range(ATTEMPTS):
             try:
                 self._channel.send(json.dumps(order).encode())
-                return ForkedProcess(self._answer()["pid"])
-            except (OSError, ValueError, KeyError) as error:
+                answer = self._answer()
+            except (OSError, ValueError) as error:
                 reason = str(error)
                 _log.warning("fork server gave no process", reason=reason)
                 self._restart()
+                continue
+            if pid := answer.get("pid"):
+                return ForkedProcess(int(pid))
+            reason = str(answer.get("error"))
+            break
         raise NoFork(
             f"no process for f2p {' '.join(arguments)} ({reason}): memory, processes (ulimit -u, TasksMax=) or "
             "descriptors (ulimit -n, LimitNOFILE=) may be short"
@@ -139,12 +144,12 @@ class ForkServer:
                 process_group=0,
             )
 
-    def _answer(self) -> dict[str, int]:
+    def _answer(self) -> dict[str, int | str]:
         poll = select.poll()  # select(2) takes no descriptors beyond 1023
         poll.register(self._channel, select.POLLIN)
         if not poll.poll(ANSWER_S * 1e3):
             raise OSError(f"no answer within {ANSWER_S:g} s")
-        answer: dict[str, int] = json.loads(self._channel.recv(LONGEST_ANSWER_BYTES))
+        answer: dict[str, int | str] = json.loads(self._channel.recv(LONGEST_ANSWER_BYTES))
         return answer
 
 

@@ -313,7 +313,7 @@ class _RunningLine:
             check_cameras(line)
             check_descriptors(line)
             self._check_classes(recipe)
-        except F2pError as error:
+        except (F2pError, OSError) as error:
             _log.error("line file not applied; the line goes on as it was", reason=str(error))
             self._tell("configuration", f"the line file was not applied, the line goes on as it was: {error}")
             return

@@ -39,6 +39,7 @@ class LineRings:
         self._readers: dict[str, RingReader] = {}
         self._earlier_runs: dict[str, str] = {}  # of rings that were there before this run, by camera
         self._run_ids: dict[str, str] = {}  # by camera, once its worker was started
+        self._unread: dict[str, str] = {}  # why a ledger can't be read, as it was logged
         self._departed: list[tuple[LeftRing, Link]] = []
         self._look_at_earlier_runs(run_dir.line)
 
@@ -121,8 +122,11 @@ class LineRings:
         except RingMissing:
             return reader
         except F2pError as error:
-            _log.warning("ledger not read", camera=camera_id, reason=str(error))
+            if self._unread.get(camera_id) != str(error):
+                self._unread[camera_id] = str(error)
+                _log.warning("ledger not read", camera=camera_id, reason=str(error))
             return reader
+        self._unread.pop(camera_id, None)
         if reader is not None:
             reader.close()
         self._readers[camera_id] = fresh

@@ -62,6 +62,8 @@ class _Socket:
             self.close()
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"{address} is in use by another program: choose another port or stop it") from error
+            if short := out_of_resources(f"cannot listen on {address}", OSError(error.errno, error.strerror)):
+                raise short from error
             raise ConfigError(f"cannot listen on {address}: {error.strerror}; check the line's transport") from error
         self._note_file(address)
 

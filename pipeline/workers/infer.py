@@ -19,7 +19,7 @@ import numpy.typing as npt
 import structlog
 
 from f2pnet.config import LineConfig
-from f2pnet.errors import F2pError
+from f2pnet.errors import F2pError, OutOfResources
 from f2pnet.inspector import Inspector
 from f2pnet.picture_writing import PictureNotWritten, encode_picture
 from f2pnet.recipe import Recipe
@@ -38,6 +38,7 @@ from pipeline.workers.worker import Role, Worker
 LONGEST_WAIT_NS = 50_000_000
 LEASES_QUEUED = 1_024
 BYE_LINGER_MS = 100  # a camera that is gone needs no farewell; one that lives gets it at once
+CONNECT_INTERVAL_NS = 1_000_000_000
 READY_INTERVAL_NS = 100_000_000
 EVIDENCE_JPEG_QUALITY = 90
 RINGS_TOLD = 16
@@ -120,6 +121,8 @@ class InferWorker(Worker):
         self._read_config = read_config
         self._publish = publish
         self._incarnation = secrets.token_hex(4)
+        self._unconnected: list[str] = []  # cameras for which there was no descriptor
+        self._connect_due_ns = 0
         self._unsent: list[tuple[Verdicts, list[bytes]]] = []
         self._keep = line.publish.evidence.keep if line.publish.evidence else "none"
 
@@ -127,8 +130,8 @@ class InferWorker(Worker):
         self._inspector = self._open_inspector()
         self._times = BatchTimes(one_ms=1e3 * self._inspector.warm_up())
         self._batcher: Batcher[_Work] = Batcher(self._line.engine.max_batch, self._line.engine.max_wait_ms, self._times)
-        self._cameras = {camera.id: self._connect(camera.id) for camera in self._line.cameras}
-        self._poller = Poller(*(camera.link for camera in self._cameras.values()))
+        self._cameras: dict[str, _Camera] = {}
+        self._connect_all()
 
     def reload(self) -> None:
         """Turn to the cameras and the recipe that are in force now; a camera that left may first drain."""
@@ -143,11 +146,11 @@ class InferWorker(Worker):
         wanted = {camera.id for camera in self._line.cameras}
         drained_ns = time.monotonic_ns() + int(self._line.timeouts.drain_s * 1e9)
         self._leaving = dict.fromkeys(set(self._cameras) - wanted, drained_ns)
-        for camera_id in sorted(wanted - set(self._cameras)):
-            self._cameras[camera_id] = self._connect(camera_id)
-        self._poller = Poller(*(camera.link for camera in self._cameras.values()))
+        self._connect_all()
 
     def step(self) -> bool:
+        if self._unconnected and time.monotonic_ns() >= self._connect_due_ns:
+            self._connect_all()
         self._tell_ready(capacity=self._line.engine.max_batch)
         self._turn()
         self._let_go()
@@ -184,6 +187,21 @@ class InferWorker(Worker):
         camera.link.send(Bye(worker=self.name, incarnation=self._incarnation))
         camera.link.close()
         camera.rings.close()
+
+    def _connect_all(self) -> None:
+        """Connect to the cameras of the line that this worker serves not yet; one too many is tried again later."""
+        self._connect_due_ns = time.monotonic_ns() + CONNECT_INTERVAL_NS
+        unconnected: list[str] = []
+        for camera_id in [camera.id for camera in self._line.cameras if camera.id not in self._cameras]:
+            try:
+                self._cameras[camera_id] = self._connect(camera_id)
+            except OutOfResources as error:
+                unconnected.append(camera_id)
+                if camera_id not in self._unconnected:
+                    event_id = f"{camera_id}/{self._incarnation}/connect-{secrets.token_hex(4)}"
+                    self._tell(event_id, camera_id, "camera", f"{self.name} does not serve camera {camera_id}: {error}")
+        self._unconnected = unconnected
+        self._poller = Poller(*(camera.link for camera in self._cameras.values()))
 
     def _connect(self, camera_id: str) -> _Camera:
         address = self._run_dir.camera_address(camera_id)
