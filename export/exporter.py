@@ -75,7 +75,7 @@ def export_bundle(
             build=build,
         )
         with origin.reference:
-            source = replace(origin.source, calibration=_calibration(options.calibration, origin.source.image_size))
+            source = replace(origin.source, calibration=_calibration(options.calibration, origin.manifest))
             judgements = _build_and_judge(origin, source, options, sets, folder)
         if any(judgement.misses for judgement in judgements):
             _refuse(out_dir, judgements, origin.manifest)
@@ -168,9 +168,10 @@ def _image_sets(folders: Sequence[Path]) -> dict[str, list[Image]]:
     return sets
 
 
-def _calibration(folders: Sequence[Path], size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+def _calibration(folders: Sequence[Path], manifest: Manifest) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
     if not folders:
         return None
     share = -(-CALIBRATION_IMAGES // len(folders))
     images = [image for folder in folders for image in read_images(folder, "train.json", most=share)]
-    return np.stack([fit(image, size) for image in images]) if images else None
+    size, resize = manifest.network.image_size, manifest.input.resize
+    return np.stack([fit(image, size, resize=resize) for image in images]) if images else None

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,8 @@ from f2pnet.backends.base import Batch, Outputs
 from f2pnet.bundle import Bundle, OutputSpec, Parity
 from f2pnet.errors import ConfigError, MissingResource
 from f2pnet.inspector import Inspector
+from f2pnet.pictures.decode import read_picture
+from f2pnet.pictures.header import UnreadablePicture
 from f2pnet.preprocess import Image, fit
 from f2pnet.recipe import Recipe
 
@@ -81,22 +82,22 @@ def read_images(folder: Path, list_name: str = "test.json", most: int | None = N
 
 
 def _read_image(path: Path) -> Image:
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype != np.uint8:
-        raise ConfigError(f"{path}: wanted a readable 8-bit image")
-    return np.ascontiguousarray(image if image.ndim == 2 else image[:, :, :3], np.uint8)
+    try:
+        return read_picture(path)
+    except UnreadablePicture as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def measure(bundle: Bundle, engine: Backend, reference: Backend, images: Sequence[Image], dataset: str) -> Measured:
     """Compare two backends of one bundle on `images`, which `dataset` names. Raises BackendError where one fails."""
     manifest = bundle.manifest
     engine, reference = (RememberingBackend(backend, manifest.outputs) for backend in (engine, reference))
-    most = min(engine.facts.max_batch, reference.facts.max_batch)
+    most, size = min(engine.facts.max_batch, reference.facts.max_batch), manifest.network.image_size
     differences: dict[str, list[float]] = {output.name: [] for output in manifest.outputs}
     cases: list[Case] = []
     ious: list[float] = []
     for start in range(0, len(images), most):
-        batch = np.stack([fit(image, manifest.network.image_size) for image in images[start : start + most]])
+        batch = np.stack([fit(image, size, resize=manifest.input.resize) for image in images[start : start + most]])
         found, wanted = engine.run(batch), reference.run(batch)
         for name in differences:
             differences[name].append(float(np.abs(found[name] - wanted[name]).max()))

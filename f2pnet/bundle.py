@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from f2pnet.config.base import StrictModel, parse_config
 from f2pnet.errors import BundleError, ConfigError, MissingResource
 from f2pnet.precision import Precision as Precision  # here too, since a bundle is where readers meet it
+from f2pnet.preprocess import Resize
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
@@ -42,6 +43,11 @@ class NetworkFacts(StrictModel):
     sam_type: str = Field(min_length=1, description="size: nano, tiny, vit_b, vit_l, vit_h")
     image_size: int = Field(ge=8, description="side of the square input, px")
     parameters: int = Field(ge=0, description="weights in the exported graph")
+    second_pass: Literal["none", "mask", "points", "boxes"] = Field(
+        "none",
+        description="what the network makes of its own pixel map to prompt a second decoding, whose mask it gives; "
+        "none: it decodes once",
+    )
 
 
 class InputSpec(StrictModel):
@@ -51,6 +57,11 @@ class InputSpec(StrictModel):
     dtype: Literal["uint8"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
+    resize: Resize = Field(
+        "stretch",
+        description="how a frame becomes square: stretched, or letterbox: aspect ratio kept, the rest filled with the "
+        "colour (124, 116, 104)",
+    )
 
 
 class OutputSpec(StrictModel):

@@ -40,6 +40,7 @@ COMMANDS = {
     "reviews": _Entry("pipeline.console.reviews_cli:reviews", "Write what reviewers said as a data set."),
     "keys": _Entry("pipeline.wire.keys_cli:keys", "Make a key pair for a host of a line that spans hosts."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
+    "inference": _Entry("f2pnet._inspect_cli:inspect", "The same as inspect, by the name it has in F2P-Net.", "cpu"),
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("f2pnet.cli:bench", "Measure rates and latencies, with the machine's facts."),

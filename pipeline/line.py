@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,8 +30,9 @@ from pipeline.reload import line_changes
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
+from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.line_lock import LineLock
-from pipeline.wire.messages import Fault, Heartbeat
+from pipeline.wire.messages import FaultAcks, Heartbeat
 from pipeline.wire.notify import tell_keeper
 from pipeline.wire.run_id import new_run_id
 from pipeline.wire.rundir import RunDir
@@ -41,6 +43,7 @@ from pipeline.workers.worker import Stop
 TICK_S = 0.1
 ANSWER_S = 5.0  # beyond drain_s: for the last answers and for taking down
 LOOK_AFTER_S = 0.5
+FAULT_ACKS_AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
 View = Callable[[LineStatus], None]
@@ -175,13 +178,13 @@ class _RunningLine:
         self._stop = Stop()
         self._stop.listen()
         self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
+        self._faults = FaultOutbox("supervisor", self._publish.send)
         self._look_after_s = 0.0
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
         self._rings = LineRings(run_dir, self._run_id)
         self._first_verdict_s: float | None = None
         self._last_verdict_s = 0.0
         self._verdicts = 0
-        self._faults_told = 0
         self._supervisor = Supervisor(
             worker_specs(line, line_file),
             stall_s=line.timeouts.stall_s,
@@ -208,6 +211,7 @@ class _RunningLine:
             if self._stop.take_reload():
                 self._reload()
             self._look_after(now_s)
+            self._tell_faults()
             if now_s >= next_look_s:  # heartbeats turn this loop far more often
                 next_look_s = now_s + TICK_S
                 self._read_ledgers()
@@ -224,6 +228,7 @@ class _RunningLine:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
             self._supervisor.stop("console", drain_s)
+            self._tell_faults(until_s=time.monotonic() + ANSWER_S)
             self._supervisor.stop("publish", drain_s)
             self._supervisor.stop("sink", drain_s)
         finally:
@@ -366,20 +371,22 @@ class _RunningLine:
         text = f"{worker.spec.name} {what}"
         if changed := self._files.newly_changed():
             text += f". {_listed(changed)} differ from what is in force, and are not used: see f2p reload"
-        self._tell("worker", text, worker.spec.camera_id)
+        event_id = f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}-{secrets.token_hex(4)}"
+        self._tell("worker", text, worker.spec.camera_id, event_id)
 
-    def _tell(self, kind: str, text: str, camera_id: str | None = None) -> None:
-        self._faults_told += 1
-        self._publish.send(
-            Fault(
-                event_id=f"{self._run_id}/supervisor/{kind}-{self._faults_told}",
-                at_ns=time.time_ns(),
-                source="supervisor",
-                camera_id=camera_id,
-                kind=kind,
-                text=text,
-            )
-        )
+    def _tell(self, kind: str, text: str, camera_id: str | None = None, event_id: str | None = None) -> None:
+        self._faults.add(new_fault("supervisor", kind, text, camera_id=camera_id, event_id=event_id))
+
+    def _tell_faults(self, until_s: float = 0.0) -> None:
+        """Send what waits; until that moment (monotonic), wait for it to be stored."""
+        while True:
+            for message, _ in self._publish.receive(at_most=FAULT_ACKS_AT_ONCE):
+                if isinstance(message, FaultAcks):
+                    self._faults.acknowledged(message.event_ids)
+            self._faults.send_due()
+            if not len(self._faults) or time.monotonic() >= until_s:
+                return
+            time.sleep(0.02)
 
 
 def _listed(paths: Iterable[Path]) -> str:

@@ -81,14 +81,14 @@ def _looked_at(camera: CameraConfig, thumbnails: Path | None, frame_bytes: dict[
     until_s = time.monotonic() + FIRST_FRAME_S
     first: Frame | None = None
     arrivals_s: list[float] = []
-    with open_source(camera.source) as source:
+    with open_source(camera.source, max_bytes=camera.max_frame_mb * 2**20) as source:
         while time.monotonic() < until_s and len(arrivals_s) < FRAMES_TIMED:
             try:
                 item = source.read(timeout_s=0.5)
             except SourceEnded:
                 break
             if isinstance(item, BadFrame):
-                return f"first picture can't be read ({item.name}: {item.detail})"
+                return f"first picture can't be read ({item.detail})"
             if item is None:
                 continue
             if first is None:

@@ -13,17 +13,17 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
-from training.data import load_data
 from training.find import find_datasets
-from training.finish import finish
-from training.loop import train as run_training
+from training.loop import BEST
 from training.named_recipes import named_recipe
 from training.networks import adopt_start
 from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
 from training.pretrained.start import Prior
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
+from training.run import complete_run, steps_of_run
 from training.sheet_tables import figures_table
+from training.suited_recipe import fine_tuning, starts_pretrained
 
 
 def train(
@@ -38,8 +38,14 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="recipe file; options given here go before it")] = None,
     recipe_name: Annotated[
-        str, typer.Option("--recipe", help="default, or reference: as the published code trains")
-    ] = "default",
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="few-shot or fine-tune: from pretrained weights, on a few images or on more; default: the values of "
+            "docs/training.md; reference: as the published code trains. Not given: few-shot or fine-tune where vit_t's "
+            "pretrained weights are here and no --config is given, else default",
+        ),
+    ] = None,
     train_list: Annotated[str, typer.Option(help="index file of each --dataset")] = "train.json",
     resume: Annotated[bool, typer.Option("--resume", help="go on from last.pth")] = False,
     start_from: Annotated[
@@ -57,29 +63,30 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
 ) -> None:
     """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder."""
-    recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
+    if from_scratch and start_from is not None:
+        raise ConfigError(f"--from-scratch and --start-from {start_from} exclude each other: leave one out")
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type, "start_from": start_from}
+    folders = find_datasets(dataset, data_dir) if dataset else []
+    if folders:
+        changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
+    if recipe_name is None:
+        tunes = config is None and not from_scratch and starts_pretrained(sam_type, start_from, pretrained_dir)
+        recipe_name = fine_tuning(folders, train_list, shot_num) if tunes else "default"
+    recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
     if from_scratch:
-        if start_from is not None:
-            raise ConfigError(f"--from-scratch and --start-from {start_from} exclude each other: leave one out")
         recipe = recipe.model_copy(update={"start_from": None})
         changes |= {"sam_weights": "none", "cnn_weights": "none"}
-    if dataset:
-        folders = find_datasets(dataset, data_dir)
-        changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
     recipe = adopt_start(recipe)
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
-    data = load_data(recipe)
     folder = exp_dir / experiment_name(recipe)
     try_folder(folder, "--exp-dir")
     with joined(recipe.device) as processes:
         with progress_bar(shown=processes.leads) as bar:
-            task = bar.add_task("training", total=recipe.stop_after or recipe.steps, figures="")
-            best = run_training(
+            task = bar.add_task("training", total=steps_of_run(recipe), figures="")
+            facts = complete_run(
                 recipe,
-                data,
                 folder,
                 resume=resume,
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
@@ -87,9 +94,9 @@ def train(
                 pretrained=pretrained_dir,
                 started=lambda priors: bar.console.print(starts_from(recipe, priors)) if processes.leads else None,
             )
-        if not processes.leads:
+        if facts is None:
             return
-    facts = finish(best, recipe)
+    best = folder / BEST
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
@@ -115,7 +122,7 @@ def progress_bar(*, shown: bool) -> Progress:
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from f2pnet.pictures.folder import list_folder
+from f2pnet.text import printable
 from training.duplicates import matches, structures
 from training.examples import MaskForms, UnusableImage, read_example
 from training.masks import UnusableMask
@@ -15,6 +17,7 @@ from training.records import as_record, load_entries
 
 Gravity = Literal["leak", "error", "note"]
 EXAMPLES = 5
+FILE_KEYS = ("image", "mask", "mask_class")
 
 
 @dataclass
@@ -62,6 +65,7 @@ def check_dataset(folder: Path, train_list: str, test_list: str) -> Check:
         _finding(findings, "note", "no test list: leaks can't be looked for").add(test_list)
     for name, entries in lists.items():
         _check_records(folder, name, entries, findings)
+    _check_unlisted(folder, lists, findings)
     pairs: list[tuple[Path, Path, float]] = []
     if test_list in lists:
         _check_ids_and_parts(lists[train_list], lists[test_list], findings)
@@ -134,6 +138,22 @@ def _problems(folder: Path, entry: Entry, forms: MaskForms) -> Iterator[tuple[Gr
         yield "note", "mask has ignored pixels (255 beside class indices): neither defect nor background"
     if 2 * int(example.mask.sum()) > example.mask.size:
         yield "note", "defect covers more than half of the image: is the mask inverted?"
+
+
+def _check_unlisted(folder: Path, lists: dict[str, list[Entry]], findings: dict[str, Finding]) -> None:
+    """Name what lies in the folder and is not used: pictures that no list names, and what is not read at all."""
+    named = {folder / str(entry.get(key)) for entries in lists.values() for entry in entries for key in FILE_KEYS}
+    listing = list_folder(folder, subfolders=True, videos=True)
+    for path in listing.files:
+        if path not in named:
+            _finding(findings, "note", "picture that none of the lists names").add(_below(path, folder))
+    for each in listing.passed_over:
+        if each.path.suffix != ".json":
+            _finding(findings, "note", f"passed over: {each.reason}").add(_below(each.path, folder))
+
+
+def _below(path: Path, folder: Path) -> str:
+    return printable(path.relative_to(folder))
 
 
 def _check_ids_and_parts(train: Sequence[Entry], test: Sequence[Entry], findings: dict[str, Finding]) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from f2pnet.errors import ConfigError
-from f2pnet.pictures import read_image
+from f2pnet.pictures.decode import read_picture
+from f2pnet.pictures.header import UnreadablePicture
 from training.masks import Mask, Pixels, UnusableMask, read_mask
 from training.recipe import MaskRule
 from training.records import Record
@@ -26,10 +27,10 @@ MARKED = "good, and its mask is not empty"
 class UnusableImage(ConfigError):
     """An image that training can't use. `kind` names the fault without the file."""
 
-    kind = "image is missing, corrupt or not 8 bit"
+    kind = "image is missing, corrupt or not one picture of 8 bit"
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: {self.kind}: wanted a readable 8-bit image")
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {self.kind}: {reason}")
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ def read_example(record: Record, rule: MaskRule = "foreground") -> Example:
 
 
 def read_frame(path: Path) -> Pixels:
-    """The pixels of an image file, upright as its EXIF orientation says."""
-    image, _ = read_image(path)
-    if image is None:
-        raise UnusableImage(path)
-    return turned(np.asarray(image, np.uint8), orientation_of(path))
+    """The pixels of an image file, upright, as the line and `f2p inspect` read them."""
+    try:
+        return read_picture(path)
+    except UnreadablePicture as error:
+        raise UnusableImage(path, str(error)) from error
 
 
 def orientation_of(path: Path) -> int:

@@ -14,9 +14,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from f2pnet.errors import ConfigError
+from f2pnet.pictures.decode import check_whole
+from f2pnet.pictures.header import UnreadablePicture
 from training.recipe import MaskRule
 
 Pixels = NDArray[np.uint8]
@@ -143,16 +145,16 @@ def mask_values(path: Path) -> tuple[Values, NDArray[np.bool_] | None]:
     A mask that carries an orientation (EXIF) is turned by it. Raises UnusableMask.
     """
     try:
+        check_whole(path)
+    except UnreadablePicture as error:
+        raise UnusableMask(path, "mask is missing, corrupt or of an unknown format", f" ({error})") from error
+    try:
         with Image.open(path) as file:
-            if getattr(file, "n_frames", 1) > 1:
-                raise UnusableMask(path, "mask has more than one page: wanted one")
             palette = _palette(file)
             turned = ImageOps.exif_transpose(file)
             if palette is not None and _black_elsewhere(palette):
                 turned, palette = turned.convert("RGB"), None
             pixels = np.asarray(turned)
-    except UnidentifiedImageError as error:
-        raise UnusableMask(path, "mask is missing, corrupt or of an unknown format") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnusableMask(path, "mask is missing, corrupt or of an unknown format", f" ({error})") from error
     return _one_channel(path, pixels) if palette is None else _indices(pixels, palette)

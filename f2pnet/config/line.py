@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,14 @@ class CameraConfig(StrictModel):
     deadline_ms: float | None = Field(
         None, gt=0, description="from capture to durable verdict; later is NOT_INSPECTED; null: none"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_hot_folder_waits(cls, content: Any) -> Any:
+        """A watched folder has no picture to lose: unless the file says otherwise it waits for room."""
+        source = content.get("source") if isinstance(content, dict) else None
+        is_watched = source.get("watch") if isinstance(source, dict) else getattr(source, "watch", False)
+        return {"on_overload": "block", **content} if is_watched else content
 
 
 class EngineConfig(StrictModel):

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 
 from f2pnet.address import Address, looks_like_address, parse_address
 from f2pnet.config.base import ConfigPath, StrictModel
 from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.pictures.suffixes import VIDEO_SUFFIXES
 from f2pnet.text import printable
 
 TextureName = Literal["brushed_steel", "woven", "cast", "dagm"]
@@ -23,8 +24,6 @@ DefectName = Literal["scratch", "pit", "crack", "stain", "inclusion", "missing_t
 
 TEXTURES: tuple[TextureName, ...] = ("brushed_steel", "woven", "cast", "dagm")
 DEFECTS: tuple[DefectName, ...] = ("scratch", "pit", "crack", "stain", "inclusion", "missing_texture")
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts", ".m4v", ".mpg", ".mpeg"})
 
 Fps = Annotated[float, Field(gt=0, le=10_000)]
 FrameSize = Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")]
@@ -36,6 +35,11 @@ class _File(StrictModel):
     @property
     def live(self) -> bool:
         """False: the source may be paused."""
+        return False
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether a source that is lost is waited for: a damaged file does not mend itself."""
         return False
 
     @property
@@ -53,18 +57,59 @@ class _Camera(StrictModel):
         return True
 
     @property
+    def comes_back(self) -> bool:
+        """True: a camera that is lost is opened anew."""
+        return True
+
+    @property
     def finite(self) -> bool:
         """False: it ends when the line does."""
         return False
 
 
 class FolderSource(_File):
-    """Image files of one folder in natural order (`part2.png` before `part10.png`)."""
+    """Image files of one folder in natural order (`part2.png` before `part10.png`), or as they come (`watch`)."""
 
     kind: Literal["folder"] = "folder"
     path: ConfigPath = Field(description="folder of images; links are followed, subfolders are not")
     fps: Fps | None = Field(default=None, description="frames per second; null: as fast as they are asked for")
     loop: bool = Field(default=False, description="start again after the last image, for ever")
+    bit_depth: int | None = Field(
+        default=None,
+        ge=9,
+        le=16,
+        description="bits that pixels of 16-bit files fill, where the files don't say; null: such files are refused",
+    )
+    watch: bool = Field(
+        default=False, description="never end: inspect each picture that appears once, in the order of arrival"
+    )
+    done_dir: ConfigPath | None = Field(
+        default=None, description="with watch: files are moved here when their verdict is durable; null: they stay"
+    )
+    journal: ConfigPath | None = Field(
+        default=None,
+        description="with watch: file that remembers what is inspected; null: `.LINE.CAMERA.inspected` in the folder",
+    )
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if not self.watch and (self.done_dir or self.journal):
+            raise ValueError("done_dir and journal are for a watched folder: add watch: true")
+        if self.watch and self.loop:
+            raise ValueError("a watched folder gives each picture once: remove loop, or watch")
+        if self.done_dir is not None and self.done_dir.resolve() == self.path.resolve():
+            raise ValueError("done_dir must be another folder than path")
+        return self
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether a folder that is lost is waited for, as a watched one on a network share is."""
+        return self.watch
+
+    @property
+    def finite(self) -> bool:
+        """Whether it ends by itself, and must have given a frame by then."""
+        return not (self.loop or self.watch)
 
 
 class VideoSource(_File):
@@ -204,6 +249,11 @@ class SyntheticSource(StrictModel):
     def live(self) -> bool:
         """With a rate the belt moves as in the world; without one it waits to be looked at."""
         return self.fps is not None
+
+    @property
+    def comes_back(self) -> bool:
+        """As a camera, where it is one."""
+        return self.live
 
     @property
     def finite(self) -> bool:

@@ -20,9 +20,10 @@ import cv2
 import numpy as np
 
 from f2pnet.picture_writing import write_picture
+from f2pnet.pictures.decode import decode_picture
+from f2pnet.pictures.header import UnreadablePicture
 from f2pnet.result import Defect, InspectionResult
 from pipeline.console.reviews import Review
-from pipeline.sources.images import UnreadableImage, decode_image
 
 Found = tuple[InspectionResult, Path]
 """The result of a frame and the picture that was kept of it."""
@@ -53,8 +54,8 @@ def write_data_set(reviews: Sequence[Review], find: Callable[[str], Found | None
         name = review.frame_id.replace("/", "_")
         image = out / "images" / f"{name}{picture.suffix}"
         try:
-            height, width = decode_image(picture.read_bytes()).shape[:2]
-        except (UnreadableImage, OSError):
+            height, width = decode_picture(picture.read_bytes()).shape[:2]
+        except (UnreadablePicture, OSError):
             written.without_picture.append(review.frame_id)
             continue
         shutil.copyfile(picture, image)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from f2pnet.result import Verdict
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 from pipeline.frames.ring_file import give_name, new_ring_file, open_ring
 from pipeline.frames.ring_memory import (
@@ -41,8 +43,6 @@ from pipeline.frames.ring_memory import (
     RingMemory,
     RingMissing,
     StaleFrame,
-    held_frame,
-    held_frames,
     ledger_of,
 )
 from pipeline.frames.slot_pages import SlotPages
@@ -58,7 +58,7 @@ class FrameRing:
     def __init__(self, memory: RingMemory) -> None:
         self._memory = memory
         self._pages = SlotPages(memory)
-        held = {frame.slot: frame for frame in held_frames(memory.table_copy())}
+        held = {frame.slot: frame for frame in memory.held_frames(memory.table_copy())}
         for slot, frame in held.items():
             if frame.shape:
                 self._pages.known(slot, math.prod(frame.shape))
@@ -128,7 +128,7 @@ class FrameRing:
     @property
     def last_name(self) -> str:
         """File name of the last captured frame; empty where frames have none."""
-        return bytes(self._valid_table()["last_name"]).decode(errors="replace")
+        return bytes(self._valid_table()["last_name"]).decode(errors="surrogateescape")
 
     @property
     def source(self) -> str:
@@ -163,7 +163,7 @@ class FrameRing:
         return bool(self._free_places)
 
     def held_frames(self) -> list[HeldFrame]:
-        return held_frames(self._valid_table())
+        return self._memory.held_frames(self._valid_table())
 
     def write_pixels(self, image: npt.NDArray[np.uint8]) -> int:
         """Copy a frame into a free slot and return the slot; the frame counts only once `captured` says so.
@@ -193,19 +193,20 @@ class FrameRing:
         captured_at_ns: int,
         captured_mono_ns: int,
         part_id: str | None = None,
-        name: str | None = None,
         reason: NotInspectedReason | None = None,
+        file: FileRef | None = None,
     ) -> HeldFrame:
         """Count one captured frame and hold it. `slot` None: no pixels; without a free place it takes a slot.
 
-        `name`: of its file, to find the place in the source again.
+        `file`: where it comes from, which also finds the place in the source again.
         """
         if slot is None:
             slot = (self._free_places or self._free).popleft()
+        self._memory.set_file(slot, file)
         with self._change() as table:
             seq = int(table["captured"])
             table["captured"] += np.uint64(1)
-            _set_place(table, cursor, name)
+            _set_place(table, cursor, file)
             row = table["slots"][slot]
             row["held"] = True
             row["reason"] = 0 if reason is None else 1 + NOT_INSPECTED.index(reason)
@@ -214,13 +215,13 @@ class FrameRing:
             row["generation"], row["seq"] = self._generation(slot), seq
             row["captured_at_ns"], row["captured_mono_ns"] = captured_at_ns, captured_mono_ns
             row["part_id"] = (part_id or "").encode()[:PART_ID_BYTES]
-        return held_frame(slot, row)
+        return self._memory.held_frame(slot, table)
 
-    def dropped_on_arrival(self, *, cursor: int, name: str | None = None) -> None:
+    def dropped_on_arrival(self, *, cursor: int, file: FileRef | None = None) -> None:
         """Count a captured frame that found the ring full and gave way itself."""
         with self._change() as table:
             table["captured"] += np.uint64(1)
-            _set_place(table, cursor, name)
+            _set_place(table, cursor, file)
             table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
 
     def dropped(self, frame: HeldFrame) -> None:
@@ -233,6 +234,7 @@ class FrameRing:
     def shed(self, frame: HeldFrame, reason: NotInspectedReason) -> HeldFrame:
         """Decide NOT_INSPECTED for a held frame and free its slot; it is held on in a place without pixels."""
         place = self._free_places.popleft()
+        self._memory.set_file(place, frame.file)
         with self._change() as table:
             table["slots"][place] = table["slots"][frame.slot]
             row = table["slots"][place]
@@ -240,7 +242,7 @@ class FrameRing:
             row["reason"] = 1 + NOT_INSPECTED.index(reason)
             table["slots"][frame.slot]["held"] = False
         self._release(frame.slot)
-        return held_frame(place, row)
+        return self._memory.held_frame(place, table)
 
     def decided(self, frame: HeldFrame, reason: NotInspectedReason) -> None:
         """Remember that NOT_INSPECTED was decided for a held frame; it is counted when that is durable."""
@@ -284,9 +286,9 @@ class FrameRing:
         self._memory.header["commits"] = commits + 1
 
 
-def _set_place(table: Any, cursor: int, name: str | None) -> None:
+def _set_place(table: Any, cursor: int, file: FileRef | None) -> None:
     table["cursor"] = cursor
-    table["last_name"] = (name or "").encode(errors="surrogateescape")[:NAME_BYTES]
+    table["last_name"] = b"" if file is None else os.fsencode(file.name)[:NAME_BYTES]
 
 
 class RingReader:
@@ -321,8 +323,8 @@ class RingReader:
 
     def readable_frames(self) -> list[HeldFrame]:
         """Frames whose pixels are still there, held or not, in no order."""
-        rows = enumerate(self._memory.table_copy()["slots"][: self._memory.geometry.slots])  # the others have no pixels
-        frames = (held_frame(slot, row) for slot, row in rows)
+        table = self._memory.table_copy()
+        frames = (self._memory.held_frame(slot, table) for slot in range(self._memory.geometry.slots))
         return [f for f in frames if f.shape and int(self._memory.generations[f.slot]) == f.generation]
 
     def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from f2pnet.errors import F2pError
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 LAYOUT_VERSION = 3
 PART_ID_BYTES = 64
 SOURCE_BYTES = 32
-NAME_BYTES = 256
+NAME_BYTES = 255  # what file systems allow for a name
 MOST_SLOTS = 2**20
 PLACES = 256  # frames that only wait for their NOT_INSPECTED to be durable: seconds of a camera, and a few KB
 
@@ -58,6 +59,8 @@ _SLOT = np.dtype(
     ],
     align=True,
 )
+_FILE = np.dtype([("name", f"S{NAME_BYTES}"), ("frame", "<i8")], align=True)
+_NO_FRAME = -1
 MAGIC = b"f2pring\x01"
 
 
@@ -93,6 +96,7 @@ class HeldFrame:
     shape: tuple[int, ...]  # (H, W) or (H, W, 3); () for a frame without pixels
     part_id: str | None = None
     reason: NotInspectedReason | None = None
+    file: FileRef | None = None
 
 
 class RingGeometry(NamedTuple):
@@ -154,7 +158,10 @@ class RingMemory:
         self.tables = np.ndarray((2,), table, self.memory, offset)
         offset += whole_pages(2 * table.itemsize)
         self.generations = np.ndarray((self.geometry.slots,), "<u8", self.memory, offset)
-        self.pixels_offset = offset + whole_pages(self.geometry.slots * 8)
+        offset += whole_pages(self.geometry.slots * 8)
+        # Outside the tables, which are copied at every change: a row is written before its frame is held.
+        self._files = np.ndarray((self.geometry.slots + PLACES,), _FILE, self.memory, offset)
+        self.pixels_offset = offset + _files_bytes(self.geometry.slots)
         if not writable:
             self._close_file()
 
@@ -186,13 +193,33 @@ class RingMemory:
     @staticmethod
     def size_bytes(geometry: RingGeometry) -> int:
         table_bytes = whole_pages(2 * _table_dtype(geometry.slots).itemsize)
-        return PAGE_BYTES + table_bytes + whole_pages(geometry.slots * 8) + geometry.slots * geometry.slot_bytes
+        small_bytes = table_bytes + whole_pages(geometry.slots * 8) + _files_bytes(geometry.slots)
+        return PAGE_BYTES + small_bytes + geometry.slots * geometry.slot_bytes
 
     def slot_offset(self, slot: int) -> int:
         return self.pixels_offset + slot * self.geometry.slot_bytes
 
     def pixels(self, slot: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         return np.ndarray(shape, np.uint8, self.memory, self.slot_offset(slot))
+
+    def set_file(self, row: int, file: FileRef | None) -> None:
+        """Note which file the frame comes from that is going to be held in `row`."""
+        frame = _NO_FRAME if file is None or file.frame is None else file.frame
+        self._files[row] = (os.fsencode(file.name)[:NAME_BYTES] if file else b"", frame)
+
+    def file_of(self, row: int) -> FileRef | None:
+        """Which file the frame in `row` comes from."""
+        name, frame = os.fsdecode(self._files[row]["name"].item()), int(self._files[row]["frame"])
+        return FileRef(name, None if frame == _NO_FRAME else frame) if name else None
+
+    def held_frame(self, row: int, table: Any) -> HeldFrame:
+        """The frame that `table` holds in `row`."""
+        return _held_frame(row, table["slots"][row], self.file_of(row))
+
+    def held_frames(self, table: Any) -> list[HeldFrame]:
+        """Held frames in the order of capture."""
+        held = np.flatnonzero(table["slots"]["held"])
+        return sorted((self.held_frame(int(row), table) for row in held), key=lambda frame: frame.seq)
 
     def table_copy(self) -> Any:
         """The valid table, as one consistent copy, also while the writer goes on."""
@@ -204,7 +231,7 @@ class RingMemory:
         raise F2pError(f"{self.path}: no quiet moment to read the ledger in 1000 tries")
 
     def close(self) -> None:
-        del self.header, self.tables, self.generations
+        del self.header, self.tables, self.generations, self._files
         with contextlib.suppress(BufferError):  # a picture is still looked at; the mapping goes with its last view
             self.memory.close()
         self._close_file()
@@ -226,13 +253,11 @@ def ledger_of(table: Any) -> Ledger:
     )
 
 
-def held_frames(table: Any) -> list[HeldFrame]:
-    """Held frames in the order of capture."""
-    rows = [(index, row) for index, row in enumerate(table["slots"]) if row["held"]]
-    return [held_frame(index, row) for index, row in sorted(rows, key=lambda pair: int(pair[1]["seq"]))]
+def _files_bytes(slots: int) -> int:
+    return whole_pages((slots + PLACES) * _FILE.itemsize)
 
 
-def held_frame(slot: int, row: Any) -> HeldFrame:
+def _held_frame(slot: int, row: Any, file: FileRef | None) -> HeldFrame:
     size = (int(row["height"]), int(row["width"]))
     channels = int(row["channels"])
     return HeldFrame(
@@ -244,4 +269,5 @@ def held_frame(slot: int, row: Any) -> HeldFrame:
         shape=() if channels == 0 else size if channels == 1 else (*size, channels),
         part_id=bytes(row["part_id"]).decode() or None,
         reason=NOT_INSPECTED[int(row["reason"]) - 1] if row["reason"] else None,
+        file=file,
     )

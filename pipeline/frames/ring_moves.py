@@ -22,7 +22,6 @@ from pipeline.frames.ring_memory import (
     RingGeometry,
     RingMemory,
     SharedMemoryFull,
-    held_frames,
 )
 from pipeline.frames.slot_pages import SlotPages
 
@@ -34,7 +33,7 @@ def continue_ring(old: RingMemory, name: str, wanted: RingGeometry) -> FrameRing
     is held without them, as NOT_INSPECTED (no_memory). Raises OutOfResources or RingUnreadable; `old` stays as it is.
     """
     table = old.table_copy()
-    frames = held_frames(table)
+    frames = old.held_frames(table)
     memory = new_ring_file(name, _large_enough(wanted, frames), old.run_id)
     try:
         _copy_table(memory, table, version=int(old.header["commits"]))
@@ -68,6 +67,7 @@ def _copy_frames(old: RingMemory, memory: RingMemory, frames: list[HeldFrame]) -
     for frame in frames:
         at, kept = _room_for(frame, pages, slots, places)
         memory.tables[0]["slots"][at] = rows[frame.slot]
+        memory.set_file(at, frame.file)
         row = memory.tables[0]["slots"][at]
         if kept:
             np.copyto(memory.pixels(at, frame.shape), old.pixels(frame.slot, frame.shape))

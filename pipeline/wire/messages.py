@@ -1,10 +1,11 @@
 """What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
 
     inference -> ingest   Ready, Returned, Bye
-    ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
+    ingest -> inference   Ping, Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
     publish -> ingest     Acks, NotStored
+    publish -> everybody  FaultAcks
 
 All of them may arrive twice or not at all: they state how things are, not what changed since the last one.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import msgspec
 
 from f2pnet.errors import F2pError
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import InspectionResult, SourceRef, Verdict
 from pipeline.frames.ledger import Ledger
 
 WIRE_VERSION = 3
@@ -47,9 +48,14 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Leases that an inference worker cannot work on: it does not get at the pixels. They go to others, or wait."""
 
+    worker: str
     incarnation: str
     epoch: str
     numbers: list[int]  # of the leases
+
+
+class Ping(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Whether a worker's connection still stands is asked by sending it this; nobody answers."""
 
 
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -68,6 +74,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     frame_id: str
     seq: int
     part_id: str | None
+    source_ref: SourceRef | None = None
     ring: str
     ring_id: str  # of the file: a ring may be replaced by another one of its name
     slot: int
@@ -76,6 +83,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     captured_at_ns: int
     captured_mono_ns: int
     deadline_mono_ns: int | None  # in the worker's clock
+    seal: bytes = b""  # of a worker behind a key of its own: comes back with the verdict
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +93,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     captured_mono_ns: int
     judged_mono_ns: int
     has_picture: bool = False
+    seal: bytes = b""  # of the lease
 
 
 class Verdicts(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -130,6 +139,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     text: str
 
 
+class FaultAcks(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Faults that are durable: nobody needs to send them again."""
+
+    event_ids: list[str]
+
+
 class LatencyCounts(msgspec.Struct, frozen=True):
     """A latency histogram on the wire: (bucket, count) pairs, the exact maximum and the exact sum."""
 
@@ -157,7 +172,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Returned | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
+Message = (
+    Ready | Returned | Bye | Ping | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
+)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +17,8 @@ import structlog
 from f2pnet.backoff import Backoff
 from f2pnet.config import CameraConfig
 from f2pnet.errors import MissingResource
+from f2pnet.text import printable
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import FrameTooLarge, HeldFrame, SharedMemoryFull
@@ -86,7 +90,7 @@ class CameraState:
 class Capture:
     """Thread that reads one camera. `ended` tells when a finite source is through."""
 
-    def __init__(self, camera: CameraConfig, state: CameraState) -> None:
+    def __init__(self, camera: CameraConfig, state: CameraState, owner: str) -> None:
         self.ended = False
         self.error: Exception | None = None
         self.camera_away = False
@@ -94,6 +98,11 @@ class Capture:
         self._silent_from_ns = time.monotonic_ns()
         self._camera = camera
         self._state = state
+        self._owner = owner
+        self._source: Source | None = None
+        self._source_lock = threading.Lock()
+        self._refuses_notes = False
+        self._unsettled: list[FileRef] = []  # to be told to the source when it is there
         self._stopping = threading.Event()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         self._overload_told_ns = -OVERLOAD_INTERVAL_NS
@@ -120,6 +129,12 @@ class Capture:
         if self._thread.ident is None:
             self.ended = True
 
+    def settled(self, files: Sequence[FileRef]) -> None:
+        """The verdicts of the pictures from these files are durable. For the worker's own thread."""
+        with self._source_lock:
+            self._unsettled += files
+            self._tell_settled()
+
     def join(self, timeout_s: float) -> bool:
         """Whether the thread has ended within the time."""
         if self._thread.ident is not None:
@@ -137,7 +152,7 @@ class Capture:
 
     def _read_until_fault(self) -> None:
         try:
-            with open_source(self._camera.source, start_index=self._start_index()) as source:
+            with self._opened() as source:
                 if passed_over := source.resume_after(self._state.ring.last_name):
                     self._report("source", f"camera {self._camera.id}: {passed_over}")
                 while not self._stopping.is_set():
@@ -145,7 +160,7 @@ class Capture:
         except SourceEnded:
             self.ended = True
         except (SourceFault, MissingResource) as fault:
-            if self._camera.source.live:
+            if self._camera.source.comes_back:
                 self._wait_for_camera(str(fault))
             else:  # a damaged file does not mend itself
                 self._report("source", str(fault))
@@ -161,6 +176,42 @@ class Capture:
         with self._state.lock:
             self._state.ring.begin_source(source, 0)
         return 0
+
+    @contextmanager
+    def _opened(self) -> Iterator[Source]:
+        """The camera's source. Verdicts that became durable meanwhile are told to it first."""
+        with self._state.lock:
+            in_flight = {frame.file.name for frame in self._state.ring.held_frames() if frame.file is not None}
+        source = open_source(
+            self._camera.source,
+            start_index=self._start_index(),
+            max_bytes=self._camera.max_frame_mb * 2**20,
+            owner=self._owner,
+            in_flight=in_flight | {file.name for file in self._unsettled},
+        )
+        with source:
+            with self._source_lock:
+                self._source = source
+                self._tell_settled()
+            try:
+                yield source
+            finally:
+                with self._source_lock:
+                    self._source = None
+
+    def _tell_settled(self) -> None:
+        """Under `_source_lock`. What the source can't note now is told again later."""
+        while self._source is not None and self._unsettled:
+            try:
+                self._source.settled(self._unsettled[0])
+            except OSError as error:
+                if not self._refuses_notes:
+                    name = printable(self._unsettled[0].name)
+                    self._report("source", f"{name} is inspected, and that can't be noted: {error.strerror or error}")
+                self._refuses_notes = True
+                return
+            self._refuses_notes = False
+            del self._unsettled[0]
 
     def _wait_for_camera(self, fault: str) -> None:
         if not self.camera_away:
@@ -213,7 +264,7 @@ class Capture:
             slot, shape, reason = None, (), NotInspectedReason.OVERLOAD
         else:
             with state.lock:
-                state.ring.dropped_on_arrival(cursor=cursor, name=item.name)
+                state.ring.dropped_on_arrival(cursor=cursor, file=item.file)
             return
         with state.lock:
             if state.ring is not ring:  # it went on in another file while the pixels were written to this one
@@ -225,8 +276,8 @@ class Capture:
                 captured_at_ns=item.captured_at_ns,
                 captured_mono_ns=captured_mono_ns,
                 part_id=part_id,
-                name=item.name,
                 reason=reason,
+                file=item.file,
             )
             state.book.add(frame)
             if reason is not None:
@@ -237,7 +288,8 @@ class Capture:
     ) -> tuple[int | None, tuple[int, ...], NotInspectedReason | None]:
         """Slot, shape and, for a picture that can't be inspected, the reason."""
         if isinstance(item, BadFrame):
-            self._report("source", f"{item.name or f'frame {item.index}'}: {item.detail}")
+            if not item.follows:  # else its cause was told with an earlier one
+                self._report("source", f"{_named(item)}: {item.detail}")
             return None, (), NotInspectedReason(item.reason)
         try:
             slot = ring.write_pixels(item.image)
@@ -307,3 +359,11 @@ def _words_on_memory(ring: FrameRing) -> str:
         f"shared memory is short: {short} of {slots} slots of the ring can't be used, the others are; enlarge "
         f"{SHARED_MEMORY} (containers: --shm-size) or lower the cameras' ring_slots"
     )
+
+
+def _named(item: BadFrame) -> str:
+    """What people call the picture."""
+    if item.file is None:
+        return f"frame {item.index}"
+    name = printable(item.file.name)
+    return name if item.file.frame is None else f"{name}, frame {item.file.frame}"

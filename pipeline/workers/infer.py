@@ -27,7 +27,8 @@ from f2pnet.result import InspectionResult, Verdict
 from pipeline.active_config import ActiveConfig
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import StaleFrame
-from pipeline.wire.messages import Bye, Fault, Heartbeat, Judged, Lease, Ready, Returned, Verdicts
+from pipeline.wire.faults import FaultOutbox, new_fault
+from pipeline.wire.messages import Bye, FaultAcks, Heartbeat, Judged, Lease, Ready, Returned, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller
 from pipeline.workers.batch_times import BatchTimes
@@ -124,6 +125,7 @@ class InferWorker(Worker):
         self._unconnected: list[str] = []  # cameras for which there was no descriptor
         self._connect_due_ns = 0
         self._unsent: list[tuple[Verdicts, list[bytes]]] = []
+        self._faults = FaultOutbox(name, publish.send)
         self._keep = line.publish.evidence.keep if line.publish.evidence else "none"
 
     def set_up(self) -> None:
@@ -157,7 +159,7 @@ class InferWorker(Worker):
         return True
 
     def drain(self) -> bool:
-        if not len(self._batcher) and not self._unsent:
+        if not len(self._batcher) and not self._unsent and not len(self._faults):
             return False
         self._tell_ready(capacity=0)
         self._turn()
@@ -219,6 +221,7 @@ class InferWorker(Worker):
                     camera.heard(message)
                     self._batcher.add(_Work(message, parts[0] if parts else None, now_ns), now_ns)
         self._send_unsent()
+        self._tell_faults()
         now_ns = time.monotonic_ns()
         self._done_with(self._batcher.take_late(now_ns))  # the camera knows, and decides
         if batch := self._batcher.take(now_ns):
@@ -254,7 +257,9 @@ class InferWorker(Worker):
         """Return a lease at once. A ring that can't be opened is a fault, reported once for each ring."""
         lease, camera = work.lease, self._cameras[work.camera_id]
         _log.warning("lease returned", frame=lease.frame_id, reason=str(error))
-        camera.link.send(Returned(incarnation=self._incarnation, epoch=lease.epoch, numbers=[lease.number]))
+        camera.link.send(
+            Returned(worker=self.name, incarnation=self._incarnation, epoch=lease.epoch, numbers=[lease.number])
+        )
         if isinstance(error, StaleFrame) or lease.ring_id in camera.told_ring_ids:
             return
         camera.told_ring_ids.append(lease.ring_id)
@@ -264,9 +269,7 @@ class InferWorker(Worker):
         )
 
     def _tell(self, event_id: str, camera_id: str | None, kind: str, text: str) -> None:
-        self._publish.send(
-            Fault(event_id=event_id, at_ns=time.time_ns(), source=self.name, camera_id=camera_id, kind=kind, text=text)
-        )
+        self._faults.add(new_fault(self.name, kind, text, camera_id=camera_id, event_id=event_id))
 
     def _judge_singly(self, images: list[tuple[_Work, Image]], error: F2pError) -> None:
         """A batch failed: find the frames that the engine can't take, so that the others get their verdict."""
@@ -306,6 +309,7 @@ class InferWorker(Worker):
             camera_id=lease.camera_id,
             seq=lease.seq,
             part_id=lease.part_id,
+            source_ref=lease.source_ref,
             captured_at_ns=lease.captured_at_ns,
             timings_ms=msgspec.structs.replace(result.timings_ms, queued=queued_ms),
         )
@@ -314,6 +318,7 @@ class InferWorker(Worker):
             captured_mono_ns=lease.captured_mono_ns,
             judged_mono_ns=time.monotonic_ns(),
             has_picture=has_picture,
+            seal=lease.seal,
         )
 
     def _picture(self, image: Image, result: InspectionResult) -> list[bytes]:
@@ -325,6 +330,12 @@ class InferWorker(Worker):
         except PictureNotWritten as error:  # evidence decides nothing: the verdict stands without it
             _log.error("no evidence picture", camera=result.camera_id, reason=str(error))
             return []
+
+    def _tell_faults(self) -> None:
+        for message, _ in self._publish.receive(at_most=LEASES_QUEUED):
+            if isinstance(message, FaultAcks):
+                self._faults.acknowledged(message.event_ids)
+        self._faults.send_due()
 
     def _send_unsent(self) -> None:
         """Bounded: a camera leases no more than this worker's capacity before these have been acknowledged to it."""

@@ -14,21 +14,24 @@ import structlog
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
+from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
 from pipeline.frames.ledger import NotInspectedReason, reason_named
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.frames.ring_moves import continue_ring
 from pipeline.sources.base import SourceFault
+from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.messages import (
     Acks,
     Bye,
-    Fault,
+    FaultAcks,
     Heartbeat,
     Judged,
     Lease,
     LedgerReport,
     Message,
     NotStored,
+    Ping,
     Ready,
     Returned,
     Verdicts,
@@ -37,7 +40,7 @@ from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Hub, Link, Poller
 from pipeline.workers.camera_ring import open_camera_ring, ring_geometry
 from pipeline.workers.capture import CameraState, Capture
-from pipeline.workers.leases import Grant, LeaseBook
+from pipeline.workers.leases import Grant, LeaseBook, within_reason
 from pipeline.workers.not_inspected import not_inspected
 from pipeline.workers.worker import Role, Worker
 
@@ -45,8 +48,11 @@ LONGEST_WAIT_NS = 50_000_000
 REPORT_INTERVAL_NS = 100_000_000
 LOOK_INTERVAL_NS = 100_000_000  # for ring and socket files that somebody removed
 RETURNED_PAUSE_NS = 1_000_000_000  # a worker that could not work on a lease gets none for so long
+PING_INTERVAL_NS = 1_000_000_000
 RESEND_INTERVAL_NS = 1_000_000_000  # a NOT_INSPECTED that nobody acknowledged is said again this often
 MESSAGES_PER_STEP = 256
+NOT_YET = (NotInspectedReason.SHUTDOWN, NotInspectedReason.LINE_RESTARTED)
+"""Reasons that say nothing about the picture: a hot folder gives it again when the line starts anew."""
 _log = structlog.get_logger(__name__)
 
 
@@ -69,15 +75,18 @@ class IngestWorker(Worker):
         self._publish = publish
         self._epoch = secrets.token_hex(4)
         self._report_due_ns = 0
+        self._ping_due_ns = 0
         self._reported_version = -1
         self._resend_due_ns = 0
+        self._faults = FaultOutbox(name, publish.send)
         self._shutdown_at_ns: int | None = None  # from then on, what is not inspected is NOT_INSPECTED
         self._look_due_ns = 0
         self._ring_lost = False  # its file was removed and could not be made anew yet
 
     def set_up(self) -> None:
         address = self._run_dir.bound(self._run_dir.camera_address(self._camera.id))
-        self._hub = Hub(address, 4 * self._camera.ring_slots + 64, self._run_dir.curve)
+        queue_limit = 4 * self._camera.ring_slots + 64
+        self._hub = Hub(address, queue_limit, self._run_dir.curve, from_guests=(Ready, Returned, Bye))
         opened = open_camera_ring(self._run_dir, self._camera, self._wanted_run_id)
         ring, self._left = opened.ring, opened.left
         book = LeaseBook(self._epoch, self._line.timeouts.lease_ms, self._camera.deadline_ms)
@@ -85,7 +94,7 @@ class IngestWorker(Worker):
             book.add(frame)
         self._state = CameraState(ring, book)
         self._state.faults.extend(("ring", text) for text in opened.faults)
-        self._capture = Capture(self._camera, self._state)
+        self._capture = Capture(self._camera, self._state, owner=f"{self._line.line}.{self._camera.id}")
         self._poller = Poller(self._hub, self._publish, self._state.wakeup)
         if ring.version:
             self._capture.start()  # the run goes on
@@ -132,14 +141,16 @@ class IngestWorker(Worker):
         """Wait for something to do, and do all that is due."""
         self._poller.wait(self._wait_ns(time.monotonic_ns()) / 1e6)
         self._state.wakeup.clear()
-        for _, message, _ in self._hub.receive(MESSAGES_PER_STEP):
-            self._hear(message)
+        for peer, message, _ in self._hub.receive(MESSAGES_PER_STEP):
+            if _speaks_for_itself(peer, message):
+                self._hear(message)
         for message, _ in self._publish.receive(MESSAGES_PER_STEP):
             self._hear(message)
         if time.monotonic_ns() >= self._look_due_ns:
             self._look_after_files()
         self._tell_faults()
         self._shed()
+        self._look_for_workers()
         self._lease()
         if time.monotonic_ns() >= self._report_due_ns:
             self._report_ledger()
@@ -150,7 +161,8 @@ class IngestWorker(Worker):
         match message:
             case Ready():
                 with self._state.lock:
-                    self._state.book.worker_ready(message, time.monotonic_ns())
+                    ready = within_reason(message, self._line.engine.max_batch)
+                    self._state.book.worker_ready(ready, time.monotonic_ns())
                 self._capture.start()
             case Bye():
                 with self._state.lock:
@@ -161,6 +173,8 @@ class IngestWorker(Worker):
                 pass  # of a process before this one, whose leases are void
             case Acks():
                 self._settle(message)
+            case FaultAcks():
+                self._faults.acknowledged(message.event_ids)
             case NotStored() if message.run_id == self._state.ring.run_id:
                 with self._state.lock:
                     self._state.book.not_stored(message.seqs, time.monotonic_ns())
@@ -174,6 +188,7 @@ class IngestWorker(Worker):
             for left in self._left:
                 left.settle(acks)
             return
+        self._tell_source(acks)
         with self._state.slot_freed:
             for seq, verdict, reason in acks.stored:
                 settled = self._state.book.settle(seq)
@@ -226,6 +241,12 @@ class IngestWorker(Worker):
         self._state.faults.append(("ring", text))
         return True
 
+    def _tell_source(self, acks: Acks) -> None:
+        """Before the frames are let go of: what falls between the two is noted twice, not lost."""
+        with self._state.lock:
+            files = [self._state.book.file_of(seq) for seq, _, reason in acks.stored if reason not in NOT_YET]
+        self._capture.settled([file for file in files if file is not None])
+
     def _shed(self) -> None:
         """Decide NOT_INSPECTED where no verdict can come in time, or at all; take late leases back."""
         now_ns = time.monotonic_ns()
@@ -270,20 +291,37 @@ class IngestWorker(Worker):
         for grant in grants:
             worker = grant.worker
             pixels = [self._state.ring.pixels(grant.frame).tobytes()] if worker.inline else []
-            peer = f"{worker.worker}/{worker.incarnation}".encode()
-            if not self._hub.send(peer, self._lease_message(grant), pixels):
+            peer = peer_of(worker)
+            if not self._hub.send(peer, self._lease_message(grant, peer), pixels):
                 with self._state.lock:
                     self._state.book.worker_gone(worker.incarnation)
 
-    def _lease_message(self, grant: Grant) -> Lease:
+    def _look_for_workers(self) -> None:
+        """A worker whose connection is gone has no leases any more."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self._ping_due_ns:
+            return
+        self._ping_due_ns = now_ns + PING_INTERVAL_NS
+        with self._state.lock:
+            silent = self._state.book.silent_workers(now_ns - PING_INTERVAL_NS)
+        for worker in silent:
+            if not self._hub.send(peer_of(worker), Ping()):
+                with self._state.lock:
+                    self._state.book.worker_gone(worker.incarnation)
+                _log.warning("worker gone", camera=self._camera.id, worker=worker.worker)
+
+    def _lease_message(self, grant: Grant, peer: bytes) -> Lease:
         frame = grant.frame
+        frame_id = str(FrameId(self._camera.id, self._state.ring.run_id, frame.seq))
         return Lease(
             epoch=self._epoch,
             number=grant.number,
             camera_id=self._camera.id,
-            frame_id=str(FrameId(self._camera.id, self._state.ring.run_id, frame.seq)),
+            frame_id=frame_id,
+            seal=self._hub.seal(peer, frame_id),
             seq=frame.seq,
             part_id=frame.part_id,
+            source_ref=None if frame.file is None else frame.file.as_result(),
             ring=self._state.ring.name,
             ring_id=self._state.ring.ring_id,
             slot=frame.slot,
@@ -296,18 +334,10 @@ class IngestWorker(Worker):
 
     def _tell_faults(self) -> None:
         while self._state.faults:
-            kind, text = self._state.faults[0]
-            fault = Fault(
-                event_id=f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}",
-                at_ns=time.time_ns(),
-                source=self.name,
-                camera_id=self._camera.id,
-                kind=kind,
-                text=text,
-            )
-            if not self._publish.send(fault):
-                return
-            self._state.faults.popleft()
+            kind, text = self._state.faults.popleft()
+            event_id = f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}"
+            self._faults.add(new_fault(self.name, kind, text, camera_id=self._camera.id, event_id=event_id))
+        self._faults.send_due()
 
     def _report_ledger(self) -> None:
         ring = self._state.ring
@@ -325,9 +355,23 @@ class IngestWorker(Worker):
         return max(self._line.timeouts.stall_s, 2 * own_limit_s)
 
     def _is_through(self) -> bool:
-        return self._capture.ended and not len(self._state.book) and not self._left
+        told = not self._state.faults and not len(self._faults)
+        return self._capture.ended and not len(self._state.book) and not self._left and told
 
     def _wait_ns(self, now_ns: int) -> int:
         with self._state.lock:
             due_ns = self._state.book.next_due_ns()
         return LONGEST_WAIT_NS if due_ns is None else max(0, min(LONGEST_WAIT_NS, due_ns - now_ns))
+
+
+def peer_of(worker: Ready) -> bytes:
+    """What an inference worker calls itself to a camera."""
+    return f"{worker.worker}/{worker.incarnation}".encode()
+
+
+def _speaks_for_itself(peer: bytes, message: Message) -> bool:
+    """Whether a worker speaks of itself and not of another one."""
+    if isinstance(message, Ready | Returned | Bye) and f"{message.worker}/{message.incarnation}".encode() != peer:
+        _log.warning("message in the name of another worker refused", peer=clipped(peer))
+        return False
+    return True

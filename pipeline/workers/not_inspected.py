@@ -20,6 +20,7 @@ def not_inspected(line: str, camera_id: str, run_id: str, frame: HeldFrame, reas
             camera_id=camera_id,
             seq=frame.seq,
             part_id=frame.part_id,
+            source_ref=None if frame.file is None else frame.file.as_result(),
             captured_at_ns=frame.captured_at_ns,
             verdict=Verdict.NOT_INSPECTED,
             reason=reason.value,
