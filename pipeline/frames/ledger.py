@@ -32,7 +32,7 @@ class NotInspectedReason(StrEnum):
     OVERLOAD = "overload"  # the ring was full, and the frame that gave way shows a part
 
 
-COUNTERS = frozenset(
+REASON_COUNTERS = frozenset(
     [f"dropped:{reason}" for reason in DropReason] + [f"not_inspected:{reason}" for reason in NotInspectedReason]
 )
 """Names of the counters that a ledger has only where they are not 0."""

@@ -21,7 +21,7 @@ from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, 
 from f2pnet.result import Verdict
 from f2pnet.stream import encode, newest
 from f2pnet.text import printable
-from pipeline.frames.ledger import COUNTERS, NotInspectedReason
+from pipeline.frames.ledger import REASON_COUNTERS, NotInspectedReason
 from pipeline.store.chain import ChainHead, next_link
 from pipeline.store.laggards import Laggard, laggards
 from pipeline.store.records import Record, Stored
@@ -124,7 +124,7 @@ class RedisStore:
     ) -> None:
         """State counters by camera and run, and heartbeats (JSON) by worker, in one round trip. Raises StoreAway.
 
-        Counters are for everyone who asks, and for later checks of their run; those of `ended` runs for the checks only.
+        Counters are for everyone who asks, and for later checks of their run; those of `ended` runs for checks only.
         A worker whose heartbeat is None ended in order: it is missed by nobody.
         """
         commands: list[Command] = []
@@ -150,7 +150,7 @@ class RedisStore:
         key = self.keys.ledger(camera_id)
         if self._present_runs.get(camera_id) == run_id:
             return [["HSET", key, *fields]]
-        return [["HDEL", key, *sorted(COUNTERS - set(fields))], ["HSET", key, *fields]]
+        return [["HDEL", key, *sorted(REASON_COUNTERS - set(fields))], ["HSET", key, *fields]]
 
     def _write_past_foreign_keys(self, commands: Sequence[Command]) -> None:
         """All of the commands, except those whose key somebody else uses for something else: that is reported once."""
