@@ -7,20 +7,18 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from f2pnet.config import LineConfig, load_line
+from f2pnet.config import LineConfig, load_line, refuse_reserved_names
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.foreign import ForeignData
-from pipeline.adhoc import line_of_sources, write_line
-from pipeline.line import run_line
 from pipeline.logs import log_to_stderr
-from pipeline.summary import LineStatus
-from pipeline.wire.rundir import RunDir
-from pipeline.wire.transport import Subscriber
+
+if TYPE_CHECKING:
+    from pipeline.summary import LineStatus
 
 ALERTS_QUEUED = 1_000
 
@@ -44,6 +42,8 @@ def run(
     no_console: NoConsole = False,
 ) -> None:
     """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
+    from pipeline.adhoc import line_of_sources, write_line
+
     log_to_stderr()
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
@@ -64,6 +64,7 @@ def demo(
     no_console: NoConsole = False,
 ) -> None:
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
+    from pipeline.adhoc import write_line
     from pipeline.demo import demo_line, score
 
     log_to_stderr()
@@ -91,12 +92,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a line configuration."""
-    from pipeline.probe import Finding, probe_line
+    from pipeline.probe import configuration_findings, probe_line
 
     line = load_line(line_file)
-    findings = (
-        probe_line(line, thumbnails) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
-    )
+    refuse_reserved_names(line)
+    findings = probe_line(line, thumbnails) if probe else configuration_findings(line)
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
@@ -161,10 +161,14 @@ def _run_shown(
     line: LineConfig, line_file: Path, duration: float | None, *, no_console: bool, **options: Any
 ) -> LineStatus:
     """Run the line behind the live table, whose workers then log to files, or without it."""
+    from pipeline.line import run_line
+
     console = Console()
     if no_console or not console.is_terminal:
         return run_line(line, line_file, duration_s=duration, **options)
     from pipeline.view import LiveView
+    from pipeline.wire.rundir import RunDir
+    from pipeline.wire.transport import Subscriber
 
     with ExitStack() as stack:
         log_dir = line.publish.spool.dir / "logs"
