@@ -92,12 +92,12 @@ def measure(bundle: Bundle, engine: Backend, reference: Backend, images: Sequenc
     """Compare two backends of one bundle on `images`, which `dataset` names. Raises BackendError where one fails."""
     manifest = bundle.manifest
     engine, reference = (RememberingBackend(backend, manifest.outputs) for backend in (engine, reference))
-    most = min(engine.facts.max_batch, reference.facts.max_batch)
+    most, size = min(engine.facts.max_batch, reference.facts.max_batch), manifest.network.image_size
     differences: dict[str, list[float]] = {output.name: [] for output in manifest.outputs}
     cases: list[Case] = []
     ious: list[float] = []
     for start in range(0, len(images), most):
-        batch = np.stack([fit(image, manifest.network.image_size) for image in images[start : start + most]])
+        batch = np.stack([fit(image, size, resize=manifest.input.resize) for image in images[start : start + most]])
         found, wanted = engine.run(batch), reference.run(batch)
         for name in differences:
             differences[name].append(float(np.abs(found[name] - wanted[name]).max()))

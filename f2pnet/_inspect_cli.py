@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.errors import ConfigError, ExitCode, MissingExtra
 from f2pnet.inspector import Inspector
 from f2pnet.output_places import try_file, try_folder
 from f2pnet.overlay import draw_overlay
@@ -31,13 +32,22 @@ from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
 JPEG_QUALITY = 92
+DATASETS = "training.find:list_images"
+"""Named, not imported: this package works without the training packages."""
 
 
 def inspect(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="images, folders or videos")],
+    *,
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="images, folders or videos")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="where masks/, overlays/ and results.jsonl go")],
     engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine bundle")] = None,
     ckpt_path: Annotated[Path | None, typer.Option(metavar="FILE", help="a checkpoint in place of an engine")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="test images of a data set: a name under --data-dir, or a folder"),
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(metavar="DIR", help="folder of named data sets")] = Path("data"),
+    test_list: Annotated[str, typer.Option(help="index file of --dataset")] = "test.json",
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="default: the engine's own thresholds")] = None,
     backend: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, tensorrt")] = "auto",
     precision: Annotated[Precision | None, typer.Option(help="which of the engine's files; default: the first")] = None,
@@ -54,10 +64,13 @@ def inspect(
     """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
     if (engine is None) == (ckpt_path is None):
         raise ConfigError("name what inspects: either --engine BUNDLE or --ckpt-path FILE")
+    if bool(inputs) == (dataset is not None):
+        raise ConfigError("name what to inspect: either images, folders or videos, or --dataset NAME")
     for place in (out, out / "masks", out / "overlays"):
         try_folder(place, "--out")
     try_file(out / RESULTS_NAME, "--out")
-    found = find_inputs(inputs, ignore=out)
+    named = list_images(dataset, data_dir, test_list) if dataset is not None else inputs or []
+    found = find_inputs(named, ignore=out)
     files = found.files
     opened = (
         Inspector.of_checkpoint(ckpt_path, recipe)
@@ -96,6 +109,16 @@ def inspect(
         Console(markup=False).print(as_table(summary))
     if tally.reasons or found.may_miss_pictures:
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def list_images(dataset: str, data_dir: Path, list_name: str) -> list[Path]:
+    """The images of one list of a data set. Raises MissingExtra without the extra `train`, which reads data sets."""
+    module, _, attribute = DATASETS.partition(":")
+    try:
+        found: list[Path] = getattr(importlib.import_module(module), attribute)(dataset, data_dir, list_name)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"--dataset and the packages that read data sets ({error.name})", "train") from error
+    return found
 
 
 def inspect_pictures(

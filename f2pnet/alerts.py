@@ -29,10 +29,10 @@ from typing import Self
 
 from f2pnet._alert_readers import GroupReader, Reader, TailReader
 from f2pnet.backoff import Backoff
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.foreign import ForeignData
 from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink, StoreRefused
+from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink
 from f2pnet.result import InspectionResult, Verdict
 from f2pnet.stream import ALERT_VERDICTS, ForeignEntry, RawEntry, decode
 
@@ -47,13 +47,19 @@ _STREAM_ID = re.compile(r"\d+(-\d+)?")
 class Alert:
     """One frame that is not OK, or one fault."""
 
-    id: str  # place in the stream: what `since` takes
-    frame_id: str  # of a fault: its event id
-    camera_id: str  # "" for a fault that concerns no camera
+    id: str
+    """Place in the stream: what `since` takes."""
+    frame_id: str
+    """Of a fault: its event id."""
+    camera_id: str
+    """"" for a fault that concerns no camera."""
     part_id: str | None
-    verdict: Verdict  # NG, NOT_INSPECTED or FAULT
-    captured_at_ns: int  # UTC, ns since the epoch
-    data: bytes  # the JSON behind it
+    verdict: Verdict
+    """NG, NOT_INSPECTED or FAULT."""
+    captured_at_ns: int
+    """UTC, ns since the epoch."""
+    data: bytes
+    """The JSON behind it."""
     _acknowledge: Callable[[str], None] = field(repr=False, compare=False)
 
     @property

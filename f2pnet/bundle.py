@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from f2pnet.config.base import StrictModel, parse_config
 from f2pnet.errors import BundleError, ConfigError, MissingResource
 from f2pnet.precision import Precision as Precision  # here too, since a bundle is where readers meet it
+from f2pnet.preprocess import Resize
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
@@ -39,9 +40,13 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 class NetworkFacts(StrictModel):
     """Which network the engine was made from."""
 
-    sam_type: str = Field(min_length=1, description="size: nano, tiny, vit_b, vit_l, vit_h")
+    sam_type: str = Field(min_length=1, description="size: nano, tiny, vit_t, vit_b, vit_l, vit_h")
     image_size: int = Field(ge=8, description="side of the square input, px")
     parameters: int = Field(ge=0, description="weights in the exported graph")
+    second_pass: Literal["none", "mask", "points", "boxes"] = Field(
+        default="none",
+        description="prompts that the network makes from its own pixel map for a second decoding, inside the graph",
+    )
 
 
 class InputSpec(StrictModel):
@@ -51,6 +56,11 @@ class InputSpec(StrictModel):
     dtype: Literal["uint8"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
+    resize: Resize = Field(
+        "stretch",
+        description="how a frame becomes square: stretched, or letterbox: aspect ratio kept, the rest filled with the "
+        "colour (124, 116, 104)",
+    )
 
 
 class OutputSpec(StrictModel):
@@ -90,7 +100,18 @@ class MetricSheet(StrictModel):
     split: str
     protocol: str = Field(description="auto (no prompts) or oracle-box")
     images: int = Field(ge=1)
+    defective: int | None = Field(default=None, ge=0, description="how many of them are defective; null: not counted")
     values: dict[str, float]
+
+
+class PriorFacts(StrictModel):
+    """A file of weights that training started from."""
+
+    part: Literal["sam", "cnn", "network"]
+    file: str
+    sha256: Sha256
+    licence: str
+    source: str
 
 
 class TrainingFacts(StrictModel):
@@ -99,6 +120,11 @@ class TrainingFacts(StrictModel):
     dataset: str
     shots: int | None = Field(default=None, ge=1, description="defective training images; null: the full list")
     metrics: list[MetricSheet] = Field(default_factory=list)
+    priors: list[PriorFacts] = Field(default_factory=list, description="pretrained weights that training started from")
+    from_scratch: bool | None = Field(default=None, description="all weights began as random numbers; null: not known")
+    blind_on: list[str] = Field(
+        default_factory=list, description="lists on which nearly no defective image is rejected: exported by --force"
+    )
     notes: str | None = Field(default=None, description="licences of the data and whatever else a user must know")
 
 

@@ -7,7 +7,9 @@
     |   `-- OutOfResources   ... descriptors, memory or disk space ran out (try again later)
     |-- BundleError          who ships engines: a bundle is damaged or is not one          (exit 1)
     |-- BackendError         who operates: an engine failed while running                  (exit 1)
+    |-- ClosedError          who programs: an Inspector was used after `close`             (exit 1)
     |-- StoreAway            who operates: the store does not answer (the line goes on)    (exit 3)
+    |   `-- StoreRefused     ... it answers, and denies access; trying again will not help
     `-- SpoolError           who operates: the disk behind the spool refuses               (exit 1)
 
 A message names the thing, the value seen, the value wanted and the cure.
@@ -88,10 +90,18 @@ class BackendError(F2pError):
     """An inference backend failed while it ran."""
 
 
+class ClosedError(F2pError):
+    """An object was used after it was closed."""
+
+
 class StoreAway(F2pError):
     """The store does not answer; the message never holds its password."""
 
     exit_code = ExitCode.MISSING
+
+
+class StoreRefused(StoreAway):
+    """The store answers and denies access: trying again will not help."""
 
 
 class SpoolError(F2pError):

@@ -15,7 +15,7 @@ from redis.exceptions import MovedError
 from redis.retry import Retry
 
 from f2pnet.address import without
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.redis_address import address_without_secrets, secrets_of
 from f2pnet.redis_route import route_to
 from f2pnet.text import printable
@@ -29,10 +29,6 @@ DEFAULT_TIMEOUT_S = 0.3  # a healthy server answers in a few ms; a frame ring ho
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """Fields of a hash or of a stream entry, as Redis lists them. Names are bytes: others choose them too."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-class StoreRefused(StoreAway):
-    """The server is there and lets us not in or not do this: trying again will not help."""
 
 
 class ErrorReply(StoreAway):

@@ -114,7 +114,8 @@ class ForkServer:
         _adopt_orphans(True)  # forked workers lose the parent that forked them at once, and come to us
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "pipeline.fork_server_process", str(theirs.fileno())]
+            # -P: a folder `pipeline` where the command is typed is not ours.
+            command = [sys.executable, "-P", "-m", "pipeline.fork_server_process", str(theirs.fileno())]
             # A group of its own, as workers have: Ctrl-C on the terminal reaches the supervisor only.
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 tethered(command),

@@ -23,7 +23,8 @@ from pipeline.reload import camera_changes
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
-from pipeline.wire.messages import Fault, Heartbeat
+from pipeline.wire.faults import FaultOutbox, new_fault
+from pipeline.wire.messages import FaultAcks, Heartbeat
 from pipeline.wire.notify import tell_keeper
 from pipeline.wire.rundir import RunDir, new_run_id
 from pipeline.wire.transport import Link
@@ -32,6 +33,7 @@ from pipeline.workers.worker import Stop
 TICK_S = 0.1
 ANSWER_S = 5.0  # beyond drain_s: for the last answers and for taking down
 REVIVE_INTERVAL_S = 0.5
+FAULT_ACKS_AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
 View = Callable[[LineStatus], None]
@@ -147,6 +149,7 @@ class _RunningLine:
         self._stop = Stop()
         self._stop.listen()
         self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
+        self._faults = FaultOutbox("supervisor", self._publish.send)
         self._revive_due_s = 0.0
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
         self._rings: dict[str, RingReader] = {}
@@ -177,6 +180,7 @@ class _RunningLine:
             if self._stop.take_reload():
                 self._reload()
             self._revive_store(now_s)
+            self._tell_faults()
             if now_s >= next_look_s:  # heartbeats turn this loop far more often
                 next_look_s = now_s + TICK_S
                 self._read_ledgers()
@@ -193,6 +197,7 @@ class _RunningLine:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
             self._supervisor.stop("console", drain_s)
+            self._tell_faults(until_s=time.monotonic() + ANSWER_S)
             self._supervisor.stop("publish", drain_s)
             self._supervisor.stop("sink", drain_s)
         finally:
@@ -309,17 +314,24 @@ class _RunningLine:
         try:
             if self._embedded.revive():
                 _log.warning("embedded Redis had ended and was started again")
+            for text in self._embedded.take_losses():
+                self._faults.add(new_fault("supervisor", "store", text))
         except StoreAway as error:
             _log.error("embedded Redis does not come back", reason=str(error))
 
     def _tell_restart(self, worker: KeptWorker, why: str) -> None:
-        self._publish.send(
-            Fault(
-                event_id=f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}",
-                at_ns=time.time_ns(),
-                source="supervisor",
-                camera_id=worker.spec.name.removeprefix("ingest-") if worker.spec.role == "ingest" else None,
-                kind="worker",
-                text=f"{worker.spec.name} {why}; replaced",
-            )
-        )
+        camera_id = worker.spec.name.removeprefix("ingest-") if worker.spec.role == "ingest" else None
+        event_id = f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}"
+        text = f"{worker.spec.name} {why}; replaced"
+        self._faults.add(new_fault("supervisor", "worker", text, camera_id=camera_id, event_id=event_id))
+
+    def _tell_faults(self, until_s: float = 0.0) -> None:
+        """Send what waits; until that moment (monotonic), wait for it to be stored."""
+        while True:
+            for message, _ in self._publish.receive(at_most=FAULT_ACKS_AT_ONCE):
+                if isinstance(message, FaultAcks):
+                    self._faults.acknowledged(message.event_ids)
+            self._faults.send_due()
+            if not len(self._faults) or time.monotonic() >= until_s:
+                return
+            time.sleep(0.02)

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from f2pnet.config import LineConfig
-from f2pnet.errors import StoreAway
-from f2pnet.redis_link import ErrorReply, RedisLink, StoreRefused
+from f2pnet.errors import StoreAway, StoreRefused
+from f2pnet.redis_link import ErrorReply, RedisLink
 from pipeline.frames.ring_memory import SHARED_MEMORY
 
 Seen = tuple[str, str | None]

@@ -38,12 +38,23 @@ class Batch:
         return Batch(self.images[images], self.masks[images], self.labels[images], classes, ignored)
 
 
-def draw_weights(images: ImageSet, weight: float, defective_share: float | None) -> np.ndarray:
-    """The chance of each image of one data set to be drawn; they sum to `weight`."""
+def draw_weights(
+    images: ImageSet, weight: float, defective_share: float | None, even_classes: bool = False
+) -> np.ndarray:
+    """The chance of each image of one data set to be drawn; they sum to `weight`.
+
+    With `even_classes` the classes of defective images share evenly in what defective images have together.
+    """
     labels = np.array([record.label for record in images.records])
+    names = np.array([record.class_name for record in images.records])
     chances = np.full(len(labels), 1 / len(labels))
     if defective_share is not None and 0 < labels.sum() < len(labels):
         chances = np.where(labels == 1, defective_share / labels.sum(), (1 - defective_share) / (1 - labels).sum())
+    if even_classes and labels.any():
+        defective, classes = chances[labels == 1].sum(), sorted(set(names[labels == 1]))
+        for name in classes:
+            of_class = (labels == 1) & (names == name)
+            chances[of_class] = defective / len(classes) / of_class.sum()
     return np.asarray(weight * chances)
 
 
@@ -70,7 +81,7 @@ def draw_batch(
             if not images.records[i].label and rng.random() < change.synthetic:
                 sources[place] = donors.spoil(int(i), rng)
     drawn = [
-        augment(image, mask, change, rng, _others(images, int(i)))
+        augment(image, mask, change, rng, _others(images, int(i)), images.filled[i])
         for (image, mask), i in zip(sources, chosen, strict=True)
     ]
     batch = as_batch([image for image, _, _ in drawn], [mask for _, mask, _ in drawn])

@@ -73,7 +73,7 @@ def index(
     layout: Annotated[str | None, typer.Option(help=f"one of {', '.join(LAYOUTS)}; default: by its files")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Write the index files of a data set in a public layout, in COCO JSON or in MVTec-AD's; images stay in place."""
+    """Write the index files of a data set in another layout, recognised by its files; images stay in place."""
     if not source.is_dir():
         raise MissingResource(f"{source}: no such folder; name the folder that the data set was unpacked into")
     try_folder(out, "--out")
@@ -81,12 +81,13 @@ def index(
     if as_json:
         typer.echo(json.dumps({**vars(done), "folder": str(done.folder)}))
         return
+    typer.echo(f"{source}: recognised as {done.layout}" if layout is None else f"{source}: read as {done.layout}")
     table = Table("class", *done.counts, title=f"{source}: {done.layout}")
     for name in sorted(set().union(*done.counts.values())):
         table.add_row(name, *(str(counts[name]) for counts in done.counts.values()))
     Console().print(table)
-    if done.left_out:
-        Console().print(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}")
+    for remark in done.remarks:
+        Console().print(remark, markup=False)
     Console().print(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
 
 

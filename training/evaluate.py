@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from f2pnet.preprocess import uncovered
 from models.deploy import AutoNetwork
 from models.f2pnet import F2PNet
 from training.images import Pixels
@@ -56,6 +57,15 @@ def predict(predictor: Predictor, images: Sequence[Pixels], batch: int) -> Predi
         chosen = images[start : start + batch]
         answers.append(predictor(np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for image in chosen])))
     return Predicted(*(np.concatenate([answer[name] for answer in answers]) for name in ("mask", "pixel_map", "score")))
+
+
+def without_filling(predicted: Predicted, masks: Sequence[Pixels], size: int) -> Predicted:
+    """The maps over images of the masks' sizes that were letterboxed to `size`, without the filling beside them."""
+
+    def of_images(maps: Maps) -> list[Map]:
+        return [uncovered(found, mask.shape, size, "letterbox") for found, mask in zip(maps, masks, strict=True)]
+
+    return Predicted(of_images(predicted.mask), of_images(predicted.pixel_map), predicted.score)
 
 
 def without_ignored(predicted: Predicted, ignored: Sequence[Pixels | None]) -> Predicted:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from f2pnet.errors import ConfigError
-from f2pnet.preprocess import fit
+from f2pnet.preprocess import Resize, covered, fit
 from training.examples import MaskForms, fitted_mask, read_example
-from training.masks import LARGEST_CLASS_INDEX, Mask, mask_values
+from training.masks import IGNORE, Mask, mask_values
 from training.masks import Pixels as Pixels
 from training.recipe import MaskRule
 from training.records import SHOWN_PROBLEMS, Record
@@ -24,7 +24,8 @@ COVERED = 85
 class ImageSet:
     """Images (S, S, 1 or 3; RGB) and masks (S, S; 0 or 1), uint8, with the records they come from.
 
-    Grey pictures are kept with one channel, which saves two thirds of the memory. `classes` holds class masks
+    Grey pictures are kept with one channel, which saves two thirds of the memory. `filled` is the part of the square
+    (rows, columns) that each image fills: all of it, or less in a letterbox. `classes` holds class masks
     (S, S; 0 none, 1 .. C), in runs that train a class map. `ignored` holds, for images that have any, the pixels
     (S, S; 0 or 1) that count neither as defect nor as background.
     """
@@ -32,6 +33,7 @@ class ImageSet:
     records: list[Record]
     images: list[Pixels]
     masks: list[Pixels]
+    filled: list[tuple[int, int]]
     classes: list[Pixels] | None = None
     ignored: list[Pixels | None] | None = None
 
@@ -40,13 +42,17 @@ class ImageSet:
 
 
 def load_images(
-    records: Sequence[Record], size: int, classes: Sequence[str] = (), rule: MaskRule = "foreground"
+    records: Sequence[Record],
+    size: int,
+    classes: Sequence[str] = (),
+    rule: MaskRule = "foreground",
+    resize: Resize = "stretch",
 ) -> ImageSet:
     """Read all records at `size` x `size`; raises ConfigError with all unreadable or contradictory ones at once.
 
     With the names of `classes`, their class masks too. Masks are read by `rule`, see `training.masks`.
     """
-    images, masks, class_masks, ignored, problems = [], [], [], [], []
+    images, masks, filled, class_masks, ignored, problems = [], [], [], [], [], []
     forms = MaskForms()
     for record in records:
         try:
@@ -54,19 +60,26 @@ def load_images(
             forms.add(record, example)
             if classes:
                 own = read_class_mask(record, example.mask, classes)
-                class_masks.append(np.asarray(cv2.resize(own, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8))
+                class_masks.append(fit_classes(own, size, resize))
         except ConfigError as error:
             problems.append(str(error))
             continue
-        images.append(fit_image(example.image, size))
-        masks.append(fit_mask(example.mask, size))
-        ignored.append(None if example.ignored is None else fit_ignored(example.ignored, masks[-1]))
+        images.append(fit_image(example.image, size, resize))
+        masks.append(fit_mask(example.mask, size, resize))
+        filled.append(covered(example.mask.shape, size, resize))
+        ignored.append(None if example.ignored is None else fit_ignored(example.ignored, masks[-1], resize))
     if problems:
         shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
         raise ConfigError(f"{len(problems)} of {len(records)} images can't be used:\n  {shown}")
     forms.check()
-    has_ignored = any(each is not None for each in ignored)
-    return ImageSet(list(records), images, masks, class_masks if classes else None, ignored if has_ignored else None)
+    return ImageSet(
+        list(records),
+        images,
+        masks,
+        filled,
+        class_masks if classes else None,
+        ignored if any(each is not None for each in ignored) else None,
+    )
 
 
 def read_pair(record: Record, rule: MaskRule = "foreground") -> tuple[Pixels, Pixels]:
@@ -86,7 +99,7 @@ def read_class_mask(record: Record, mask: Pixels, classes: Sequence[str]) -> Pix
             raise ConfigError(f"'{record.id}' has class '{record.class_name}', wanted one of: {', '.join(classes)}")
         return mask * np.uint8(1 + classes.index(record.class_name) if record.label else 0)
     values, void = mask_values(record.class_mask)
-    indices = np.where(values > LARGEST_CLASS_INDEX if void is None else void, 0, values).astype(np.uint8)
+    indices = np.where(values == IGNORE if void is None else void, 0, values).astype(np.uint8)
     placed = fitted_mask(record.class_mask, Mask(indices, None, "indices"), record.image, mask.shape).defect
     if placed.max(initial=0) > len(classes):
         raise ConfigError(
@@ -95,22 +108,37 @@ def read_class_mask(record: Record, mask: Pixels, classes: Sequence[str]) -> Pix
     return np.asarray(placed, np.uint8)
 
 
-def fit_image(frame: Pixels, size: int) -> Pixels:
+def fit_image(frame: Pixels, size: int, resize: Resize = "stretch") -> Pixels:
     """Bring a picture to the network's size as a line does: (size, size, 3) RGB, or one channel where all are equal."""
-    pixels = fit(frame, size)
+    pixels = fit(frame, size, resize=resize)
     red, green, blue = pixels[:, :, 0], pixels[:, :, 1], pixels[:, :, 2]
     is_grey = np.array_equal(red, green) and np.array_equal(green, blue)
     return np.ascontiguousarray(pixels[:, :, :1]) if is_grey else pixels
 
 
-def fit_mask(mask: Pixels, size: int) -> Pixels:
-    """Stretch a mask of 0 and 1 to `size` x `size`."""
-    shrinks = mask.shape[0] > size and mask.shape[1] > size
-    covered = cv2.resize(mask * 255, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return (covered >= (COVERED if shrinks else 128)).astype(np.uint8)
+def fit_mask(mask: Pixels, size: int, resize: Resize = "stretch") -> Pixels:
+    """Bring a mask of 0 and 1 to `size` x `size`; the filling of a letterbox is 0."""
+    rows, columns = covered(mask.shape, size, resize)
+    shrinks = mask.shape[0] > rows and mask.shape[1] > columns
+    share = cv2.resize(mask * 255, (columns, rows), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return _in_square((share >= (COVERED if shrinks else 128)).astype(np.uint8), size)
 
 
-def fit_ignored(ignored: Pixels, mask: Pixels) -> Pixels:
-    """Stretch ignored pixels to the size of a fitted mask (S, S), all that they touch; defect stays defect."""
-    touched = np.asarray(cv2.resize(ignored * 255, mask.shape[::-1], interpolation=cv2.INTER_AREA)) > 0
-    return np.asarray(touched & (mask == 0), np.uint8)
+def fit_classes(classes: Pixels, size: int, resize: Resize = "stretch") -> Pixels:
+    """Bring a class mask to `size` x `size`, as `fit_mask` does."""
+    rows, columns = covered(classes.shape, size, resize)
+    return _in_square(np.asarray(cv2.resize(classes, (columns, rows), interpolation=cv2.INTER_NEAREST), np.uint8), size)
+
+
+def fit_ignored(ignored: Pixels, mask: Pixels, resize: Resize = "stretch") -> Pixels:
+    """Bring ignored pixels to the size of a fitted mask (S, S), all that they touch; defect stays defect."""
+    size = mask.shape[0]
+    rows, columns = covered(ignored.shape, size, resize)
+    touched = cv2.resize(ignored * 255, (columns, rows), interpolation=cv2.INTER_AREA) > 0
+    return np.asarray(_in_square(touched.astype(np.uint8), size) & (mask == 0), np.uint8)
+
+
+def _in_square(mask: Pixels, size: int) -> Pixels:
+    square = np.zeros((size, size), np.uint8)
+    square[: mask.shape[0], : mask.shape[1]] = mask
+    return square

@@ -113,6 +113,16 @@ def split_by_part(records: Sequence[Record], share: float, seed: int) -> tuple[l
     return training, [record for record in records if record.part_id in held]
 
 
+def folds_by_part(records: Sequence[Record], folds: int, seed: int) -> list[list[Record]]:
+    """The records in `folds` groups of about one size, whole parts only, each class spread over them as far as that
+    allows. The same records and seed give the same folds."""
+    rest, groups = list(records), []
+    for left in range(folds, 1, -1):
+        rest, held = split_by_part(rest, 1 / left, seed)
+        groups.append(held)
+    return [*groups, rest]
+
+
 def as_record(entry: dict[str, Any], folder: Path) -> Record:
     """An entry of an index file of `folder`, whose keys have been checked."""
     return Record(
@@ -145,8 +155,8 @@ def _problems_of(entry: Any, folder: Path) -> Iterable[str]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
 
 

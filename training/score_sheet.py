@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from f2pnet.preprocess import Resize
 from training.bootstrap import intervals
-from training.evaluate import predict, without_ignored
+from training.evaluate import predict, without_filling, without_ignored
 from training.examples import MaskForms, read_example
 from training.image_stats import ImageStats, image_stats, select
 from training.images import Pixels, fit_image
@@ -30,19 +31,23 @@ DECIMALS = 4
 
 def answers_for(model: Model, records: Sequence[Record]) -> Validated:
     """Run every image through the model; keeps the true masks at the size of their pictures."""
-    images, masks, ignored = read_fitted(records, model.image_size)
-    predicted = without_ignored(predict(model.predictor, images, model.max_batch), ignored)
-    return Validated(predicted, masks, [record.label for record in records])
+    images, masks, ignored = read_fitted(records, model.image_size, model.resize)
+    predicted = predict(model.predictor, images, model.max_batch)
+    if model.resize == "letterbox":
+        predicted = without_filling(predicted, masks, model.image_size)
+    return Validated(without_ignored(predicted, ignored), masks, [record.label for record in records])
 
 
-def read_fitted(records: Sequence[Record], size: int) -> tuple[list[Pixels], list[Pixels], list[Pixels | None]]:
+def read_fitted(
+    records: Sequence[Record], size: int, resize: Resize
+) -> tuple[list[Pixels], list[Pixels], list[Pixels | None]]:
     """Images at the network's size; masks, and what is ignored of them, at the size of their pictures."""
     images, masks, ignored = [], [], []
     forms = MaskForms()
     for record in records:
         example = read_example(record)
         forms.add(record, example)
-        images.append(fit_image(example.image, size))
+        images.append(fit_image(example.image, size, resize))
         masks.append(example.mask)
         ignored.append(example.ignored)
     forms.check()

@@ -109,13 +109,14 @@ def _verify(line: LineConfig, as_json: bool) -> None:
 
 def _print_report(report: Verification) -> None:
     console = Console()
-    table = Table("camera", "run", "verdicts", "spool", "dropped", "trimmed", "in flight", "missing", "double")
+    table = Table("camera", "run", "verdicts", "spool", "dropped", "in flight", "missing", "double")
     for run in report.runs:
-        counts = (run.verdicts, run.in_spool, run.dropped, run.trimmed, run.in_flight, run.unexplained)
+        counts = (run.verdicts, run.in_spool, run.dropped, run.in_flight, run.unexplained, len(run.doubled))
         began = run.run_id[:RUN_SHOWN]
-        style = None if run.holds else "red"
-        table.add_row(run.camera_id, began, *map(str, counts), str(len(run.doubled)), style=style)
+        table.add_row(run.camera_id, began, *map(str, counts), style=None if run.holds else "red")
     console.print(table)
+    if trimmed := sum(run.trimmed for run in report.runs):
+        typer.echo(f"taken away by retention (results_kept), and not judged: {trimmed} results")
     for run in report.runs:
         if run.unexplained and run.missing_seqs:
             typer.echo(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")

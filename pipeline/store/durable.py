@@ -89,6 +89,7 @@ class DurableStore:
 
         Call it when there is nothing to write. Raises SpoolError.
         """
+        self.spool.check_files()
         if not len(self.spool) or not self._may_ask():
             return 0
         records = self.spool.peek(limit)

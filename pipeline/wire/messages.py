@@ -1,10 +1,11 @@
 """What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
 
     inference -> ingest   Ready, Bye
-    ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
+    ingest -> inference   Ping, Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
     publish -> ingest     Acks, NotStored
+    publish -> everybody  FaultAcks
 
 All of them may arrive twice or not at all: they state how things are, not what changed since the last one.
 """
@@ -17,7 +18,7 @@ from f2pnet.errors import F2pError
 from f2pnet.result import InspectionResult, SourceRef, Verdict
 from pipeline.frames.ledger import Ledger
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 
 class BadMessage(F2pError):
@@ -44,6 +45,10 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hand_ms: float  # how long it needs for all that it holds now
 
 
+class Ping(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Whether a worker's connection still stands is asked by sending it this; nobody answers."""
+
+
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An inference worker leaves; what it still held goes to others."""
 
@@ -68,6 +73,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     captured_at_ns: int
     captured_mono_ns: int
     deadline_mono_ns: int | None  # in the worker's clock
+    seal: bytes = b""  # of a worker behind a key of its own: comes back with the verdict
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +83,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     captured_mono_ns: int
     judged_mono_ns: int
     has_picture: bool = False
+    seal: bytes = b""  # of the lease
 
 
 class Verdicts(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -119,6 +126,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     text: str
 
 
+class FaultAcks(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Faults that are durable: nobody needs to send them again."""
+
+    event_ids: list[str]
+
+
 class LatencyCounts(msgspec.Struct, frozen=True):
     """A latency histogram on the wire: (bucket, count) pairs, the exact maximum and the exact sum."""
 
@@ -145,7 +158,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
+Message = Ready | Bye | Ping | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

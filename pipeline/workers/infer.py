@@ -25,7 +25,8 @@ from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring import RingReader
 from pipeline.frames.ring_memory import StaleFrame
-from pipeline.wire.messages import Bye, Fault, Heartbeat, Judged, Lease, Ready, Verdicts
+from pipeline.wire.faults import FaultOutbox, new_fault
+from pipeline.wire.messages import Bye, FaultAcks, Heartbeat, Judged, Lease, Ready, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller
 from pipeline.workers.batch_times import BatchTimes
@@ -118,6 +119,7 @@ class InferWorker(Worker):
         self._publish = publish
         self._incarnation = secrets.token_hex(4)
         self._unsent: list[tuple[Verdicts, list[bytes]]] = []
+        self._faults = FaultOutbox(name, publish.send)
         self._keep = line.publish.evidence.keep if line.publish.evidence else "none"
 
     def set_up(self) -> None:
@@ -149,7 +151,7 @@ class InferWorker(Worker):
         return True
 
     def drain(self) -> bool:
-        if not len(self._batcher) and not self._unsent:
+        if not len(self._batcher) and not self._unsent and not len(self._faults):
             return False
         self._tell_ready(capacity=0)
         self._turn()
@@ -196,6 +198,7 @@ class InferWorker(Worker):
                     camera.heard(message)
                     self._batcher.add(_Work(message, parts[0] if parts else None, now_ns), now_ns)
         self._send_unsent()
+        self._tell_faults()
         now_ns = time.monotonic_ns()
         self._done_with(self._batcher.take_late(now_ns))  # the camera knows, and decides
         if batch := self._batcher.take(now_ns):
@@ -235,16 +238,8 @@ class InferWorker(Worker):
             return
         (work, image), now_ns = images[0], time.monotonic_ns()
         _log.error("engine failed", frame=work.lease.frame_id, reason=str(error))
-        self._publish.send(
-            Fault(
-                event_id=f"{work.lease.frame_id}/engine-{self._incarnation}",
-                at_ns=time.time_ns(),
-                source=self.name,
-                camera_id=work.camera_id,
-                kind="engine",
-                text=str(error),
-            )
-        )
+        event_id = f"{work.lease.frame_id}/engine-{self._incarnation}"
+        self._faults.add(new_fault(self.name, "engine", str(error), camera_id=work.camera_id, event_id=event_id))
         reason = NotInspectedReason.ENGINE_FAULT.value
         self._send([(work, image, InspectionResult(verdict=Verdict.NOT_INSPECTED, reason=reason))], now_ns)
 
@@ -283,6 +278,7 @@ class InferWorker(Worker):
             captured_mono_ns=lease.captured_mono_ns,
             judged_mono_ns=time.monotonic_ns(),
             has_picture=has_picture,
+            seal=lease.seal,
         )
 
     def _picture(self, image: Image, result: InspectionResult) -> list[bytes]:
@@ -294,6 +290,12 @@ class InferWorker(Worker):
         except PictureNotWritten as error:  # evidence decides nothing: the verdict stands without it
             _log.error("no evidence picture", camera=result.camera_id, reason=str(error))
             return []
+
+    def _tell_faults(self) -> None:
+        for message, _ in self._publish.receive(at_most=LEASES_QUEUED):
+            if isinstance(message, FaultAcks):
+                self._faults.acknowledged(message.event_ids)
+        self._faults.send_due()
 
     def _send_unsent(self) -> None:
         """Bounded: a camera leases no more than this worker's capacity before these have been acknowledged to it."""

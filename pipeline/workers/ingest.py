@@ -13,33 +13,37 @@ import msgspec
 import structlog
 
 from f2pnet.config import CameraConfig, LineConfig
+from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import NotInspectedReason, reason_named
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import HeldFrame, RingGeometry
 from pipeline.sources.base import SourceFault
+from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.messages import (
     Acks,
     Bye,
-    Fault,
+    FaultAcks,
     Heartbeat,
     Judged,
     Lease,
     LedgerReport,
     Message,
     NotStored,
+    Ping,
     Ready,
     Verdicts,
 )
 from pipeline.wire.rundir import RunDir, new_run_id
 from pipeline.wire.transport import Hub, Link, Poller
 from pipeline.workers.capture import CameraState, Capture
-from pipeline.workers.leases import Grant, LeaseBook
+from pipeline.workers.leases import Grant, LeaseBook, within_reason
 from pipeline.workers.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
 REPORT_INTERVAL_NS = 100_000_000
+PING_INTERVAL_NS = 1_000_000_000
 RESEND_INTERVAL_NS = 1_000_000_000  # a NOT_INSPECTED that nobody acknowledged is said again this often
 MESSAGES_PER_STEP = 256
 NOT_YET = (NotInspectedReason.SHUTDOWN, NotInspectedReason.LINE_RESTARTED)
@@ -66,14 +70,17 @@ class IngestWorker(Worker):
         self._publish = publish
         self._epoch = secrets.token_hex(4)
         self._report_due_ns = 0
+        self._ping_due_ns = 0
         self._reported_version = -1
         self._resend_due_ns = 0
+        self._faults = FaultOutbox(name, publish.send)
         self._shutdown_at_ns: int | None = None  # from then on, what is not inspected is NOT_INSPECTED
         self._abandoned: list[Judged] = []  # of a run that ended without draining; told until acknowledged
 
     def set_up(self) -> None:
         address = self._run_dir.bound(self._run_dir.camera_address(self._camera.id))
-        self._hub = Hub(address, 4 * self._camera.ring_slots + 64, self._run_dir.curve)
+        queue_limit = 4 * self._camera.ring_slots + 64
+        self._hub = Hub(address, queue_limit, self._run_dir.curve, from_guests=(Ready, Bye))
         ring = self._open_ring()
         book = LeaseBook(self._epoch, self._line.timeouts.lease_ms, self._camera.deadline_ms)
         for frame in ring.held_frames():
@@ -137,12 +144,14 @@ class IngestWorker(Worker):
         """Wait for something to do, and do all that is due."""
         self._poller.wait(self._wait_ns(time.monotonic_ns()) / 1e6)
         self._state.wakeup.clear()
-        for _, message, _ in self._hub.receive(MESSAGES_PER_STEP):
-            self._hear(message)
+        for peer, message, _ in self._hub.receive(MESSAGES_PER_STEP):
+            if _speaks_for_itself(peer, message):
+                self._hear(message)
         for message, _ in self._publish.receive(MESSAGES_PER_STEP):
             self._hear(message)
         self._tell_faults()
         self._shed()
+        self._look_for_workers()
         self._lease()
         if time.monotonic_ns() >= self._report_due_ns:
             self._report_ledger()
@@ -153,13 +162,16 @@ class IngestWorker(Worker):
         match message:
             case Ready():
                 with self._state.lock:
-                    self._state.book.worker_ready(message, time.monotonic_ns())
+                    ready = within_reason(message, self._line.engine.max_batch)
+                    self._state.book.worker_ready(ready, time.monotonic_ns())
                 self._capture.start()
             case Bye():
                 with self._state.lock:
                     self._state.book.worker_gone(message.incarnation)
             case Acks():
                 self._settle(message)
+            case FaultAcks():
+                self._faults.acknowledged(message.event_ids)
             case NotStored() if message.run_id == self._state.ring.run_id:
                 with self._state.lock:
                     self._state.book.not_stored(message.seqs, time.monotonic_ns())
@@ -247,18 +259,34 @@ class IngestWorker(Worker):
         for grant in grants:
             worker = grant.worker
             pixels = [self._state.ring.pixels(grant.frame).tobytes()] if worker.inline else []
-            peer = f"{worker.worker}/{worker.incarnation}".encode()
-            if not self._hub.send(peer, self._lease_message(grant), pixels):
+            peer = peer_of(worker)
+            if not self._hub.send(peer, self._lease_message(grant, peer), pixels):
                 with self._state.lock:
                     self._state.book.worker_gone(worker.incarnation)
 
-    def _lease_message(self, grant: Grant) -> Lease:
+    def _look_for_workers(self) -> None:
+        """A worker whose connection is gone has no leases any more."""
+        now_ns = time.monotonic_ns()
+        if now_ns < self._ping_due_ns:
+            return
+        self._ping_due_ns = now_ns + PING_INTERVAL_NS
+        with self._state.lock:
+            silent = self._state.book.silent_workers(now_ns - PING_INTERVAL_NS)
+        for worker in silent:
+            if not self._hub.send(peer_of(worker), Ping()):
+                with self._state.lock:
+                    self._state.book.worker_gone(worker.incarnation)
+                _log.warning("worker gone", camera=self._camera.id, worker=worker.worker)
+
+    def _lease_message(self, grant: Grant, peer: bytes) -> Lease:
         frame = grant.frame
+        frame_id = str(FrameId(self._camera.id, self._state.ring.run_id, frame.seq))
         return Lease(
             epoch=self._epoch,
             number=grant.number,
             camera_id=self._camera.id,
-            frame_id=str(FrameId(self._camera.id, self._state.ring.run_id, frame.seq)),
+            frame_id=frame_id,
+            seal=self._hub.seal(peer, frame_id),
             seq=frame.seq,
             part_id=frame.part_id,
             source_ref=None if frame.file is None else frame.file.as_result(),
@@ -273,18 +301,10 @@ class IngestWorker(Worker):
 
     def _tell_faults(self) -> None:
         while self._state.faults:
-            kind, text = self._state.faults[0]
-            fault = Fault(
-                event_id=f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}",
-                at_ns=time.time_ns(),
-                source=self.name,
-                camera_id=self._camera.id,
-                kind=kind,
-                text=text,
-            )
-            if not self._publish.send(fault):
-                return
-            self._state.faults.popleft()
+            kind, text = self._state.faults.popleft()
+            event_id = f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}"
+            self._faults.add(new_fault(self.name, kind, text, camera_id=self._camera.id, event_id=event_id))
+        self._faults.send_due()
 
     def _report_ledger(self) -> None:
         ring = self._state.ring
@@ -302,9 +322,23 @@ class IngestWorker(Worker):
         return max(self._line.timeouts.stall_s, 2 * own_limit_s)
 
     def _is_through(self) -> bool:
-        return self._capture.ended and not len(self._state.book) and not self._abandoned
+        told = not self._state.faults and not len(self._faults)
+        return self._capture.ended and not len(self._state.book) and not self._abandoned and told
 
     def _wait_ns(self, now_ns: int) -> int:
         with self._state.lock:
             due_ns = self._state.book.next_due_ns()
         return LONGEST_WAIT_NS if due_ns is None else max(0, min(LONGEST_WAIT_NS, due_ns - now_ns))
+
+
+def peer_of(worker: Ready) -> bytes:
+    """What an inference worker calls itself to a camera."""
+    return f"{worker.worker}/{worker.incarnation}".encode()
+
+
+def _speaks_for_itself(peer: bytes, message: Message) -> bool:
+    """Whether a worker speaks of itself and not of another one."""
+    if isinstance(message, Ready | Bye) and f"{message.worker}/{message.incarnation}".encode() != peer:
+        _log.warning("message in the name of another worker refused", peer=clipped(peer))
+        return False
+    return True

@@ -12,8 +12,11 @@ those that can't be done in time stay: what is lent too late costs the engine a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+import msgspec
 
 from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason
@@ -24,6 +27,28 @@ MAX_ATTEMPTS = 3
 MAX_ANSWERS = 600  # ten minutes of a disk that takes nothing; beyond it the frame is not the one to wait for
 NOT_STORED_RETRY_NS = 1_000_000_000  # a verdict that could not be made durable is made again this much later
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as what the worker held, and so many runs of its engine
+
+
+LONGEST_RUN_MS = 60_000.0
+"""The longest time that a worker may state for one run of its engine, or for what it holds."""
+
+
+def within_reason(ready: Ready, most: int) -> Ready:
+    """What a worker says of itself, within what a worker of this line can be. `most`: frames of a batch."""
+    return msgspec.structs.replace(
+        ready,
+        received=max(0, ready.received),
+        held=max(0, ready.held),
+        capacity=min(max(0, ready.capacity), most),
+        at_mono_ns=min(max(0, ready.at_mono_ns), 2**62),
+        frame_ms=_duration_ms(ready.frame_ms),
+        batch_ms=_duration_ms(ready.batch_ms),
+        hand_ms=_duration_ms(ready.hand_ms),
+    )
+
+
+def _duration_ms(value_ms: float) -> float:
+    return min(max(0.0, value_ms), LONGEST_RUN_MS) if math.isfinite(value_ms) else LONGEST_RUN_MS
 
 
 @dataclass
@@ -44,6 +69,7 @@ class _Entry:
 class _Worker:
     ready: Ready
     clock_ahead_ns: int  # of the camera's, as far as a message's way lets one see
+    heard_ns: int
     late: bool = False  # a lease of it ran out, and it was not heard of since
     leased: int = 0  # number of the last lease given to this incarnation
     in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
@@ -114,15 +140,21 @@ class LeaseBook:
         if known is None:
             for incarnation in [i for i, w in self._workers.items() if w.ready.worker == ready.worker]:
                 self.worker_gone(incarnation)
-            self._workers[ready.incarnation] = _Worker(ready, clock_ahead_ns)
+            # One that is known again, after its connection broke, has counted leases already.
+            leased = ready.received if ready.epoch == self.epoch else 0
+            self._workers[ready.incarnation] = _Worker(ready, clock_ahead_ns, now_ns, leased=leased)
         else:
-            known.ready, known.clock_ahead_ns, known.late = ready, clock_ahead_ns, False
+            known.ready, known.clock_ahead_ns, known.heard_ns, known.late = ready, clock_ahead_ns, now_ns, False
             if ready.epoch == self.epoch:
                 known.in_transit = {number for number in known.in_transit if number > ready.received}
                 if ready.held == 0:
                     for entry in self._entries.values():
                         if entry.holder == ready.incarnation and entry.number <= ready.received:
                             entry.answered = True
+
+    def silent_workers(self, since_ns: int) -> list[Ready]:
+        """Workers that were not heard of since then."""
+        return [worker.ready for worker in self._workers.values() if worker.heard_ns < since_ns]
 
     def worker_gone(self, incarnation: str) -> None:
         """A worker left: what it held waits again."""

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from f2pnet.errors import ConfigError, StoreAway
-from f2pnet.redis_link import StoreRefused
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.store.embedded_redis import EmbeddedRedis
@@ -149,10 +148,14 @@ def test_two_writers_racing_for_the_same_frames_store_each_once(
 def test_a_server_killed_while_writing_loses_and_doubles_nothing(server: EmbeddedRedis, frame: MakeFrame) -> None:
     store = RedisStore(server.url, "demo", timeout_s=2)
     kills = 5
+    up = threading.Event()
+    up.set()
 
     def assassin() -> None:
         for _ in range(kills):
             time.sleep(0.15)
+            assert up.wait(20)
+            up.clear()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server.pid, signal.SIGKILL)
 
@@ -167,8 +170,10 @@ def test_a_server_killed_while_writing_loses_and_doubles_nothing(server: Embedde
                 break
             except StoreAway:
                 time.sleep(0.01)
-                with contextlib.suppress(StoreAway):  # killed again while it starts
-                    revivals += server.revive()
+                with contextlib.suppress(StoreAway):
+                    if server.revive():
+                        revivals += 1
+                        up.set()
         seq += 10
     killer.join(5)
     server.revive()
