@@ -1,26 +1,34 @@
 """A network that knows good parts alone: what its pretrained CNN sees is compared with a memory of good ones.
 
-After PatchCore (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022): features of two stages of
-a pretrained CNN, averaged over 3 x 3 places, are compared with a coreset of those of good images; the distance to the
-nearest one says how unusual a place is. Two things are added: the features are whitened, so that directions in which good
-parts hardly vary count as much as others, and a small head on the same features, trained on good images with synthetic
-defects, is added to the distance.
+After PatchCore (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022): features of two
+stages of a pretrained CNN, averaged over 3 x 3 places, are compared with a coreset of those of good images; the
+distance to the nearest one says how unusual a place is. Two things are added: the features are whitened, so that
+directions in which good parts hardly vary count as much as others, and a small head on the same features, trained on
+good images with synthetic defects, is added to the distance.
 
 Everything is a product of matrices and a minimum with static shapes, so that it exports like F2P-Net.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import safetensors
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.efficientnet import WIDTHS, EfficientNetLite0
+from models.weights import CheckpointError, fill
 
 SIZE_NAME = "good-only"
+FORMAT = "f2pnet-good-only-1"
+LARGEST_MEMORY, LARGEST_SIDE_PX = 1 << 17, 4096
+"""A file that states more is damaged."""
 STAGES = (1, 2)
 """Of the CNN, those of stride 8 and 16: finer ones see texture only, coarser ones the image as a whole."""
 HEAD_STAGES = (0, 1, 2)
@@ -35,6 +43,18 @@ class GoodOnlyConfig:
     image_size: int
     memory: int
     head_width: int = 48
+
+    def __post_init__(self) -> None:
+        if not 32 <= self.image_size <= LARGEST_SIDE_PX or self.image_size % 32:
+            raise ValueError(f"image_size is {self.image_size}, wanted a multiple of 32 up to {LARGEST_SIDE_PX}")
+        if not 1 <= self.memory <= LARGEST_MEMORY or not 1 <= self.head_width <= 1024:
+            raise ValueError(
+                f"memory is {self.memory} and head_width {self.head_width}: wanted smaller numbers above 0"
+            )
+
+    @property
+    def network(self) -> str:
+        return SIZE_NAME
 
     @property
     def sam_type(self) -> str:
@@ -89,7 +109,6 @@ class GoodOnlyNetwork(nn.Module):
     mean: Tensor
     whitening: Tensor
     bank: Tensor
-    bank_norms: Tensor
     distance_scale: Tensor
     head_scale: Tensor
     limit: Tensor
@@ -139,3 +158,35 @@ class GoodOnlyNetwork(nn.Module):
         maps = self.maps(images)
         pixel_map = ((self.unusual(maps) - self.limit[0]) / self.limit[1]).sigmoid()
         return self.head(maps).sigmoid(), pixel_map, pixel_map.flatten(1).amax(1)
+
+
+def save_good_only(path: Path, network: GoodOnlyNetwork, facts: dict[str, Any]) -> None:
+    """Write weights, memory, configuration and `facts`, whole or not at all."""
+    metadata = {"format": FORMAT, "configuration": json.dumps(network.config.to_dict()), "facts": json.dumps(facts)}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    unfinished = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(tensors, unfinished, metadata)
+    unfinished.replace(path)
+
+
+def is_good_only(path: Path) -> bool:
+    """Whether a file is a checkpoint of this network."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (safetensors.SafetensorError, OSError):
+        return False
+
+
+def load_good_only(path: Path) -> tuple[GoodOnlyNetwork, dict[str, Any]]:
+    """The network in eval mode, and the facts of its training. Raises CheckpointError for a damaged file."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        network = GoodOnlyNetwork(GoodOnlyConfig(**json.loads(metadata["configuration"])))
+        facts = dict(json.loads(metadata["facts"]))
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    fill(network, tensors, str(path))
+    return network.eval(), facts
