@@ -24,6 +24,7 @@ from f2pnet.bundle import (
     MetricSheet,
     OutputSpec,
     Precision,
+    PriorFacts,
     TrainingFacts,
     open_bundle,
     sha256_of,
@@ -78,6 +79,13 @@ def open_origin(
     manifest = _manifest(name, path, network, facts, shapes, as_artifact(REFERENCE, _fp32(source), folder, source))
     reference = TorchBackend(network, manifest.outputs, max_batch)
     return Origin(source, _remembering(reference, manifest.outputs), manifest, network=network)
+
+
+def known_scores(path: Path) -> list[dict[str, Any]]:
+    """The score sheets that a checkpoint or a bundle carries. Raises as `open_origin` does."""
+    if path.is_dir():
+        return [sheet.model_dump() for sheet in open_bundle(path).manifest.training.metrics]
+    return list(read_checkpoint(path)[1].get("metrics", []))
 
 
 def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
@@ -171,6 +179,8 @@ def _manifest(
                 dataset=" + ".join(facts.get("datasets", [])) or "unknown",
                 shots=recipe.get("shots"),
                 metrics=[MetricSheet.model_validate(sheet) for sheet in facts.get("metrics", [])],
+                priors=[PriorFacts.model_validate(prior) for prior in facts.get("priors", [])],
+                from_scratch=facts.get("from_scratch"),
                 notes=facts.get("notes"),
             ),
             "artifacts": [artifact],

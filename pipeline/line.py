@@ -314,6 +314,8 @@ class _RunningLine:
         try:
             if self._embedded.revive():
                 _log.warning("embedded Redis had ended and was started again")
+            for text in self._embedded.take_losses():
+                self._faults.add(new_fault("supervisor", "store", text))
         except StoreAway as error:
             _log.error("embedded Redis does not come back", reason=str(error))
 

@@ -11,19 +11,21 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from f2pnet.errors import ConfigError
+from f2pnet.blind import blind_on
+from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import try_folder
+from training.blind_warning import warn_of
 from training.find import find_datasets
 from training.loop import BEST
-from training.named_recipes import named_recipe
+from training.named_recipes import NAMED, named_recipe
 from training.networks import adopt_start
 from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
-from training.pretrained.start import Prior
+from training.pretrained.start import Prior, priors_of
 from training.processes import joined
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.run import complete_run, steps_of_run
 from training.sheet_tables import figures_table
-from training.suited_recipe import fine_tuning, starts_pretrained
+from training.suited_recipe import has_few_images, starts_pretrained, suited_recipe
 
 
 def train(
@@ -41,9 +43,8 @@ def train(
         str | None,
         typer.Option(
             "--recipe",
-            help="few-shot or fine-tune: from pretrained weights, on a few images or on more; default: the values of "
-            "docs/training.md; reference: as the published code trains. Not given: few-shot or fine-tune where vit_t's "
-            "pretrained weights are here and no --config is given, else default",
+            help=f"one of {', '.join(NAMED)}; see docs/training.md. Not given: default with --config; else few-shot or "
+            "fine-tune, by the number of images, where vit_t's pretrained weights are here",
         ),
     ] = None,
     train_list: Annotated[str, typer.Option(help="index file of each --dataset")] = "train.json",
@@ -62,7 +63,10 @@ def train(
     exp_dir: Annotated[Path, typer.Option(help="where experiments are kept")] = Path("exp"),
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
 ) -> None:
-    """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder."""
+    """Train F2P-Net; leaves best.pth, last.pth, metrics.json, log.jsonl and pictures in the experiment's folder.
+
+    Exit code 1 when validation shows that none, or nearly none, of the defective images would be rejected.
+    """
     if from_scratch and start_from is not None:
         raise ConfigError(f"--from-scratch and --start-from {start_from} exclude each other: leave one out")
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type, "start_from": start_from}
@@ -70,8 +74,13 @@ def train(
     if folders:
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     if recipe_name is None:
-        tunes = config is None and not from_scratch and starts_pretrained(sam_type, start_from, pretrained_dir)
-        recipe_name = fine_tuning(folders, train_list, shot_num) if tunes else "default"
+        recipe_name = "default"
+        if config is None and folders:
+            recipe_name = suited_recipe(
+                pretrained=not from_scratch and starts_pretrained(sam_type, start_from, pretrained_dir),
+                few=has_few_images(folders, train_list, shot_num),
+                sam_type=sam_type,
+            )
     recipe = named_recipe(recipe_name, load_recipe(config) if config else TrainingRecipe())
     if from_scratch:
         recipe = recipe.model_copy(update={"start_from": None})
@@ -92,7 +101,10 @@ def train(
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
                 processes=processes,
                 pretrained=pretrained_dir,
-                started=lambda priors: bar.console.print(starts_from(recipe, priors)) if processes.leads else None,
+                validated=lambda fold, step, sheet: bar.console.print(validation_line(fold, step, sheet), markup=False),
+                started=lambda priors: (
+                    bar.console.print(starts_from(recipe, priors), markup=False) if processes.leads else None
+                ),
             )
         if facts is None:
             return
@@ -101,15 +113,21 @@ def train(
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
         Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
-        Console().print(starts_from(recipe, [Prior(**prior) for prior in facts["priors"]]))
+        Console().print(starts_from(recipe, priors_of(facts, str(best))), markup=False)
         Console().print(figures_table(facts["metrics"]))
+    if blind := blind_on(facts["metrics"]):
+        warn_of(blind, from_scratch=bool(facts.get("from_scratch")))
+        raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
     """The line that says what the weights began as."""
     network = recipe.sam_type if recipe.network == "f2pnet" else recipe.network
     if not priors:
-        return f"{network} starts from scratch: all weights are random numbers, none are pretrained"
+        return (
+            f"{network} starts from scratch: all weights are random numbers, none are pretrained. With few images, "
+            "pretrained weights are worth more than anything else: `f2p pretrained list`"
+        )
     files = "; ".join(f"{prior.part} {prior.file} (sha256 {prior.sha256[:12]}, {prior.licence})" for prior in priors)
     return f"{network} starts from {files}"
 
@@ -117,7 +135,18 @@ def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
 def progress_bar(*, shown: bool) -> Progress:
     """Steps, time left, and in a field `figures` what the last logged step said; on stderr, and only on a terminal."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TextColumn("{task.fields[figures]}"))
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not shown or not console.is_terminal)
+
+
+def validation_line(fold: int | None, step: int, sheet: dict[str, dict[str, Any]]) -> str:
+    """One line for each validation, above the bar on a terminal and in every log."""
+    sets = "; ".join(
+        f"{name}: IoU {values['iou']:.3f}"
+        + (f", image AUROC {values['image_auroc']:.3f}" if "image_auroc" in values else "")
+        for name, values in sheet.items()
+    )
+    return f"{'' if fold is None else f'fold {fold}, '}step {step}, validation: {sets}"
 
 
 def in_words(line: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from models.f2pnet import F2PNet, build_network
 from models.pretrained import read_cnn
 from models.weights import fill, fit_tables
 from training.pretrained.catalogue import pretrained_folder
-from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights
+from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights, priors_of
 from training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _from_checkpoint(recipe: TrainingRecipe, path: Path, classes: int) -> Starte
         fill(network, {**{name: t for name, t in ours.items() if name.startswith(CLASS_HEAD)}, **kept}, str(path))
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
-    inherited = [Prior(**prior) for prior in facts.get("priors", [])]
+    inherited = priors_of(facts, str(path))
     own = Prior(
         "network", path.name, sha256_of(path), facts.get("licence", UNSTATED), facts.get("notes") or "f2p train"
     )

@@ -81,7 +81,8 @@ class Front:
         if self._closing:
             return
         self._closing = True
-        self._wake.send(b"x")
+        with contextlib.suppress(OSError):  # it has seen it already, and ended
+            self._wake.send(b"x")
         self._listener_closed.wait(LINGER_S)
 
     def join(self) -> None:

@@ -7,6 +7,7 @@ the store keeps the first one of a frame, so that nothing is doubled by that.
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -43,6 +44,7 @@ EXPIRE_INTERVAL_S = 60.0
 LAGGARDS_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
 LARGEST_HEARTBEAT = 65_536
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
 OnStored = Callable[[InspectionResult], None]
@@ -373,11 +375,12 @@ class PublishWorker(Worker):
 
 def _words_on(laggard: Laggard, stream: str) -> str:
     since = datetime.fromtimestamp(laggard.unfinished_ms / 1000, UTC).isoformat(timespec="seconds")
+    quoted = laggard.group if PLAIN_NAME.fullmatch(laggard.group) else f'"{laggard.group}"'
     what = "lost alerts: they were trimmed before it finished them" if laggard.overtaken else "is about to lose alerts"
     return (
         f"subscribers of group {laggard.group}: the group {what}; it has finished none since {since}. Wake its "
         f"consumers, raise publish.alerts_kept, or remove a group that nobody uses: XGROUP DESTROY {stream} "
-        f'"{laggard.group}"'
+        f"{quoted}"
     )
 
 
