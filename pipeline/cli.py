@@ -27,7 +27,10 @@ Duration = Annotated[
     float | None, typer.Option(help="end after so many seconds of inspecting; default: when the sources end")
 ]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE", help="write the summary here, as JSON")]
-NoConsole = Annotated[bool, typer.Option("--no-console", help="no live table; log lines instead")]
+NoTable = Annotated[bool, typer.Option("--no-table", help="no live table; log lines instead")]
+NoConsole = Annotated[
+    bool, typer.Option("--no-console", help="as --no-table, and no page but the one that LINE.yaml configures")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -39,6 +42,7 @@ def run(
     engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine for --source")] = None,
     duration: Duration = None,
     summary: SummaryFile = None,
+    no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
     """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
@@ -48,11 +52,12 @@ def run(
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
     if line_file is not None:
-        status = _run_shown(load_line(line_file), line_file, duration, no_console=no_console)
+        status = _run_shown(load_line(line_file), line_file, duration, no_table=no_table or no_console)
     else:
         with tempfile.TemporaryDirectory(prefix="f2p-run-") as folder:
             adhoc = line_of_sources(source or [], engine, Path(folder))
-            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_console=no_console)
+            adhoc = _without_page(adhoc) if no_console else adhoc
+            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_table=no_table or no_console)
     _finish(status, summary)
 
 
@@ -61,6 +66,7 @@ def demo(
         float | None, typer.Option(help="end after so many seconds of inspecting; default: on Ctrl-C")
     ] = 60.0,
     summary: SummaryFile = None,
+    no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
@@ -69,15 +75,16 @@ def demo(
 
     log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="f2p-demo-") as folder:
-        line = demo_line(Path(folder))
+        line = _without_page(demo_line(Path(folder))) if no_console else demo_line(Path(folder))
         if line.console is not None:
-            typer.echo(f"the line's page: http://{line.console.host}:{line.console.port}/", err=True)
+            address = f"http://{line.console.host}:{line.console.port}/"
+            typer.echo(f"the line's page, for as long as the demo runs: {address}", err=True)
         truth: dict[str, Any] = {}
         status = _run_shown(
             line,
             write_line(line, Path(folder)),
             duration,
-            no_console=no_console,
+            no_table=no_table or no_console,
             before_store_stops=lambda status, url: truth.update(score(line, status.run_id, url)),
         )
     _finish(status, summary, truth)
@@ -157,14 +164,18 @@ def bench_pipeline(
     )
 
 
+def _without_page(line: LineConfig) -> LineConfig:
+    return line.model_copy(update={"console": None})
+
+
 def _run_shown(
-    line: LineConfig, line_file: Path, duration: float | None, *, no_console: bool, **options: Any
+    line: LineConfig, line_file: Path, duration: float | None, *, no_table: bool, **options: Any
 ) -> LineStatus:
     """Run the line behind the live table, whose workers then log to files, or without it."""
     from pipeline.line import run_line
 
     console = Console()
-    if no_console or not console.is_terminal:
+    if no_table or not console.is_terminal:
         return run_line(line, line_file, duration_s=duration, **options)
     from pipeline.view import LiveView
     from pipeline.wire.rundir import RunDir

@@ -9,14 +9,16 @@ from pipeline.supervisor import KeptWorker
 def worker_row(worker: KeptWorker) -> WorkerRow:
     """A kept worker as a row; a process that is gone has no pid."""
     last = worker.heartbeat or worker.past
+    state = _state(worker)
+    page_is_gone = worker.spec.role == "console" and state == "stopped"
     return WorkerRow(
         name=worker.spec.name,
         role=worker.spec.role,
         pid=worker.process.pid if worker.process and worker.running else None,
-        state=_state(worker),
+        state=state,
         device=last.device if last else None,
         restarts=worker.restarts,
-        detail=last.detail if last else None,
+        detail=last.detail if last and not page_is_gone else None,
     )
 
 
