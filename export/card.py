@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from f2pnet.bundle import Artifact, Manifest, MetricSheet, Parity
+from f2pnet.bundle import Artifact, Manifest, MetricSheet, Parity, TrainingFacts
 
 
 def engine_card(manifest: Manifest) -> str:
@@ -23,6 +23,8 @@ Defects are cut from the output `{manifest.defect_output}` at {limits.pixel:g}; 
 
 {manifest.training.dataset}{f", {manifest.training.shots} shots" if manifest.training.shots else ""}
 
+{_start(manifest.training)}
+
 {manifest.training.notes or "No notes."}
 
 ## Figures
@@ -30,7 +32,7 @@ Defects are cut from the output `{manifest.defect_output}` at {limits.pixel:g}; 
 Without prompts, one look per image. Pixel figures are pooled over all pixels of the images at source size.
 
 {_figures(manifest.training.metrics)}
-
+{"".join(f"{chr(10)}**Blind: {told}. It was exported by force.**{chr(10)}" for told in manifest.training.blind_on)}
 ## Files
 
 | file | format | precision | batch | layers left in float |
@@ -43,6 +45,17 @@ Without prompts, one look per image. Pixel figures are pooled over all pixels of
 | --- | --- | --- | --- | --- | --- | --- |
 {_agreement(manifest.artifacts)}
 """
+
+
+def _start(training: TrainingFacts) -> str:
+    if training.from_scratch:
+        return "Trained from scratch: no pretrained weights."
+    if not training.priors:
+        return "What its weights began as is not known."
+    rows = [f"| {p.part} | {p.file} | `{p.sha256[:12]}` | {p.licence} | {p.source} |" for p in training.priors]
+    return "\n".join(
+        ["Started from:", "", "| part | file | sha256 | licence | source |", "| --- | --- | --- | --- | --- |", *rows]
+    )
 
 
 def _files(artifacts: Sequence[Artifact]) -> str:

@@ -68,17 +68,24 @@ def _facts_table(bundle: Bundle) -> Table:
     table = Table(title=f"{manifest.name}  {bundle.engine_id}", title_justify="left", show_header=False)
     table.add_row("network", f"F2P-Net {manifest.network.sam_type}, {manifest.network.parameters:,} parameters")
     size, resize = manifest.network.image_size, manifest.input.resize
-    table.add_row("second pass", manifest.network.second_pass)
     table.add_row("input", f"{size} x {size} px, uint8 RGB, {resize}")
     table.add_row("outputs", ", ".join(f"{output.name} {list(output.shape)}" for output in manifest.outputs))
     table.add_row("classes", ", ".join(manifest.classes))
     table.add_row("thresholds", manifest.thresholds.model_dump_json())
+    if manifest.network.second_pass != "none":  # noqa: S105 (no password)
+        table.add_row("second pass", f"prompted by {manifest.network.second_pass} from its own pixel map")
     table.add_row("trained on", manifest.training.dataset)
     table.add_row("made", manifest.created_at.isoformat())
     for artifact in manifest.artifacts:
         parity = artifact.parity
         proof = f"mask IoU to the checkpoint at least {parity.mask_iou_min:.4f}" if parity else "never compared"
         table.add_row("file", f"{artifact.file}, {artifact.precision}, batch up to {artifact.max_batch}; {proof}")
+    for prior in manifest.training.priors:
+        table.add_row("started from", f"{prior.file} ({prior.licence}), sha256 {prior.sha256[:12]}")
+    if manifest.training.from_scratch:
+        table.add_row("started from", "scratch: no pretrained weights")
+    for told in manifest.training.blind_on:
+        table.add_row("BLIND", told, style="bold red")
     if manifest.training.notes:
         table.add_row("notes", manifest.training.notes)
     return table

@@ -40,13 +40,12 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 class NetworkFacts(StrictModel):
     """Which network the engine was made from."""
 
-    sam_type: str = Field(min_length=1, description="size: nano, tiny, vit_b, vit_l, vit_h")
+    sam_type: str = Field(min_length=1, description="size: nano, tiny, vit_t, vit_b, vit_l, vit_h")
     image_size: int = Field(ge=8, description="side of the square input, px")
     parameters: int = Field(ge=0, description="weights in the exported graph")
     second_pass: Literal["none", "mask", "points", "boxes"] = Field(
-        "none",
-        description="what the network makes of its own pixel map to prompt a second decoding, whose mask it gives; "
-        "none: it decodes once",
+        default="none",
+        description="prompts that the network makes from its own pixel map for a second decoding, inside the graph",
     )
 
 
@@ -101,7 +100,18 @@ class MetricSheet(StrictModel):
     split: str
     protocol: str = Field(description="auto (no prompts) or oracle-box")
     images: int = Field(ge=1)
+    defective: int | None = Field(default=None, ge=0, description="how many of them are defective; null: not counted")
     values: dict[str, float]
+
+
+class PriorFacts(StrictModel):
+    """A file of weights that training started from."""
+
+    part: Literal["sam", "cnn", "network"]
+    file: str
+    sha256: Sha256
+    licence: str
+    source: str
 
 
 class TrainingFacts(StrictModel):
@@ -110,6 +120,11 @@ class TrainingFacts(StrictModel):
     dataset: str
     shots: int | None = Field(default=None, ge=1, description="defective training images; null: the full list")
     metrics: list[MetricSheet] = Field(default_factory=list)
+    priors: list[PriorFacts] = Field(default_factory=list, description="pretrained weights that training started from")
+    from_scratch: bool | None = Field(default=None, description="all weights began as random numbers; null: not known")
+    blind_on: list[str] = Field(
+        default_factory=list, description="lists on which nearly no defective image is rejected: exported by --force"
+    )
     notes: str | None = Field(default=None, description="licences of the data and whatever else a user must know")
 
 

@@ -1,6 +1,8 @@
 """Named tensors from files into networks: read safely, fitted strictly, refused with the reason."""
 
 import pickle
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -21,16 +23,30 @@ class CheckpointError(Exception):
 def read_pth(path: Path) -> dict[str, Tensor]:
     """A state dict saved by torch.save. Only tensors are unpickled; anything else in the file is refused, not run."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that torch did not write; they are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f"{path} holds more than tensors, or is damaged; it was not loaded: {error}") from error
+        raise CheckpointError(
+            f"{path} holds more than tensors, or is damaged; it was not loaded ({_reason(error)})"
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
-        raise CheckpointError(f"{path} cannot be read as a PyTorch checkpoint: {error}") from error
+        raise CheckpointError(f"{path} cannot be read as a PyTorch checkpoint ({_reason(error)})") from error
     if not isinstance(content, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
         raise CheckpointError(f"{path} holds a {type(content).__name__}; it must be a state dict, names to tensors")
     return dict(content)
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what torch says; it goes on with advice, such as to load the file without any check."""
+    text = str(error)
+    if named := re.search(r"(?:GLOBAL|global:?|class) `?([\w.]+\.[\w.]+)", text):
+        return f"it names {named[1]}, which is no tensor"
+    _, _, of_unpickler = text.partition("WeightsUnpickler error:")
+    lines = (of_unpickler or text).strip().splitlines()
+    return lines[0].strip().split(". ")[0] if lines else type(error).__name__
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -8,13 +8,13 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from setproctitle import setproctitle
 
 from f2pnet.address import looks_like_address
-from f2pnet.config import LineConfig, load_line
+from f2pnet.config import LineConfig, load_line, refuse_reserved_names
 from f2pnet.config.sources import shown_source
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.foreign import ForeignData
@@ -24,15 +24,10 @@ from f2pnet.redis_endpoint import find_embedded
 from f2pnet.result import InspectionResult
 from f2pnet.terminal import plain_console, say
 from f2pnet.text import printable
-from pipeline.adhoc import line_of_sources, write_line
-from pipeline.line import run_line
 from pipeline.logs import log_to_stderr
-from pipeline.results_file import ResultsFile
-from pipeline.silent_cameras import cameras_without_frames
-from pipeline.summary import LineStatus, shown_frame
-from pipeline.temporary_line import temporary_line
-from pipeline.wire.rundir import RunDir
-from pipeline.wire.transport import Subscriber
+
+if TYPE_CHECKING:
+    from pipeline.summary import LineStatus
 
 ALERTS_QUEUED = 1_000
 CURRENT_FOLDER = Path()
@@ -43,7 +38,10 @@ Duration = Annotated[
     typer.Option(callback=positive, help="end after so many seconds of inspecting; default: when the sources end"),
 ]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE", help="write the summary here, as JSON")]
-NoConsole = Annotated[bool, typer.Option("--no-console", help="no live table; log lines instead")]
+NoTable = Annotated[bool, typer.Option("--no-table", help="no live table; log lines instead")]
+NoConsole = Annotated[
+    bool, typer.Option("--no-console", help="as --no-table, and no page but the one that LINE.yaml configures")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -58,12 +56,15 @@ def run(
     ] = CURRENT_FOLDER,
     duration: Duration = None,
     summary: SummaryFile = None,
+    no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
     """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C.
 
     Exit code 3 when a source with an end (a folder, a video) gave no frame.
     """
+    from pipeline.silent_cameras import cameras_without_frames
+
     if any(map(looks_like_address, source or [])):
         setproctitle(" ".join(["f2p run", *(f"--source {shown_source(uri)}" for uri in source or [])]))
     log_to_stderr()
@@ -71,7 +72,7 @@ def run(
         raise ConfigError("give either LINE.yaml or --source URI")
     _try_summary(summary, {"LINE.yaml": line_file})
     if line_file is None:
-        _run_sources(source or [], engine, out, duration, summary, no_console=no_console)
+        _run_sources(source or [], engine, out, duration, summary, no_table=no_table or no_console, page=not no_console)
         return
     if engine is not None or out != CURRENT_FOLDER:
         raise ConfigError("--engine and --out go with --source; a line file names its engine and folders itself")
@@ -81,20 +82,34 @@ def run(
         line,
         line_file,
         duration,
-        no_console=no_console,
+        no_table=no_table or no_console,
         before_store_stops=lambda status, url: silent.update(cameras_without_frames(status, line, duration, url)),
     )
     _finish(status, summary, silent)
 
 
 def _run_sources(
-    uris: list[str], engine: Path | None, out: Path, duration: float | None, summary: Path | None, *, no_console: bool
+    uris: list[str],
+    engine: Path | None,
+    out: Path,
+    duration: float | None,
+    summary: Path | None,
+    *,
+    no_table: bool,
+    page: bool,
 ) -> None:
     """A line made of the sources, which keeps nothing but the results and the evidence in `out`."""
+    from pipeline.adhoc import line_of_sources, write_line
+    from pipeline.results_file import ResultsFile
+    from pipeline.silent_cameras import cameras_without_frames
+    from pipeline.summary import shown_frame
+    from pipeline.temporary_line import temporary_line
+
     results = out.absolute() / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
     try_folder(results.parent, "--out")
     with temporary_line() as folder:
         line = line_of_sources(uris, engine, folder, out / "evidence")
+        line = line if page else _without_page(line)
         places = {"results": printable(results), "evidence": printable(out.absolute() / "evidence")}
         if line.console is not None:
             places["page"] = f"http://{line.console.host}:{line.console.port}/ (while the line runs)"
@@ -108,7 +123,7 @@ def _run_sources(
                 silent.update(cameras_without_frames(status, line, duration, url))
 
             status = _run_shown(
-                line, write_line(line, folder), duration, no_console=no_console, before_store_stops=read_last
+                line, write_line(line, folder), duration, no_table=no_table, before_store_stops=read_last
             )
             places["results"] = f"{places['results']} ({file.written} verdicts)" if file.written else "none"
             places.pop("page", None)
@@ -122,23 +137,27 @@ def demo(
         float | None, typer.Option(callback=positive, help="end after so many seconds of inspecting")
     ] = 60.0,
     summary: SummaryFile = None,
+    no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
+    from pipeline.adhoc import write_line
     from pipeline.demo import demo_line, score
+    from pipeline.temporary_line import temporary_line
 
     log_to_stderr()
     _try_summary(summary, {})
     with temporary_line() as folder:
-        line = demo_line(folder)
+        line = _without_page(demo_line(folder)) if no_console else demo_line(folder)
         if line.console is not None:
-            typer.echo(f"the line's page: http://{line.console.host}:{line.console.port}/", err=True)
+            address = f"http://{line.console.host}:{line.console.port}/"
+            typer.echo(f"the line's page, for as long as the demo runs: {address}", err=True)
         truth: dict[str, Any] = {}
         status = _run_shown(
             line,
             write_line(line, folder),
             duration,
-            no_console=no_console,
+            no_table=no_table or no_console,
             before_store_stops=lambda status, url: truth.update(score(line, status.run_id, url)),
         )
     _finish(status, summary, truth=truth)
@@ -153,14 +172,13 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a line configuration."""
-    from pipeline.probe import Finding, probe_line
+    from pipeline.probe import configuration_findings, probe_line
 
     if thumbnails is not None:
         try_folder(thumbnails, "--thumbnails")
     line = load_line(line_file)
-    findings = (
-        probe_line(line, thumbnails) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
-    )
+    refuse_reserved_names(line)
+    findings = probe_line(line, thumbnails) if probe else configuration_findings(line)
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
@@ -223,14 +241,22 @@ def bench_pipeline(
     )
 
 
+def _without_page(line: LineConfig) -> LineConfig:
+    return line.model_copy(update={"console": None})
+
+
 def _run_shown(
-    line: LineConfig, line_file: Path, duration: float | None, *, no_console: bool, **options: Any
+    line: LineConfig, line_file: Path, duration: float | None, *, no_table: bool, **options: Any
 ) -> LineStatus:
     """Run the line behind the live table, whose workers then log to files, or without it."""
+    from pipeline.line import run_line
+
     console = plain_console()
-    if no_console or not console.is_terminal:
+    if no_table or not console.is_terminal:
         return run_line(line, line_file, duration_s=duration, **options)
     from pipeline.view import LiveView
+    from pipeline.wire.rundir import RunDir
+    from pipeline.wire.transport import Subscriber
 
     with ExitStack() as stack:
         log_dir = line.publish.spool.dir / "logs"

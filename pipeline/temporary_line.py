@@ -21,7 +21,7 @@ import structlog
 
 from f2pnet.config import load_line
 from f2pnet.errors import F2pError
-from pipeline.frames.ring_memory import SHARED_MEMORY
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.wire.rundir import RunDir
 
 PREFIX = "f2p-line-"

@@ -17,16 +17,17 @@ from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
+from models.good_only import GoodOnlyNetwork, is_good_only, load_good_only
 from models.pretrained import read_cnn
 from models.weights import fill, fit_tables
 from training.pretrained.catalogue import pretrained_folder
-from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights
+from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights, priors_of
 from training.recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from training.baselines.baseline import Baseline
 
-Network: TypeAlias = "F2PNet | Baseline"
+Network: TypeAlias = "F2PNet | Baseline | GoodOnlyNetwork"
 
 BASELINES = {
     "unet": "training.baselines.unet:unet",
@@ -126,7 +127,7 @@ def _from_checkpoint(recipe: TrainingRecipe, path: Path, classes: int) -> Starte
         fill(network, {**{name: t for name, t in ours.items() if name.startswith(CLASS_HEAD)}, **kept}, str(path))
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
-    inherited = [Prior(**prior) for prior in facts.get("priors", [])]
+    inherited = priors_of(facts, str(path))
     own = Prior(
         "network", path.name, sha256_of(path), facts.get("licence", UNSTATED), facts.get("notes") or "f2p train"
     )
@@ -155,6 +156,8 @@ def read_network(path: Path) -> tuple[Network, dict[str, Any]]:
     if (description := _baseline_description(path)) is not None:
         return _read_baseline(path, description)
     try:
+        if is_good_only(path):
+            return load_good_only(path)
         return load_checkpoint(path)
     except CheckpointError as error:
         raise ConfigError(str(error)) from error

@@ -5,18 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.preprocess import Resize
 from models.configuration import Module, SecondPass
 
-
-def _auto_none_or_file(value: object) -> object:
-    return Path(value) if isinstance(value, str) and value not in ("auto", "none") else value
-
-
-WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, BeforeValidator(_auto_none_or_file)]
+WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode="left_to_right")]
 
 MaskRule = Literal["foreground", "reference"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]

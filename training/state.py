@@ -12,7 +12,7 @@ from torch import nn
 
 from f2pnet.errors import ConfigError, MissingResource
 from training.ema import AveragedWeights
-from training.pretrained.start import Prior
+from training.pretrained.start import Prior, priors_of
 from training.recipe import TrainingRecipe
 
 FORMAT = "f2pnet-training-state-2"
@@ -59,7 +59,7 @@ class RunState:
                 f"{path} was made by another recipe: resume with that one, or start anew without --resume"
             )
         self.step, self.best, self.stale = content["step"], content["best"], content.get("stale", 0)
-        self.priors = [Prior(**prior) for prior in content.get("priors", [])]
+        self.priors = priors_of(content, str(path))
         self.network.load_state_dict(content["network"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.averaged.network.load_state_dict(content["averaged"])

@@ -17,8 +17,19 @@ FEW_IMAGES = 200
 """Training lists up to this length count as few."""
 
 
+def suited_recipe(*, pretrained: bool, few: bool, sam_type: str | None) -> str:
+    """A name of `training.named_recipes.NAMED`. `pretrained`: the run fine-tunes vit_t; `few`: it has few images."""
+    if pretrained:
+        return "few-shot" if few else "fine-tune"
+    return "few-shot-from-scratch" if few and sam_type in (None, "nano") else "default"
+
+
 def starts_pretrained(sam_type: str | None, start_from: Path | None, pretrained: Path | None) -> bool:
-    """Whether a run of this size, or from this checkpoint, is a fine-tuning of vit_t with all of its weights here."""
+    """Whether a run of this size, or from this checkpoint, fine-tunes vit_t.
+
+    Without either, it does where all of vit_t's weights are here. With `sam_type` vit_t it does in any case, and a run
+    that misses them is refused later with what brings them.
+    """
     if start_from is not None:
         network = read_network(start_from)[0]
         return isinstance(network, F2PNet) and network.config.sam_type == FINE_TUNED and sam_type in (None, FINE_TUNED)
@@ -29,10 +40,6 @@ def starts_pretrained(sam_type: str | None, start_from: Path | None, pretrained:
     return all(any(locate(entry, folder) is not None for entry in entries) for entries in parts)
 
 
-def fine_tuning(folders: Sequence[Path], train_list: str, shots: int | None) -> str:
-    """`few-shot` for a few-shot list or short training lists, `fine-tune` for more images."""
-    if shots is not None:
-        return "few-shot"
-    return (
-        "few-shot" if sum(len(load_entries(folder / train_list)) for folder in folders) <= FEW_IMAGES else "fine-tune"
-    )
+def has_few_images(folders: Sequence[Path], train_list: str, shots: int | None) -> bool:
+    """A few-shot list, or training lists that are short together. Raises MissingResource without those lists."""
+    return shots is not None or sum(len(load_entries(folder / train_list)) for folder in folders) <= FEW_IMAGES

@@ -33,3 +33,21 @@ def randomise(module: torch.nn.Module) -> None:
             tensor.normal_(std=0.2)
         elif name.endswith("running_var"):
             tensor.uniform_(0.5, 1.5)
+
+
+STAGED: dict[str, Any] = {
+    "image_size": 96, "width": 48, "depth": 5, "heads": 2, "vit_widths": (16, 32, 32, 48), "vit_depths": (1, 1, 2, 1),
+    "vit_heads": (1, 2, 2, 2), "vit_windows": (7, 7, 4, 7), "prompt_width": 4, "hf_hidden": 4, "cnn": "resnet18",
+    "cnn_width": 8, "cnn_norm": "batch", "decoder_width": 64, "decoder_heads": 2, "decoder_mlp": 64, "feature_width": 8,
+}  # fmt: skip
+"""vit_t in small, with grids of 12 and 6 that its windows do not divide."""
+
+
+def small_staged_network(**changes: Any) -> F2PNet:
+    """In eval mode, as if trained: what begins at zero is not zero any more."""
+    network = build_network(network_config("vit_t", **(STAGED | changes)))
+    randomise(network)
+    for name, parameter in network.named_parameters():
+        if name.startswith(("vicnet.evpt.shared", "vicnet.fpn")) or name.endswith("attention_biases"):
+            torch.nn.init.normal_(parameter, std=0.3)
+    return network.eval()

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from f2pnet.errors import ExitCode
-from pipeline.frames.ring_memory import SHARED_MEMORY
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from tests.pipeline.harness import write_pictures
 
 F2P = Path(sys.executable).with_name("f2p")

