@@ -15,6 +15,7 @@ from f2pnet.errors import F2pError
 from f2pnet.picture_writing import write_picture
 from pipeline.machine_checks import Seen, machine_checks, redis_clock
 from pipeline.preflight import check_engine, check_recipe, check_store
+from pipeline.sinks import probe_sink
 from pipeline.sources import open_source
 from pipeline.sources.base import BadFrame, Frame, SourceEnded, SourceFault
 
@@ -47,6 +48,7 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
             (f"camera {camera.id}", lambda camera=camera: _looked_at(camera, thumbnails, frame_bytes))
             for camera in line.cameras
         ),
+        *((f"sink {sink.name}", lambda sink=sink: probe_sink(sink, line.line)) for sink in line.publish.sinks),
     ]
     findings = [_finding(what, check) for what, check in checks]
     return [*findings, *(_seen(what, check) for what, check in machine_checks(line, frame_bytes))]
