@@ -1,7 +1,7 @@
 """The walk of docs/getting-started.md, command by command: from pictures to alerts.
 
-Other than on the page: simulated parts in small pictures, a few steps of training of the smallest network, pictures from
-the data set instead of a camera, and commands that go on for ever end.
+Other than on the page: simulated parts in small pictures, a few steps of training of the smallest network, pictures
+from the data set instead of a camera, and commands that go on for ever end.
 """
 
 from __future__ import annotations
