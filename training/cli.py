@@ -132,7 +132,7 @@ def progress_bar(*, shown: bool) -> Progress:
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "taught", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 
