@@ -100,6 +100,7 @@ class MetricSheet(StrictModel):
     split: str
     protocol: str = Field(description="auto (no prompts) or oracle-box")
     images: int = Field(ge=1)
+    defective: int | None = Field(default=None, ge=0, description="how many of them are defective; null: not counted")
     values: dict[str, float]
 
 
@@ -121,6 +122,9 @@ class TrainingFacts(StrictModel):
     metrics: list[MetricSheet] = Field(default_factory=list)
     priors: list[PriorFacts] = Field(default_factory=list, description="pretrained weights that training started from")
     from_scratch: bool | None = Field(default=None, description="all weights began as random numbers; null: not known")
+    blind_on: list[str] = Field(
+        default_factory=list, description="lists on which nearly no defective image is rejected: exported by --force"
+    )
     notes: str | None = Field(default=None, description="licences of the data and whatever else a user must know")
 
 

@@ -50,6 +50,7 @@ def finish(
                 "split": SPLITS[recipe.select_on] if out_of_fold is None else OUT_OF_FOLD,
                 "protocol": PROTOCOL,
                 "images": len(answers.labels),
+                "defective": int(sum(answers.labels)),
                 "values": score_sheet(answers, choice),
             }
             for name, answers in validated.items()

@@ -45,13 +45,14 @@ def train(
     processes: Processes | None = None,
     pretrained: Path | None = None,
     started: Callable[[list[Prior]], None] = lambda priors: None,
+    validated: Report = lambda step, sheet: None,
 ) -> Path:
     """Train, and leave `best.pth`, `last.pth`, `metrics.json`, `log.jsonl` and pictures in `folder`.
 
     Returns the path of the best checkpoint: averaged weights, chosen by the mean foreground IoU over the validation
     sets. With `resume`, goes on from `last.pth` to the same weights as without the break. Several `processes` divide
     each step's images among them; the first of them validates and writes. `pretrained` is the folder of published
-    weights; `started` is told which of them the run starts from.
+    weights; `started` is told which of them the run starts from, `validated` the figures of every validation set.
     """
     processes = processes or Processes(find_device(recipe.device))
     parts = processes.own_parts(recipe)
@@ -90,8 +91,8 @@ def train(
             report(run.step, line)
         validates = run.step % recipe.evaluate_every == 0 or run.step == last_step
         if validates:
-            if notes:
-                validate_and_keep(run, recipe, data, folder, notes)
+            if notes and (sheet := validate_and_keep(run, recipe, data, folder, notes)):
+                validated(run.step, sheet)
             run.best, run.stale = processes.from_leader((run.best, run.stale))
         if notes and (validates or run.step % recipe.save_every == 0):
             run.save(folder / LAST, recipe)
@@ -155,10 +156,12 @@ def is_stale(run: RunState, recipe: TrainingRecipe) -> bool:
     return recipe.patience is not None and run.stale >= recipe.patience
 
 
-def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, notes: RunNotes) -> None:
+def validate_and_keep(
+    run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, notes: RunNotes
+) -> dict[str, dict[str, Any]]:
     """Measure the averaged weights on every validation set; keep them as `best.pth` when they are the best so far.
 
-    Without validation images the latest are kept.
+    Without validation images the latest are kept. Returns the figures by set.
     """
     averaged: F2PNet = run.averaged.network  # type: ignore[assignment]
     predictor = network_predictor(averaged)
@@ -193,3 +196,4 @@ def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData,
             facts["classes"] = list(data.classes)
         save_network(folder / BEST, averaged, facts)
         (folder / METRICS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return sheet

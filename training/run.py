@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from training.recipe import TrainingRecipe
 from training.score_sheet import answers_for
 from training.thresholds import Validated
 
+Validation = Callable[[int | None, int, dict[str, Any]], None]
+
 
 def complete_run(
     recipe: TrainingRecipe,
@@ -30,11 +33,13 @@ def complete_run(
     processes: Processes | None = None,
     pretrained: Path | None = None,
     started: Callable[[list[Prior]], None] = lambda priors: None,
+    validated: Validation = lambda fold, step, sheet: None,
 ) -> dict[str, Any] | None:
     """Train into `folder`, and choose thresholds; returns the checkpoint's facts in the leading process, else None.
 
     Of a recipe with folds, the run of each fold comes first, in a folder of its own; `report` counts the steps of
-    all. With `resume`, goes on in whichever of them was cut.
+    all. With `resume`, goes on in whichever of them was cut. `validated` is told the figures of every validation, with
+    the number of the fold, None for the run itself.
     """
     processes = processes or Processes(find_device(recipe.device))
     data = load_data(recipe)
@@ -51,6 +56,7 @@ def complete_run(
                 report=_after(done, report),
                 processes=processes,
                 pretrained=pretrained,
+                validated=partial(validated, fold),
             )
         done += own.steps
     best = train(
@@ -63,6 +69,7 @@ def complete_run(
         processes=processes,
         pretrained=pretrained,
         started=started,
+        validated=partial(validated, None),
     )
     if not processes.leads:
         return None

@@ -12,11 +12,13 @@ from typing import Annotated, Any, get_args
 import typer
 from rich.console import Console
 
-from f2pnet.errors import ConfigError
+from f2pnet.blind import blind_on
+from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import refuse_shared, try_file, write_file
 from f2pnet.preprocess import Resize
 from models.configuration import NetworkConfig, SecondPass
 from models.f2pnet import F2PNet
+from training.blind_warning import warn_of
 from training.find import find_datasets
 from training.image_stats import ImageStats, image_stats
 from training.model import Model, as_model, choice_of, open_engine, resize_of
@@ -69,7 +71,10 @@ def test(
     json_file: Annotated[Path | None, typer.Option("--json", help="write the score sheets here")] = None,
     page: Annotated[Path | None, typer.Option(help="write curves, tables and images here, one HTML page")] = None,
 ) -> None:
-    """Score a checkpoint, an engine or a trivial baseline on labelled images."""
+    """Score a checkpoint, an engine or a trivial baseline on labelled images.
+
+    Exit code 1 when none, or nearly none, of the defective images would be rejected.
+    """
     refuse_shared({"--json": json_file, "--page": page}, {"--ckpt-path": ckpt_path})
     for path, option in ((json_file, "--json"), (page, "--page")):
         if path is not None:
@@ -84,6 +89,9 @@ def test(
         write_page(page, scored)
     for table in sheet_tables(sheets):
         Console().print(table)
+    if not trivial and (blind := blind_on(sheets)):
+        warn_of(blind)
+        raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
 def score(subject: Subject, folder: Path, list_name: str) -> Scored:
@@ -96,6 +104,7 @@ def score(subject: Subject, folder: Path, list_name: str) -> Scored:
         "split": list_name,
         "protocol": subject.protocol,
         "images": len(records),
+        "defective": sum(record.label for record in records),
         "model": subject.name,
         **full_sheet(stats, records, frames=subject.protocol == PROTOCOL),
     }

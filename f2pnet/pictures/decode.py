@@ -84,12 +84,9 @@ def upright(pixels: NDArray[np.uint8], header: Header) -> NDArray[np.uint8]:
 
 
 def _whole(data: bytes, max_bytes: int) -> tuple[Header, ImageFile.ImageFile]:
-    header, image = open_image(data)
+    header, image = open_image(data, max_bytes)
     if header.pages != 1:
         raise UnreadablePicture(f"holds {header.pages} pages or frames; wanted files of one picture: split it")
-    if header.decoded_bytes > max_bytes:
-        size = f"{header.width}x{header.height} takes {_mb(header.decoded_bytes)}"
-        raise PictureTooLarge(f"a picture of {size}; allowed are {_mb(max_bytes)}: on a line, raise max_frame_mb")
     damage = png_damage(data) if header.kind == "PNG" else tiff_damage(data, image)
     if damage is not None:
         raise UnreadablePicture(damage)

@@ -56,44 +56,50 @@ class PictureTooLarge(UnreadablePicture):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image file before it is decoded.
+    """What an image file says about itself.
 
     `pages`: pictures in the file. `orientation`: EXIF's 1 to 8. `max_value`: the largest value that a sample can have,
     where the file says so; None: it does not.
     """
 
     kind: str
-    width: int
-    height: int
-    channels: int
     pages: int
     orientation: int
     max_value: int | None
 
-    @property
-    def decoded_bytes(self) -> int:
-        """Memory that the picture takes as 8-bit grey or BGR."""
-        return self.width * self.height * self.channels
 
+def open_image(data: bytes, max_bytes: int) -> tuple[Header, ImageFile.ImageFile]:
+    """The header, and Pillow's reader. The size is compared with `max_bytes` before anything is decoded.
 
-def open_image(data: bytes) -> tuple[Header, ImageFile.ImageFile]:
-    """The header, and Pillow's reader, which has decoded nothing yet. Raises UnreadablePicture."""
+    Raises PictureTooLarge or UnreadablePicture.
+    """
     kind, opener = _format(data)
     try:
         image = opener(io.BytesIO(data))
+        _check_size(image, max_bytes)
         header = Header(
             kind=kind,
-            width=image.size[0],
-            height=image.size[1],
-            channels=1 if image.mode in _GREY_MODES else 3,
             pages=_pages(image),
-            orientation=int(image.getexif().get(_ORIENTATION, 1)),
+            orientation=int(image.getexif().get(_ORIENTATION, 1)),  # of a PNG it stands behind the pixels
             max_value=_max_value(kind, image, data),
         )
         image.seek(0)
-    except Exception as error:  # a header made to hurt raises whatever the parser did not think of
-        raise UnreadablePicture(f"its {kind} header is damaged: {printable(error)}") from error
+    except PictureTooLarge:
+        raise
+    except Exception as error:  # a file made to hurt raises whatever the parser did not think of
+        raise UnreadablePicture(f"damaged {kind} file: {printable(error)}") from error
     return header, image
+
+
+def _check_size(image: ImageFile.ImageFile, max_bytes: int) -> None:
+    """Raise PictureTooLarge where the picture as 8-bit grey or BGR takes more than `max_bytes`."""
+    (width, height), channels = image.size, 1 if image.mode in _GREY_MODES else 3
+    decoded_bytes = width * height * channels
+    if decoded_bytes > max_bytes:
+        size = f"{width}x{height} takes {decoded_bytes / 2**20:.0f} MB"
+        raise PictureTooLarge(
+            f"a picture of {size}; allowed are {max_bytes / 2**20:.0f} MB: on a line, raise max_frame_mb"
+        )
 
 
 def _format(data: bytes) -> tuple[str, Opener]:

@@ -86,7 +86,9 @@ class PacketDecoder:
         read_ffmpeg_messages()
         codec = stream.codec_context
         codec.flags |= Flags.copy_opaque  # a picture names the packet that it came from
-        codec.options = {"max_pixels": str(max_bytes)}  # before memory is taken; channels are counted afterwards
+        codec.options = {
+            "max_pixels": str(min(2 * max_bytes, 2**31 - 1))
+        }  # against bombs; a whole picture is measured exactly
         stream.thread_type, codec.thread_count = "SLICE", 1  # threads by frame hold pictures and errors back
         self._name = codec.name
         self._max_bytes = max_bytes

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -25,7 +25,7 @@ from f2pnet.errors import ConfigError, F2pError, StoreAway
 from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
-from f2pnet.stream import order_of
+from f2pnet.stream import LONGEST_EVENT_ID, order_of
 from pipeline.console.doors import COOKIE, Doors, is_token
 from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
 from pipeline.console.history import NewestAlerts, Wanted, page_of
@@ -173,19 +173,29 @@ class _Desk:
 
     async def review(self, request: Request) -> Response:
         body = await _json_of(request)
-        frame_id, word = str(FrameId.parse(str(body.get("frame_id", "")))), str(body.get("word", ""))
-        by = str(body.get("by") or self._config.reviewer)
+        frame_id, word = str(FrameId.parse(_text_in(body, "frame_id"))), _text_in(body, "word")
+        by = _text_in(body, "by") or self._config.reviewer
         if not word:
             self._reviews.withdraw(frame_id)
         else:
-            self._reviews.say(frame_id, word, str(body.get("note", "")), by)
+            self._reviews.say(frame_id, word, _text_in(body, "note"), by)
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
     async def seen(self, request: Request) -> Response:
         body = await _json_of(request)
-        frame_id = str(body.get("frame_id", ""))[:256]
-        self._reviews.acknowledge(frame_id, str(body.get("by") or self._config.reviewer))
+        frame_id = _text_in(body, "frame_id")[:LONGEST_EVENT_ID]
+        self._reviews.acknowledge(frame_id, _text_in(body, "by") or self._config.reviewer)
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
+
+
+def _text_in(body: dict[str, Any], name: str) -> str:
+    """A text of the request; what no encoding takes is kept as an escape."""
+    value = body.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise HTTPException(400, f"{name}: wanted text")
+    return value.encode(errors="backslashreplace").decode()
 
 
 async def _body_of(request: Request) -> bytes:
@@ -197,6 +207,8 @@ async def _body_of(request: Request) -> bytes:
                 data += chunk
                 if len(data) > LARGEST_BODY:
                     raise HTTPException(413, f"more than {LARGEST_BODY} bytes", {"connection": "close"})
+    except ClientDisconnect as error:
+        raise HTTPException(400, "no whole request") from error
     except TimeoutError:
         raise HTTPException(408, f"no whole request within {LONGEST_BODY_S:g} s", {"connection": "close"}) from None
     return data

@@ -117,11 +117,23 @@ class GuardMiddleware:
                 _log.warning("page: a reader takes nothing and is cut off", address=client[0])
                 self._guard.cut_off(client)
 
-        self._guard.admission.serve(client)
+        async def watched_receive() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                self._guard.admission.serve(client)
+            return message
+
+        if not _has_body(scope):
+            self._guard.admission.serve(client)
         try:
-            await self._app(scope, receive, bounded_send)
+            await self._app(scope, watched_receive, bounded_send)
         finally:
             self._guard.finished(client)
+
+
+def _has_body(scope: Scope) -> bool:
+    """Whether more than the head of the request is still to come; until it is there, the connection counts as idle."""
+    return any(name in (b"content-length", b"transfer-encoding") and value != b"0" for name, value in scope["headers"])
 
 
 def address_of(request: HTTPConnection) -> str:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -241,3 +243,69 @@ def _await_refusal(server: EmbeddedRedis) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("the server came back on a full disk")
+
+
+def delete_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def delete_append_only_files(folder: Path) -> None:
+    for path in folder.rglob("*.aof"):
+        path.unlink()
+
+
+def replace_folder_by_its_copy(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+
+
+def delete_the_lock(folder: Path) -> None:
+    (folder / "lock").unlink()
+
+
+@pytest.mark.parametrize(
+    "delete", [delete_folder, delete_append_only_files, replace_folder_by_its_copy, delete_the_lock]
+)
+def test_files_that_are_deleted_while_in_use_are_written_again_from_what_is_held_open(
+    tmp_path: Path, delete: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "data"
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        for number in range(30):
+            client.xadd("f2p:{x}:results", {"n": number})
+        url = server.url
+        assert not server.revive()
+        delete(folder)
+        for number in range(30, 40):  # into files without a name
+            client.xadd("f2p:{x}:results", {"n": number})
+        assert server.revive()
+        assert server.url == url
+        (loss,) = server.take_losses()
+        assert "nothing of it is lost" in loss
+        assert client.xlen("f2p:{x}:results") == 40
+        assert not server.revive()
+        assert find_embedded(folder) == url
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        assert [int(fields[b"n"]) for _, fields in client.xrange("f2p:{x}:results")] == list(range(40))
+
+
+def test_what_is_lost_with_a_folder_is_told_by_number(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        for stream, count in (("f2p:{x}:results", 7), ("f2p:{x}:alerts", 2)):
+            for number in range(count):
+                client.xadd(stream, {"n": number})
+        server._files.close()  # as after a rewrite whose files could not be opened in time
+        shutil.rmtree(folder)
+        folder.mkdir()
+        assert server.revive()
+        assert "9 results and alerts that it held are lost" in server.take_losses()[0]
+        assert client.xlen("f2p:{x}:results") == 0
+
+
+def test_an_address_file_that_is_deleted_comes_again(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        (tmp_path / "endpoint.json").unlink()
+        assert not server.revive()
+        assert find_embedded(tmp_path) == server.url
