@@ -13,7 +13,7 @@ import numpy as np
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
 from f2pnet.picture_writing import write_picture
-from pipeline.machine_checks import Seen, machine_checks
+from pipeline.machine_checks import Seen, machine_checks, redis_clock
 from pipeline.preflight import check_engine, check_recipe, check_store
 from pipeline.sources import open_source
 from pipeline.sources.base import BadFrame, Frame, SourceEnded, SourceFault
@@ -50,6 +50,15 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
     ]
     findings = [_finding(what, check) for what, check in checks]
     return [*findings, *(_seen(what, check) for what, check in machine_checks(line, frame_bytes))]
+
+
+def configuration_findings(line: LineConfig) -> list[Finding]:
+    """What can be said without opening anything; and, where the store answers, how its clock stands."""
+    findings = [Finding("configuration", True, f"{len(line.cameras)} cameras")]
+    if line.publish.redis != "embedded":
+        clock = _seen("clock of Redis", lambda: redis_clock(line.publish.redis))
+        findings += [clock] if clock.advice else []
+    return findings
 
 
 def _seen(what: str, check: Callable[[], Seen]) -> Finding:

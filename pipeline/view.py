@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,7 +16,9 @@ from f2pnet.result import Defect, InspectionResult, Verdict
 from f2pnet.text import printable
 from pipeline.frames.ledger import Ledger
 from pipeline.summary import LineStatus
-from pipeline.wire.transport import Subscriber
+
+if TYPE_CHECKING:
+    from pipeline.wire.transport import Subscriber
 
 ALERTS_SHOWN = 6
 DEFECTS_SHOWN = 3

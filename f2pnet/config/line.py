@@ -210,10 +210,31 @@ class LineConfig(StrictModel):
         if double:
             raise ValueError(f"camera ids must differ; used twice: {', '.join(sorted(double))}")
         if isinstance(self.transport, TcpTransport):
+            if taken := sorted({"publish", "alerts"} & set(ids)):
+                raise ValueError(
+                    f"camera id {', '.join(taken)} is reserved: transport.ports names the port of the publish worker "
+                    "so; choose another id"
+                )
             missing = {*ids, "publish", "alerts"} - set(self.transport.ports)
             if missing:
                 raise ValueError(f"transport.ports lacks a port for: {', '.join(sorted(missing))}")
         return self
+
+
+RESERVED_NAMES = ("publish", "alerts", "console", "supervisor", "line")
+"""Names of the line's own parts: a camera of that name can't be told from them in tables, topics and port lists."""
+
+
+def refuse_reserved_names(line: LineConfig) -> None:
+    """Raise ConfigError for cameras that are called like a part of the line (`f2p check`).
+
+    A line that has run with such a name goes on running: nothing of it collides on one host.
+    """
+    if taken := sorted(camera.id for camera in line.cameras if camera.id in RESERVED_NAMES):
+        raise ConfigError(
+            f"camera id {', '.join(taken)} is reserved, since a part of the line has that name: choose another id "
+            f"(reserved are {', '.join(RESERVED_NAMES)})"
+        )
 
 
 def load_line(path: Path) -> LineConfig:
