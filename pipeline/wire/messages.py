@@ -134,7 +134,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     source: str  # worker that says so
     camera_id: str | None
     kind: str
-    """Such as "camera", "configuration", "engine", "ledger", "line", "overload", "ring", "source", "worker"."""
+    """Such as "camera", "configuration", "engine", "ledger", "line", "overload", "ring", "source", "spool"."""
     text: str
 
 
