@@ -192,7 +192,7 @@ def validation_line(fold: int | None, step: int, sheet: dict[str, dict[str, Any]
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "taught", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 
