@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import typer
 from pipeline.store.embedded_redis import EmbeddedRedis
 from tests.chaos.audit import audit
 from tests.chaos.camera import FailingCamera
+from tests.chaos.changes import OWN_MEMORY_KEY
 from tests.chaos.faults import EVERYBODY, Faults
 from tests.chaos.line import NAME, CampaignLine, campaign_cameras
 from tests.chaos.watch import AlertReader, ArrivalWatch
@@ -36,6 +38,7 @@ FPS = 15.0
 RECOVERY_LIMIT_S = 60.0
 FETCH_LIMIT_S = 60.0
 DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
+MEMORY_MB = 256  # of shared memory, of which the rings take a few
 SEED = 20261124
 
 
@@ -171,6 +174,15 @@ def _on_hosts(two: bool, faults: int, seed: int, folder: Path) -> dict[str, Any]
         return run(faults, seed, folder, hosts)
 
 
+def _with_shared_memory_of_its_own() -> None:
+    """Go on where /dev/shm is this campaign's alone, so that it may be filled. Without root, as it is."""
+    if OWN_MEMORY_KEY in os.environ or os.getuid() != 0 or shutil.which("unshare") is None:
+        return
+    script = f'mount -t tmpfs -o size={MEMORY_MB}m tmpfs /dev/shm && export {OWN_MEMORY_KEY}=1; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "tests.chaos.campaign"]
+    os.execvp(command[0], [*command, *sys.argv[1:]])  # noqa: S606
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--faults", type=int, default=1000)
@@ -178,6 +190,7 @@ def main() -> None:
     options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
     options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
     wanted = options.parse_args()
+    _with_shared_memory_of_its_own()
     wanted.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="f2p-chaos-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
