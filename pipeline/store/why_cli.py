@@ -70,6 +70,7 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
         waterfall = ", ".join(f"{name} {value:.1f}" for name, value in times.items() if value is not None)
         rows += [
             ("part", result.part_id or "not named"),
+            ("file", "none: from a camera" if result.source_ref is None else str(result.source_ref)),
             ("captured", captured.astimezone().isoformat(timespec="milliseconds")),
             ("image score", "none" if result.score is None else f"{result.score:.3f}"),
             ("device", result.device or "none: no engine saw it"),
