@@ -14,6 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from f2pnet.blind import blind_on
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import Fitted, plain_console, say
 from training.blind_warning import warn_of
 from training.find import find_datasets
 from training.good_only import train_good_only
@@ -128,9 +129,9 @@ def train(
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
-        Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
-        Console().print(starts_from(recipe, priors_of(facts, str(best))), markup=False)
-        Console().print(figures_table(facts["metrics"]))
+        say(f"{best}: step {facts['step']} of {recipe.steps}")
+        say(starts_from(recipe, priors_of(facts, str(best))))
+        plain_console().print(Fitted(figures_table(facts["metrics"])))
     if blind := blind_on(facts["metrics"]):
         warn_of(blind, from_scratch=bool(facts.get("from_scratch")))
         raise typer.Exit(ExitCode.CHECK_FAILED)
@@ -161,7 +162,7 @@ def _train_good_only(
         typer.echo(json.dumps({"checkpoint": str(folder / BEST), **facts}))
     else:
         held = facts["good_only"]["held_out_images"]
-        typer.echo(f"{folder / BEST}: rejects {rate:.1%} of {held} held-out good images, wanted {false_rejects:.1%}")
+        say(f"{folder / BEST}: rejects {rate:.1%} of {held} held-out good images, wanted {false_rejects:.1%}")
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
@@ -195,7 +196,7 @@ def validation_line(fold: int | None, step: int, sheet: dict[str, dict[str, Any]
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "taught", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 
