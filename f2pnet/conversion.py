@@ -21,7 +21,7 @@ def as_row(result: InspectionResult) -> dict[str, Any]:
     """One flat row of plain values."""
     areas_mm2 = [defect.area_mm2 for defect in result.defects if defect.area_mm2 is not None]
     content = result.to_dict()
-    timings = content.pop("timings_ms")
+    timings, source = content.pop("timings_ms"), content.pop("source_ref") or {}
     defects = {
         "defects": len(result.defects),
         "classes": ", ".join(sorted({defect.class_name for defect in result.defects})),
@@ -29,7 +29,8 @@ def as_row(result: InspectionResult) -> dict[str, Any]:
         "defect_area_px": sum(defect.area_px for defect in result.defects),
         "defect_area_mm2": sum(areas_mm2) if areas_mm2 else None,
     }
-    return content | defects | {f"{stage}_ms": duration for stage, duration in timings.items()}
+    origin = {"source_file": source.get("file"), "source_frame": source.get("frame")}
+    return content | origin | defects | {f"{stage}_ms": duration for stage, duration in timings.items()}
 
 
 def as_supervision(

@@ -56,7 +56,7 @@ class Inspector:
     @classmethod
     def open(
         cls,
-        bundle: Path | str,
+        bundle: Bundle | Path | str,
         recipe: Recipe | Path | str | None = None,
         *,
         backend: str = "auto",
@@ -65,14 +65,14 @@ class Inspector:
         precision: Precision | None = None,
         allow_fallback: bool = False,
     ) -> Self:
-        """Open an engine bundle with a recipe (None: the engine's own thresholds).
+        """Open an engine bundle (a folder, or one that is opened) with a recipe (None: the engine's own thresholds).
 
         `device`: auto takes a GPU where one works; one asked for by name and absent is an error. `threads`: CPU threads
         of one engine run. `precision`: which of the bundle's files; None: the backend's first. `allow_fallback`: the
         CPU in place of a GPU that is absent. Raises MissingResource, BundleError, ConfigError or BackendError, each
         with its cure.
         """
-        opened = open_bundle(bundle)
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         rules = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe is not None else Recipe()
         rules.check_classes(opened.manifest.classes)  # before the engine is loaded, which may take seconds
         running = open_backend(
@@ -95,6 +95,13 @@ class Inspector:
     def facts(self) -> BackendFacts:
         """What runs the engine, and where."""
         return self._backend.facts
+
+    def use_recipe(self, recipe: Recipe) -> None:
+        """Judge by another recipe from the next image on. Raises ConfigError where it does not fit the engine."""
+        recipe.check_classes(self.bundle.manifest.classes)
+        self.recipe = recipe
+        self._grader = Grader(recipe, self.bundle.manifest)
+        self._plan = lru_cache(PLANS_KEPT)(self._make_plan)
 
     @property
     def classes(self) -> tuple[str, ...]:

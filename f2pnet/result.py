@@ -118,7 +118,7 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """One flat row of plain values, for tables: `pandas.DataFrame([result.to_row() for result in results])`.
 
         `defects` is their number, `classes` their names, then `worst_severity`, `defect_area_px`, `defect_area_mm2`
-        (None without a pixel size), and the timings as `engine_ms`, `total_ms`, ...
+        (None without a pixel size), `source_file` and `source_frame`, and the timings as `engine_ms`, `total_ms`, ...
         """
         from f2pnet.conversion import as_row
 

@@ -16,8 +16,9 @@ from f2pnet.errors import F2pError
 from f2pnet.picture_writing import write_picture
 from f2pnet.pictures.folder import list_folder
 from f2pnet.text import printable
-from pipeline.machine_checks import Seen, machine_checks
+from pipeline.machine_checks import Seen, machine_checks, redis_clock
 from pipeline.preflight import check_engine, check_recipe, check_store
+from pipeline.sinks import probe_sink
 from pipeline.sources import open_source
 from pipeline.sources.base import BadFrame, Frame, SourceEnded, SourceFault
 
@@ -51,9 +52,19 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
             (f"camera {camera.id}", lambda camera=camera: _looked_at(camera, thumbnails, frame_bytes))
             for camera in line.cameras
         ),
+        *((f"sink {sink.name}", lambda sink=sink: probe_sink(sink, line.line)) for sink in line.publish.sinks),
     ]
     findings = [_finding(what, check) for what, check in checks]
     return [*findings, *(_seen(what, check) for what, check in machine_checks(line, frame_bytes))]
+
+
+def configuration_findings(line: LineConfig) -> list[Finding]:
+    """What can be said without opening anything; and, where the store answers, how its clock stands."""
+    findings = [Finding("configuration", True, f"{len(line.cameras)} cameras")]
+    if line.publish.redis != "embedded":
+        clock = _seen("clock of Redis", lambda: redis_clock(line.publish.redis))
+        findings += [clock] if clock.advice else []
+    return findings
 
 
 def _seen(what: str, check: Callable[[], Seen]) -> Finding:

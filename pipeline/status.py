@@ -17,7 +17,7 @@ from pipeline.frames.ledger import Ledger
 from pipeline.store.ledgers import counters_in, read_hashes
 from pipeline.summary import LineStatus, WorkerRow, reconnects_by_camera, total_counters, total_latency
 from pipeline.wire.messages import Heartbeat
-from pipeline.wire.rundir import started_at_s
+from pipeline.wire.run_id import started_at_s
 
 SILENT_AFTER_S = 5.0  # a worker whose last heartbeat is older does not work any more
 

@@ -14,8 +14,10 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from f2pnet.blind import blind_on
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import Fitted, plain_console, say
 from training.blind_warning import warn_of
 from training.find import find_datasets
+from training.good_only import train_good_only
 from training.loop import BEST
 from training.named_recipes import NAMED, named_recipe
 from training.networks import adopt_start
@@ -26,6 +28,8 @@ from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.run import complete_run, steps_of_run
 from training.sheet_tables import figures_table
 from training.suited_recipe import has_few_images, starts_pretrained, suited_recipe
+
+GOOD_ONLY_PX = 256
 
 
 def train(
@@ -59,6 +63,12 @@ def train(
         Path | None,
         typer.Option(envvar=FOLDER_VARIABLE, help=f"folder of pretrained weights; default: {FOLDER}"),
     ] = None,
+    good_only: Annotated[
+        bool, typer.Option("--good-only", help="from good images alone: a memory of good parts, in minutes")
+    ] = False,
+    false_rejects: Annotated[
+        float, typer.Option(min=0.001, max=0.5, help="with --good-only: share of good images that may be rejected")
+    ] = 0.05,
     data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
     exp_dir: Annotated[Path, typer.Option(help="where experiments are kept")] = Path("exp"),
     as_json: Annotated[bool, typer.Option("--json", help="print the closing figures as JSON")] = False,
@@ -73,6 +83,9 @@ def train(
     folders = find_datasets(dataset, data_dir) if dataset else []
     if folders:
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
+    if good_only:
+        _train_good_only(config, changes, exp_dir, pretrained_dir, false_rejects, as_json=as_json)
+        return
     if recipe_name is None:
         recipe_name = "default"
         if config is None and folders:
@@ -112,12 +125,40 @@ def train(
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
-        Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
-        Console().print(starts_from(recipe, priors_of(facts, str(best))), markup=False)
-        Console().print(figures_table(facts["metrics"]))
+        say(f"{best}: step {facts['step']} of {recipe.steps}")
+        say(starts_from(recipe, priors_of(facts, str(best))))
+        plain_console().print(Fitted(figures_table(facts["metrics"])))
     if blind := blind_on(facts["metrics"]):
         warn_of(blind, from_scratch=bool(facts.get("from_scratch")))
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _train_good_only(
+    config: Path | None,
+    changes: dict[str, Any],
+    exp_dir: Path,
+    pretrained: Path | None,
+    false_rejects: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Only the data sets, `image_size`, `resize`, `seed`, `threads` and `notes` of a recipe matter here."""
+    recipe = load_recipe(config) if config else TrainingRecipe(image_size=GOOD_ONLY_PX, resize="letterbox")
+    recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    if not recipe.datasets:
+        raise ConfigError("nothing to learn from: give --dataset, or list data sets under 'datasets' of the recipe")
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    folder = exp_dir / f"{'+'.join(choice.path.name for choice in recipe.datasets)}_good-only"
+    try_folder(folder, "--exp-dir")
+    console = Console(stderr=True, markup=False)
+    facts = train_good_only(recipe, folder, pretrained, false_rejects, console.print)
+    rate = facts["metrics"][0]["values"]["false_reject_rate"]
+    if as_json:
+        typer.echo(json.dumps({"checkpoint": str(folder / BEST), **facts}))
+    else:
+        held = facts["good_only"]["held_out_images"]
+        say(f"{folder / BEST}: rejects {rate:.1%} of {held} held-out good images, wanted {false_rejects:.1%}")
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
@@ -151,7 +192,7 @@ def validation_line(fold: int | None, step: int, sheet: dict[str, dict[str, Any]
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "taught", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 

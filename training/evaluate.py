@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from f2pnet.preprocess import uncovered
-from models.deploy import AutoNetwork
+from models.deploy import deployed
 from models.f2pnet import F2PNet
+from models.good_only import GoodOnlyNetwork
 from training.images import Pixels
 from training.metrics import Counts, count, roc_auc
 
@@ -37,15 +38,15 @@ class Predicted:
         return self.mask if name == "mask" else self.pixel_map
 
 
-def network_predictor(network: F2PNet) -> Predictor:
+def network_predictor(network: F2PNet | GoodOnlyNetwork) -> Predictor:
     """The checkpoint itself, with the outputs and input of an exported engine."""
-    deployed = AutoNetwork(network).eval()
+    ready = deployed(network)
     device = next(network.parameters()).device
 
     @torch.inference_mode()
     def predict_batch(pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:
-        outputs = deployed(torch.from_numpy(pixels).to(device))
-        return {name: value.cpu().numpy() for name, value in zip(deployed.output_names, outputs, strict=True)}
+        outputs = ready(torch.from_numpy(pixels).to(device))
+        return {name: value.cpu().numpy() for name, value in zip(ready.output_names, outputs, strict=True)}
 
     return predict_batch
 

@@ -17,6 +17,7 @@ from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
+from models.good_only import GoodOnlyNetwork, is_good_only, load_good_only
 from models.pretrained import read_cnn
 from models.weights import fill, fit_tables
 from training.pretrained.catalogue import pretrained_folder
@@ -26,7 +27,7 @@ from training.recipe import TrainingRecipe
 if TYPE_CHECKING:
     from training.baselines.baseline import Baseline
 
-Network: TypeAlias = "F2PNet | Baseline"
+Network: TypeAlias = "F2PNet | Baseline | GoodOnlyNetwork"
 
 BASELINES = {
     "unet": "training.baselines.unet:unet",
@@ -155,6 +156,8 @@ def read_network(path: Path) -> tuple[Network, dict[str, Any]]:
     if (description := _baseline_description(path)) is not None:
         return _read_baseline(path, description)
     try:
+        if is_good_only(path):
+            return load_good_only(path)
         return load_checkpoint(path)
     except CheckpointError as error:
         raise ConfigError(str(error)) from error

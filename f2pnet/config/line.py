@@ -17,6 +17,7 @@ from f2pnet.config.tracing import TracingConfig
 from f2pnet.errors import ConfigError
 from f2pnet.precision import Precision
 from f2pnet.redis_address import SCHEMES, parse_redis_address
+from f2pnet.redis_endpoint import embedded_address
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -203,6 +204,12 @@ class LineConfig(StrictModel):
     tracing: TracingConfig | None = Field(None, description="OpenTelemetry traces; null: none")
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
 
+    @property
+    def store_address(self) -> str:
+        """Where the line's Redis is, also for readers that go on over restarts of an embedded one."""
+        publish = self.publish
+        return embedded_address(publish.embedded_redis_dir) if publish.redis == "embedded" else publish.redis
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         ids = [camera.id for camera in self.cameras]
@@ -210,10 +217,31 @@ class LineConfig(StrictModel):
         if double:
             raise ValueError(f"camera ids must differ; used twice: {', '.join(sorted(double))}")
         if isinstance(self.transport, TcpTransport):
+            if taken := sorted({"publish", "alerts"} & set(ids)):
+                raise ValueError(
+                    f"camera id {', '.join(taken)} is reserved: transport.ports names the port of the publish worker "
+                    "so; choose another id"
+                )
             missing = {*ids, "publish", "alerts"} - set(self.transport.ports)
             if missing:
                 raise ValueError(f"transport.ports lacks a port for: {', '.join(sorted(missing))}")
         return self
+
+
+RESERVED_NAMES = ("publish", "alerts", "console", "supervisor", "line")
+"""Names of the line's own parts: a camera of that name can't be told from them in tables, topics and port lists."""
+
+
+def refuse_reserved_names(line: LineConfig) -> None:
+    """Raise ConfigError for cameras that are called like a part of the line (`f2p check`).
+
+    A line that has run with such a name goes on running: nothing of it collides on one host.
+    """
+    if taken := sorted(camera.id for camera in line.cameras if camera.id in RESERVED_NAMES):
+        raise ConfigError(
+            f"camera id {', '.join(taken)} is reserved, since a part of the line has that name: choose another id "
+            f"(reserved are {', '.join(RESERVED_NAMES)})"
+        )
 
 
 def load_line(path: Path) -> LineConfig:

@@ -32,6 +32,12 @@ class NotInspectedReason(StrEnum):
     OVERLOAD = "overload"  # the ring was full, and the frame that gave way shows a part
 
 
+REASON_COUNTERS = frozenset(
+    [f"dropped:{reason}" for reason in DropReason] + [f"not_inspected:{reason}" for reason in NotInspectedReason]
+)
+"""Names of the counters that a ledger has only where they are not 0."""
+
+
 def reason_named(name: str) -> NotInspectedReason:
     """The reason of that name; one that has no counter of its own counts as the engine's fault."""
     try:

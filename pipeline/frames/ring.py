@@ -330,10 +330,14 @@ class RingReader:
     def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """The frame in place, read-only. Call `check` again when you are done looking. Raises StaleFrame."""
         self.check(slot, generation)
+        if math.prod(shape) > self._memory.geometry.slot_bytes:
+            raise StaleFrame(f"a frame of shape {shape} is larger than slot {slot}")
         return self._memory.pixels(slot, shape)
 
     def check(self, slot: int, generation: int) -> None:
         """Raise StaleFrame unless the slot still holds that generation, whole."""
+        if not 0 <= slot < self._memory.geometry.slots:
+            raise StaleFrame(f"there is no slot {slot}")
         found = int(self._memory.generations[slot])
         if found != generation:
             raise StaleFrame(f"slot {slot} holds generation {found}, wanted {generation}")

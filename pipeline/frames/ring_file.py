@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from pathlib import Path
 
 import numpy as np
 
@@ -14,13 +13,13 @@ from pipeline.frames.ring_memory import (
     HEADER,
     LAYOUT_VERSION,
     MAGIC,
-    SHARED_MEMORY,
     RingGeometry,
     RingMemory,
     RingMissing,
     RingUnreadable,
     whole_pages,
 )
+from pipeline.frames.shared_memory import SHARED_MEMORY
 
 RING_ID_BYTES = 8
 
@@ -79,12 +78,12 @@ def unlink_ring(name: str) -> None:
     (SHARED_MEMORY / name).unlink(missing_ok=True)
 
 
-def put_aside(name: str, suffix: str) -> Path | None:
-    """Rename a ring so that another one may take its name; None where that is not allowed or it is gone."""
-    path = SHARED_MEMORY / name
-    aside = path.with_name(f"{name.removesuffix('.ring')}.{suffix}")
+def put_aside(name: str, new_name: str) -> None:
+    """Rename a ring, so that another one may take its name. Raises RingUnreadable."""
     try:
-        path.rename(aside)
-    except OSError:
-        return None
-    return aside
+        (SHARED_MEMORY / name).rename(SHARED_MEMORY / new_name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        path = SHARED_MEMORY / name
+        raise RingUnreadable(f"{path} can't be put aside: {error.strerror}; remove it, or rename the line") from error

@@ -21,7 +21,6 @@ from f2pnet.errors import F2pError
 from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared-memory file system, not a temporary folder
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 LAYOUT_VERSION = 3
 PART_ID_BYTES = 64

@@ -6,7 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from pipeline.frames.ring_memory import SHARED_MEMORY, RingMemory, SharedMemoryFull
+from pipeline.frames.ring_memory import RingMemory, SharedMemoryFull
+from pipeline.frames.shared_memory import SHARED_MEMORY
 
 TRY_AGAIN_S = 1.0
 

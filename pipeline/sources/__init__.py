@@ -10,8 +10,9 @@ from f2pnet.config.sources import FolderSource, GenicamSource, SourceConfig
 from f2pnet.errors import MissingExtra
 from f2pnet.pictures.decode import MAX_DECODED_BYTES
 from pipeline.sources.base import BadFrame, Frame, Opening, Source, SourceEnded, SourceFault
+from pipeline.sources.identity import source_identity
 
-__all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault", "open_source"]
+__all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault", "open_source", "source_identity"]
 
 SOURCES = {
     "folder": "pipeline.sources.folder:FolderReader",

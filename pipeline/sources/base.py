@@ -96,6 +96,13 @@ class Source(ABC):
         Raises SourceEnded after the last picture of a finite source, SourceFault when the camera is lost.
         """
 
+    def resume_after(self, last_name: str) -> str | None:
+        """Find the place behind the picture of that file name again, if what there is to read has changed since.
+
+        Called once after opening with a `start_index`. Returns in words what is passed over, None where nothing is.
+        """
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Let go of camera and files."""

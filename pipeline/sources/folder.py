@@ -10,7 +10,7 @@ import structlog
 from f2pnet.config.sources import FolderSource
 from f2pnet.errors import MissingResource
 from f2pnet.pictures.decode import read_picture
-from f2pnet.pictures.folder import describe, list_folder
+from f2pnet.pictures.folder import describe, list_folder, natural_key
 from f2pnet.pictures.header import PictureTooLarge, UnreadablePicture
 from f2pnet.pictures.suffixes import IMAGE_SUFFIXES
 from f2pnet.text import printable
@@ -26,7 +26,7 @@ class FolderReader(Source):
 
     def __init__(self, config: FolderSource, opening: Opening) -> None:
         self.live = config.live
-        self._files = image_files(config.path)
+        self._files = image_files(config.path.resolve())  # a link may lead elsewhere by and by
         self._bit_depth, self._max_bytes = config.bit_depth, opening.max_bytes
         self._loop = config.loop
         self._index = opening.start_index
@@ -39,6 +39,21 @@ class FolderReader(Source):
             return None
         index, self._index = self._index, self._index + 1
         return read_frame(self._files[index % len(self._files)], index, self._max_bytes, self._bit_depth)
+
+    def resume_after(self, last_name: str) -> str | None:
+        """By natural order, where images were added or removed before the one that was captured last."""
+        if not self._index or not last_name:
+            return None
+        rounds, at = divmod(self._index - 1, len(self._files))
+        if self._files[at].name == last_name:
+            return None
+        last_key = natural_key(last_name)
+        before = sum(natural_key(file.name) <= last_key for file in self._files)
+        self._index = rounds * len(self._files) + before
+        if before <= at + 1:
+            return None
+        count, last = before - at - 1, printable(last_name)
+        return f"{count} images that sort before {last} were added; they are not inspected in this round"
 
     def close(self) -> None:
         """Nothing to let go of: a file is open only while it is read."""

@@ -9,7 +9,7 @@ trying again is safe: the bits tell whether the transaction happened.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, 
 from f2pnet.result import Verdict
 from f2pnet.stream import encode, newest
 from f2pnet.text import printable
-from pipeline.frames.ledger import NotInspectedReason
+from pipeline.frames.ledger import REASON_COUNTERS, NotInspectedReason
 from pipeline.store.chain import ChainHead, next_link
 from pipeline.store.laggards import Laggard, laggards
 from pipeline.store.records import Record, Stored
@@ -82,6 +82,7 @@ class RedisStore:
         self._chain = ChainHead() if chain else None  # as read at the begin of each write
         self._foreign = ForeignData(lambda text: _log.error("foreign data", text=text))
         self._min_replicas = min_replicas
+        self._present_runs: dict[str, str] = {}  # whose counters stand at each camera, as this writer knows
         self._replica_wait_ms = int(timeout_s * 500)  # within the wait for the answer itself
 
     @property
@@ -116,12 +117,15 @@ class RedisStore:
         return laggards(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._retention.alerts_trimmed)
 
     def write_states(
-        self, ledgers: Mapping[tuple[str, str], Mapping[str, int]], workers: Mapping[str, bytes | None]
+        self,
+        ledgers: Mapping[tuple[str, str], Mapping[str, int]],
+        workers: Mapping[str, bytes | None],
+        ended: Set[tuple[str, str]] = frozenset(),
     ) -> None:
         """State counters by camera and run, and heartbeats (JSON) by worker, in one round trip. Raises StoreAway.
 
-        Counters are for everyone who asks, and for later checks of their run. A worker whose heartbeat is None ended in
-        order: it is missed by nobody.
+        Counters are for everyone who asks, and for later checks of their run; those of `ended` runs for checks only.
+        A worker whose heartbeat is None ended in order: it is missed by nobody.
         """
         commands: list[Command] = []
         for (camera_id, run_id), counters in ledgers.items():
@@ -129,13 +133,24 @@ class RedisStore:
             for name, count in counters.items():
                 fields += [name, count]
             kept = self.keys.run_ledger(camera_id, run_id)
-            commands += [["HSET", self.keys.ledger(camera_id), *fields], ["HSET", kept, *fields]]
-            commands.append(["EXPIRE", kept, KNOWN_FOR_S])
+            if (camera_id, run_id) not in ended:
+                commands += self._present_ledger(camera_id, run_id, fields)
+            commands += [["HSET", kept, *fields], ["EXPIRE", kept, KNOWN_FOR_S]]
         for name, heartbeat in workers.items():
             gone = ["HDEL", self.keys.workers, name]
             commands.append(gone if heartbeat is None else ["HSET", self.keys.workers, name, heartbeat])
         if commands:
             self._write_past_foreign_keys(commands)
+            self._present_runs |= {
+                camera_id: run_id for camera_id, run_id in ledgers if (camera_id, run_id) not in ended
+            }
+
+    def _present_ledger(self, camera_id: str, run_id: str, fields: Sequence[str | int]) -> list[Command]:
+        """The counters of a camera's present run, without those that only an earlier run had."""
+        key = self.keys.ledger(camera_id)
+        if self._present_runs.get(camera_id) == run_id:
+            return [["HSET", key, *fields]]
+        return [["HDEL", key, *sorted(REASON_COUNTERS - set(fields))], ["HSET", key, *fields]]
 
     def _write_past_foreign_keys(self, commands: Sequence[Command]) -> None:
         """All of the commands, except those whose key somebody else uses for something else: that is reported once."""

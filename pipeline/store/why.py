@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,20 +98,22 @@ def explain(result: InspectionResult) -> str:
 def find_entry(
     link: RedisLink, stream: str, verdicts: Set[Verdict], frame: FrameId, foreign: ForeignData
 ) -> StreamEntry | None:
-    """The entry of a frame; None where the stream does not hold it. Looks first where it should stand."""
-    newest_id = newest(link.exchange, stream)
-    if newest_id is None:
+    """The entry of a frame; None where the stream does not hold it. Looks first where it should stand.
+
+    The store dates entries by its own clock, which may differ from the line's by any amount. So the place is found by
+    the order of the camera's frames; where clocks were set back in between, the whole stream is read.
+    """
+    (oldest,), newest_id = link.exchange(["XRANGE", stream, "-", "+", "COUNT", 1]), newest(link.exchange, stream)
+    if newest_id is None or not oldest:
         return None
-    low, high = _began_ms(frame.run_id), order_of(newest_id)[0]
-    first_ms = low
+    low, high = order_of(oldest[0][0])[0], order_of(newest_id)[0]
     while high - low > OUT_OF_ORDER_MS:
         middle = (low + high) // 2
         (page,) = link.exchange(["XRANGE", stream, middle, "+", "COUNT", PAGE])
         frames = [entry.frame for raw in page if isinstance(entry := decode(raw, verdicts), StreamEntry)]
-        seqs = [other.seq for other in frames if other is not None and _same_run(other, frame)]
-        low, high = (middle, high) if seqs and min(seqs) <= frame.seq else (low, middle)
-    near = max(0, low - OUT_OF_ORDER_MS), high + OUT_OF_ORDER_MS
-    for first, last in (near, (first_ms, "+")):
+        of_camera = [other for other in frames if other is not None and other.camera_id == frame.camera_id]
+        low, high = (middle, high) if of_camera and min(of_camera) <= frame else (low, middle)
+    for first, last in ((max(0, low - OUT_OF_ORDER_MS), high + OUT_OF_ORDER_MS), ("-", "+")):
         for entry in entries(link.exchange, stream, verdicts, first=first, last=last, page=PAGE):
             if not isinstance(entry, StreamEntry):
                 foreign.note(stream, entry.id, entry.why)
@@ -181,18 +182,6 @@ def _groups(link: RedisLink, stream: str, entry_id: str) -> Iterator[tuple[str, 
             continue
         (pending,) = link.exchange(["XPENDING", stream, name, entry_id, entry_id, 1])
         yield clipped(name), f"pending at {clipped(pending[0][1])}" if pending else "acknowledged"
-
-
-def _same_run(a: FrameId, b: FrameId) -> bool:
-    return (a.camera_id, a.run_id) == (b.camera_id, b.run_id)
-
-
-def _began_ms(run_id: str) -> int:
-    """When a run began: a version 7 UUID starts with its time in milliseconds. 0 where it is none."""
-    try:
-        return uuid.UUID(run_id).int >> 80
-    except ValueError:
-        return 0
 
 
 def as_json(facts: Facts) -> str:

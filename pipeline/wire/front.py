@@ -20,8 +20,8 @@ from pathlib import Path
 
 import structlog
 
-from f2pnet.errors import ConfigError
 from pipeline.wire.admission import Admission, Limits
+from pipeline.wire.private_folder import make_private, runtime_base
 
 MOST_CONNECTIONS = 512
 DESCRIPTORS_OF_A_CONNECTION = 3
@@ -279,9 +279,7 @@ class _Answers:
 
 def inner_path(host: str, port: int) -> Path:
     """Where the ZeroMQ socket behind a port listens. Ports of another network namespace are other ports."""
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/f2p-{os.getuid()}") / "f2p"  # noqa: S108 - made private
-    base.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if base.stat().st_uid != os.getuid():
-        raise ConfigError(f"{base} belongs to user {base.stat().st_uid}: set XDG_RUNTIME_DIR to a folder of your own")
+    base = runtime_base()
+    make_private(base)
     namespace = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 - a link that leads to no path
     return base / f"{host.replace(':', '_')}-{port}-{namespace}.ipc"

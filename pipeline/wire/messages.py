@@ -1,6 +1,6 @@
 """What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
 
-    inference -> ingest   Ready, Bye
+    inference -> ingest   Ready, Returned, Bye
     ingest -> inference   Ping, Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
@@ -45,6 +45,15 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hand_ms: float  # how long it needs for all that it holds now
 
 
+class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Leases that an inference worker cannot work on: it does not get at the pixels. They go to others, or wait."""
+
+    worker: str
+    incarnation: str
+    epoch: str
+    numbers: list[int]  # of the leases
+
+
 class Ping(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Whether a worker's connection still stands is asked by sending it this; nobody answers."""
 
@@ -67,6 +76,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     part_id: str | None
     source_ref: SourceRef | None = None
     ring: str
+    ring_id: str  # of the file: a ring may be replaced by another one of its name
     slot: int
     generation: int
     shape: list[int]  # (H, W) or (H, W, 3)
@@ -113,6 +123,7 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run_id: str
     version: int
     ledger: Ledger
+    current: bool = True  # False: of a run that is over
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -122,7 +133,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "ledger", "overload", "source", "spool", "worker"
+    kind: str
+    """Such as "camera", "configuration", "engine", "ledger", "line", "overload", "ring", "source", "spool"."""
     text: str
 
 
@@ -149,6 +161,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     state: str  # "starting", "running", "draining", "waiting" (camera or store away)
     at_ns: int
     progress: int  # grows while the worker does its work
+    camera_id: str | None = None  # of an ingest worker
     device: str | None = None
     restarts: int = 0
     detail: str | None = None
@@ -158,7 +171,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Ping | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
+Message = (
+    Ready | Returned | Bye | Ping | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
+)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import structlog
 import zmq
 
-from f2pnet.errors import ConfigError, F2pError
+from f2pnet.errors import ConfigError, F2pError, out_of_resources
 from f2pnet.foreign import clipped
 from pipeline.wire.curve import Curve, end_guards
 from pipeline.wire.front import Front, inner_path
@@ -26,6 +27,7 @@ LINGER_MS = 2_000  # how long a closing socket goes on delivering what was sent,
 MAX_MESSAGE_BYTES = 512 * 2**20  # a peer that sends more is cut off
 MAX_PARTS = 1_024
 HEARTBEAT_MS = 1_000
+MOST_REMADE = 32  # socket files made anew by one process; then it starts afresh
 HANDSHAKE_MS = 3_000
 SEPARATOR = b"~"
 MOST_GUESTS = 1_024
@@ -51,7 +53,12 @@ class _Socket:
     def __init__(self, kind: int, queue_limit: int, curve: Curve | None, linger_ms: int = LINGER_MS) -> None:
         self._curve = curve
         self._fronts: list[Front] = []
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+        self._files: dict[Path, int | None] = {}  # of what was bound; inode
+        self._remade = 0
+        try:
+            self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+        except zmq.ZMQError as error:
+            raise _translated("no socket", error) from error
         self._socket.set_hwm(queue_limit)
         self._socket.setsockopt(zmq.LINGER, linger_ms)
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
@@ -68,7 +75,34 @@ class _Socket:
             self.close()
             if error.errno == errno.EADDRINUSE:
                 raise ConfigError(f"{address} is in use by another program: choose another port or stop it") from error
+            if short := out_of_resources(f"cannot listen on {address}", OSError(error.errno, error.strerror)):
+                raise short from error
             raise ConfigError(f"cannot listen on {address}: {error.strerror}; check the line's transport") from error
+        self._note_file(address)
+
+    def keep(self, make_folder: Callable[[], None]) -> bool:
+        """Make socket files anew that were removed, in the folder that `make_folder` makes; True if one was.
+
+        Peers that are connected stay so. To be called now and then by whoever bound it. Raises OutOfResources.
+        """
+        lost = [path for path, inode in self._files.items() if _inode(path) != inode]
+        for path in lost:
+            if self._remade >= MOST_REMADE:  # each of them leaves a descriptor behind
+                raise TransportError(f"{path} was removed {self._remade} times: exclude its folder from cleaning")
+            make_folder()
+            try:
+                self._socket.bind(f"ipc://{path}")
+            except zmq.ZMQError as error:
+                raise _translated(f"socket {path} was removed and can't be made anew", error) from error
+            self._remade += 1
+            self._note_file(f"ipc://{path}")
+            _log.warning("socket file was removed and is made anew", file=str(path))
+        return bool(lost)
+
+    def _note_file(self, address: str) -> None:
+        if address.startswith("ipc://"):
+            path = Path(address.removeprefix("ipc://"))
+            self._files[path] = _inode(path)
 
     def _bind_behind_front(self, address: str) -> None:
         host, _, port = address.removeprefix("tcp://").rpartition(":")
@@ -77,6 +111,7 @@ class _Socket:
         front = Front(host, int(port), inner)  # first: who has the port may make the socket file
         self._socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self._socket.bind(f"ipc://{inner}")
+        self._note_file(f"ipc://{inner}")
         front.start()
         self._fronts.append(front)
         _all_fronts.append(front)
@@ -118,6 +153,19 @@ class _Socket:
             return None
         except zmq.ZMQError as error:
             raise TransportError(f"receiving failed: {error.strerror}") from error
+
+
+def _translated(what: str, error: zmq.ZMQError) -> F2pError:
+    """ZeroMQ's error as ours, with the cure where resources ran out."""
+    system = OSError(error.errno, error.strerror)
+    return out_of_resources(what, system) or TransportError(f"{what}: {error.strerror}")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _decoded(parts: list[bytes]) -> tuple[Message, list[bytes]] | None:

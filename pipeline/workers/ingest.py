@@ -13,12 +13,12 @@ import msgspec
 import structlog
 
 from f2pnet.config import CameraConfig, LineConfig
+from f2pnet.errors import F2pError
 from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
-from f2pnet.result import InspectionResult, Verdict
 from pipeline.frames.ledger import NotInspectedReason, reason_named
-from pipeline.frames.ring import FrameRing
-from pipeline.frames.ring_memory import HeldFrame, RingGeometry
+from pipeline.frames.ring_memory import HeldFrame
+from pipeline.frames.ring_moves import continue_ring
 from pipeline.sources.base import SourceFault
 from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.messages import (
@@ -33,16 +33,21 @@ from pipeline.wire.messages import (
     NotStored,
     Ping,
     Ready,
+    Returned,
     Verdicts,
 )
-from pipeline.wire.rundir import RunDir, new_run_id
+from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Hub, Link, Poller
+from pipeline.workers.camera_ring import open_camera_ring, ring_geometry
 from pipeline.workers.capture import CameraState, Capture
 from pipeline.workers.leases import Grant, LeaseBook, within_reason
+from pipeline.workers.not_inspected import not_inspected
 from pipeline.workers.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
 REPORT_INTERVAL_NS = 100_000_000
+LOOK_INTERVAL_NS = 100_000_000  # for ring and socket files that somebody removed
+RETURNED_PAUSE_NS = 1_000_000_000  # a worker that could not work on a lease gets none for so long
 PING_INTERVAL_NS = 1_000_000_000
 RESEND_INTERVAL_NS = 1_000_000_000  # a NOT_INSPECTED that nobody acknowledged is said again this often
 MESSAGES_PER_STEP = 256
@@ -62,7 +67,7 @@ class IngestWorker(Worker):
     def __init__(
         self, name: str, line: LineConfig, camera: CameraConfig, run_dir: RunDir, run_id: str | None, publish: Link
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, camera.id)
         self._line = line
         self._camera = camera
         self._run_dir = run_dir
@@ -75,17 +80,20 @@ class IngestWorker(Worker):
         self._resend_due_ns = 0
         self._faults = FaultOutbox(name, publish.send)
         self._shutdown_at_ns: int | None = None  # from then on, what is not inspected is NOT_INSPECTED
-        self._abandoned: list[Judged] = []  # of a run that ended without draining; told until acknowledged
+        self._look_due_ns = 0
+        self._ring_lost = False  # its file was removed and could not be made anew yet
 
     def set_up(self) -> None:
         address = self._run_dir.bound(self._run_dir.camera_address(self._camera.id))
         queue_limit = 4 * self._camera.ring_slots + 64
-        self._hub = Hub(address, queue_limit, self._run_dir.curve, from_guests=(Ready, Bye))
-        ring = self._open_ring()
+        self._hub = Hub(address, queue_limit, self._run_dir.curve, from_guests=(Ready, Returned, Bye))
+        opened = open_camera_ring(self._run_dir, self._camera, self._wanted_run_id)
+        ring, self._left = opened.ring, opened.left
         book = LeaseBook(self._epoch, self._line.timeouts.lease_ms, self._camera.deadline_ms)
         for frame in ring.held_frames():
             book.add(frame)
         self._state = CameraState(ring, book)
+        self._state.faults.extend(("ring", text) for text in opened.faults)
         self._capture = Capture(self._camera, self._state, owner=f"{self._line.line}.{self._camera.id}")
         self._poller = Poller(self._hub, self._publish, self._state.wakeup)
         if ring.version:
@@ -121,24 +129,13 @@ class IngestWorker(Worker):
             _log.warning("the source does not stop reading", camera=self._camera.id)
         self._report_ledger()
         self._hub.close()
-        self._state.ring.close()
+        for left in self._left:
+            left.close()
+        for ring in (*self._state.replaced, self._state.ring):
+            ring.close()
 
     def heartbeat(self) -> Heartbeat:
         return msgspec.structs.replace(super().heartbeat(), counters={"reconnects": self._capture.reconnects})
-
-    def _open_ring(self) -> FrameRing:
-        """The ring of this run: taken over from an earlier process of this worker, or new."""
-        name = self._run_dir.ring_name(self._camera.id)
-        geometry = RingGeometry(self._camera.ring_slots, self._camera.max_frame_mb * 2**20)
-        old = FrameRing.attach(name)
-        if old is not None and self._wanted_run_id in (None, old.run_id) and old.geometry == geometry:
-            _log.info("ring taken over", ring=name, held=old.ledger.in_flight)
-            return old
-        if old is not None:
-            reason = NotInspectedReason.LINE_RESTARTED
-            self._abandoned = [self._judgement(frame, reason, old.run_id) for frame in old.held_frames()]
-            old.close()
-        return FrameRing.create(name, geometry, self._wanted_run_id or new_run_id())
 
     def _turn(self) -> None:
         """Wait for something to do, and do all that is due."""
@@ -149,6 +146,8 @@ class IngestWorker(Worker):
                 self._hear(message)
         for message, _ in self._publish.receive(MESSAGES_PER_STEP):
             self._hear(message)
+        if time.monotonic_ns() >= self._look_due_ns:
+            self._look_after_files()
         self._tell_faults()
         self._shed()
         self._look_for_workers()
@@ -168,6 +167,10 @@ class IngestWorker(Worker):
             case Bye():
                 with self._state.lock:
                     self._state.book.worker_gone(message.incarnation)
+            case Returned() if message.epoch == self._epoch:
+                self._take_back_returned(message)
+            case Returned():
+                pass  # of a process before this one, whose leases are void
             case Acks():
                 self._settle(message)
             case FaultAcks():
@@ -182,8 +185,8 @@ class IngestWorker(Worker):
 
     def _settle(self, acks: Acks) -> None:
         if acks.run_id != self._state.ring.run_id:
-            known = {str(FrameId(self._camera.id, acks.run_id, seq)) for seq, _, _ in acks.stored}
-            self._abandoned = [judged for judged in self._abandoned if judged.result.frame_id not in known]
+            for left in self._left:
+                left.settle(acks)
             return
         self._tell_source(acks)
         with self._state.slot_freed:
@@ -195,6 +198,48 @@ class IngestWorker(Worker):
                 self._state.ring.settled(frame, verdict, reason_named(reason) if reason else decided)
                 self.progress += 1
             self._state.slot_freed.notify_all()
+
+    def _take_back_returned(self, returned: Returned) -> None:
+        """A worker does not get at its frames: because their ring was removed, or for a reason of its own."""
+        moved = self._keep_ring()
+        now_ns = time.monotonic_ns()
+        with self._state.lock:
+            until_ns = now_ns if moved else now_ns + RETURNED_PAUSE_NS
+            count = self._state.book.returned(returned.incarnation, returned.numbers, until_ns)
+        _log.warning("leases returned", camera=self._camera.id, count=count, ring_moved=moved)
+
+    def _look_after_files(self) -> None:
+        """Ring and socket must have their names, by which others find them."""
+        self._look_due_ns = time.monotonic_ns() + LOOK_INTERVAL_NS
+        self._keep_ring()
+        try:
+            self._hub.keep(self._run_dir.make)
+        except F2pError as error:  # tried again with the next look
+            _log.error("socket of the camera is missing", camera=self._camera.id, reason=str(error))
+
+    def _keep_ring(self) -> bool:
+        """Continue the ring in a new file when its own was removed; whether that was done now."""
+        old = self._state.ring
+        if old.has_its_name:
+            return False
+        try:
+            with self._state.lock:
+                ring = continue_ring(old.memory, old.name, ring_geometry(self._camera))
+                self._state.use(ring)
+        except F2pError as error:
+            if not self._ring_lost:
+                self._state.faults.append(
+                    ("ring", f"the frame ring {old.name} was removed, and there is no room: {error}")
+                )
+            self._ring_lost = True
+            return False
+        self._ring_lost = False
+        text = (
+            f"the frame ring {old.name} was removed from shared memory while the line runs (a cleaner, or RemoveIPC "
+            f"of systemd-logind); its {ring.ledger.in_flight} frames go on in a new one"
+        )
+        self._state.faults.append(("ring", text))
+        return True
 
     def _tell_source(self, acks: Acks) -> None:
         """Before the frames are let go of: what falls between the two is noted twice, not lost."""
@@ -219,8 +264,10 @@ class IngestWorker(Worker):
         self._not_inspected(given_up, NotInspectedReason.ENGINE_FAULT)
         if now_ns >= self._resend_due_ns:
             self._resend_due_ns = now_ns + RESEND_INTERVAL_NS
-            self._send_verdicts(self._abandoned)
         self._send_verdicts([self._judgement(frame, reason) for frame, reason in early])
+        for left in self._left:
+            left.tell(self._publish)
+        self._left = [left for left in self._left if not left.done]
 
     def _not_inspected(self, frames: list[HeldFrame], reason: NotInspectedReason) -> None:
         with self._state.lock:
@@ -229,23 +276,8 @@ class IngestWorker(Worker):
                 self._state.book.decide(frame.seq, reason)
         self._send_verdicts([self._judgement(frame, reason) for frame in frames])
 
-    def _judgement(self, frame: HeldFrame, reason: NotInspectedReason, run_id: str | None = None) -> Judged:
-        run_id = run_id or self._state.ring.run_id
-        return Judged(
-            result=InspectionResult(
-                frame_id=str(FrameId(self._camera.id, run_id, frame.seq)),
-                line=self._line.line,
-                camera_id=self._camera.id,
-                seq=frame.seq,
-                part_id=frame.part_id,
-                source_ref=None if frame.file is None else frame.file.as_result(),
-                captured_at_ns=frame.captured_at_ns,
-                verdict=Verdict.NOT_INSPECTED,
-                reason=reason.value,
-            ),
-            captured_mono_ns=frame.captured_mono_ns,
-            judged_mono_ns=time.monotonic_ns(),
-        )
+    def _judgement(self, frame: HeldFrame, reason: NotInspectedReason) -> Judged:
+        return not_inspected(self._line.line, self._camera.id, self._state.ring.run_id, frame, reason)
 
     def _send_verdicts(self, items: list[Judged]) -> None:
         """What can't be sent now is said again: it stays undelivered until it is acknowledged."""
@@ -291,6 +323,7 @@ class IngestWorker(Worker):
             part_id=frame.part_id,
             source_ref=None if frame.file is None else frame.file.as_result(),
             ring=self._state.ring.name,
+            ring_id=self._state.ring.ring_id,
             slot=frame.slot,
             generation=frame.generation,
             shape=list(frame.shape),
@@ -323,7 +356,7 @@ class IngestWorker(Worker):
 
     def _is_through(self) -> bool:
         told = not self._state.faults and not len(self._faults)
-        return self._capture.ended and not len(self._state.book) and not self._abandoned and told
+        return self._capture.ended and not len(self._state.book) and not self._left and told
 
     def _wait_ns(self, now_ns: int) -> int:
         with self._state.lock:
@@ -338,7 +371,7 @@ def peer_of(worker: Ready) -> bytes:
 
 def _speaks_for_itself(peer: bytes, message: Message) -> bool:
     """Whether a worker speaks of itself and not of another one."""
-    if isinstance(message, Ready | Bye) and f"{message.worker}/{message.incarnation}".encode() != peer:
+    if isinstance(message, Ready | Returned | Bye) and f"{message.worker}/{message.incarnation}".encode() != peer:
         _log.warning("message in the name of another worker refused", peer=clipped(peer))
         return False
     return True

@@ -72,11 +72,15 @@ class _Worker:
     heard_ns: int
     late: bool = False  # a lease of it ran out, and it was not heard of since
     leased: int = 0  # number of the last lease given to this incarnation
+    blocked_until_ns: int = 0  # it could not work on what it was lent
     in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
 
     @property
     def room(self) -> int:
         return self.ready.capacity - self.ready.held - len(self.in_transit)
+
+    def may_take(self, now_ns: int) -> bool:
+        return self.room > 0 and not self.late and now_ns >= self.blocked_until_ns
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,22 @@ class LeaseBook:
                         if entry.holder == ready.incarnation and entry.number <= ready.received:
                             entry.answered = True
 
+    def returned(self, incarnation: str, numbers: Iterable[int], blocked_until_ns: int) -> int:
+        """A worker gives leases back that it cannot work on; returns how many frames wait again by that.
+
+        Until `blocked_until_ns` it gets no others. No attempt is counted: nobody looked at the frames.
+        """
+        worker, given_back = self._workers.get(incarnation), set(numbers)
+        if worker is not None:
+            worker.in_transit -= given_back
+        entries = [e for e in self._entries.values() if e.holder == incarnation and e.number in given_back]
+        if worker is not None and entries:  # else it was late with frames that have their verdict
+            worker.blocked_until_ns = blocked_until_ns
+        for entry in entries:
+            entry.answered = True
+            _end_lease(entry)
+        return len(entries)
+
     def silent_workers(self, since_ns: int) -> list[Ready]:
         """Workers that were not heard of since then."""
         return [worker.ready for worker in self._workers.values() if worker.heard_ns < since_ns]
@@ -166,7 +186,7 @@ class LeaseBook:
     def next_leases(self, now_ns: int) -> Iterator[Grant]:
         """Lease waiting frames to workers with room, which take turns."""
         for entry in self._in_turn(now_ns):
-            worker = self._next_worker()
+            worker = self._next_worker(now_ns)
             if worker is None:
                 return
             entry.holder, entry.attempts = worker.ready.incarnation, entry.attempts + 1
@@ -219,7 +239,7 @@ class LeaseBook:
     def _in_turn(self, now_ns: int) -> list[_Entry]:
         """Frames that wait for a worker, in the order in which they go out."""
         waiting = [e for e in self._undecided() if e.holder is None and e.attempts < MAX_ATTEMPTS]
-        workers = [worker for worker in self._workers.values() if worker.room > 0 and not worker.late]
+        workers = [worker for worker in self._workers.values() if worker.may_take(now_ns)]
         if self._deadline_ns is None or not workers or not waiting:
             return waiting
         soonest_ns = now_ns + int(min(worker.ready.frame_ms for worker in workers) * 1e6)
@@ -235,9 +255,9 @@ class LeaseBook:
         due_ns = entry.leased_ns + max(self._lease_ns, worker_ns)
         return due_ns if entry.retry_ns is None else min(due_ns, entry.retry_ns)
 
-    def _next_worker(self) -> _Worker | None:
+    def _next_worker(self, now_ns: int) -> _Worker | None:
         for incarnation, worker in self._workers.items():
-            if worker.room > 0 and not worker.late:
+            if worker.may_take(now_ns):
                 self._workers[incarnation] = self._workers.pop(incarnation)  # to the end: the others come first now
                 return worker
         return None

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from f2pnet.config import LineConfig
-from f2pnet.errors import SpoolError
+from f2pnet.errors import F2pError, SpoolError
 from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
@@ -40,6 +40,7 @@ WAIT_MS = 50
 FAULTS_KEPT = 1_000  # that no disk took
 FAULTS_AGAIN_S = 1.0
 STATES_INTERVAL_S = 0.1
+LOOK_INTERVAL_S = 0.1  # for socket files that somebody removed
 EXPIRE_INTERVAL_S = 60.0
 LAGGARDS_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
@@ -78,6 +79,7 @@ class PublishWorker(Worker):
         self._faults: dict[str, Fault] = {}  # that no disk took yet, by event id; a process that is gone sent some
         self._faults_at_s = 0.0
         self._states_at_s = 0.0
+        self._look_at_s = 0.0
         self._expire_at_s = 0.0
         self._laggards_at_s = 0.0
         self._laggards_told: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
@@ -139,6 +141,8 @@ class PublishWorker(Worker):
         except SpoolError as error:
             self._refuse_all(error)
         self._tell_damages()
+        if time.monotonic() >= self._look_at_s:
+            self._keep_sockets()
         if time.monotonic() >= self._states_at_s:
             self._write_states()
         if self._evidence is not None and time.monotonic() >= self._expire_at_s:
@@ -148,6 +152,15 @@ class PublishWorker(Worker):
             self._laggards_at_s = time.monotonic() + LAGGARDS_INTERVAL_S
             self._tell_laggards()
         return took_in
+
+    def _keep_sockets(self) -> None:
+        """Workers that are replaced find this one by its socket files."""
+        self._look_at_s = time.monotonic() + LOOK_INTERVAL_S
+        try:
+            self._hub.keep(self._run_dir.make)
+            self._live.keep(self._run_dir.make)
+        except F2pError as error:  # tried again with the next look
+            _log.error("a socket file is missing", reason=str(error))
 
     def _take_in(self) -> bool:
         """Handle what has arrived, verdicts as one batch; False when nothing had."""
@@ -364,7 +377,8 @@ class PublishWorker(Worker):
             name: None if heartbeat.state == "stopped" else msgspec.json.encode(heartbeat)
             for name, heartbeat in self._unsaid.items()
         }
-        if (ledgers or workers) and self._store.write_states(ledgers, workers):
+        ended = {key for key in ledgers if not self._ledgers[key].current}
+        if (ledgers or workers) and self._store.write_states(ledgers, workers, ended):
             self._unsaid_ledgers.clear()
             self._unsaid.clear()
 

@@ -38,6 +38,7 @@ from f2pnet import (
 from f2pnet.bundle import Bundle
 from f2pnet.config.sources import SyntheticSource
 from f2pnet.overlay import STRIP_PX
+from f2pnet.result import SourceRef
 from pipeline.sources.conveyor import belts, write_dataset
 from tests.conftest import REPOSITORY
 from tests.toy_engine import SIDE, write_toy_bundle
@@ -64,7 +65,11 @@ DENT = Defect(
 
 def result_with(*defects: Defect, verdict: Verdict = Verdict.NG) -> InspectionResult:
     return InspectionResult(
-        verdict=verdict, score=0.91, defects=list(defects), timings_ms=Timings(engine=8.1, postprocess=0.6)
+        verdict=verdict,
+        score=0.91,
+        source_ref=SourceRef(file="part7.png") if defects else None,
+        defects=list(defects),
+        timings_ms=Timings(engine=8.1, postprocess=0.6),
     )
 
 
@@ -125,6 +130,7 @@ def test_rows_make_a_table() -> None:
     assert table["defect_area_mm2"][0] == 0.5
     assert pandas.isna(table["defect_area_mm2"][1])
     assert list(table["engine_ms"]) == [8.1, 8.1]
+    assert list(table["source_file"].fillna("")) == ["part7.png", ""]
     assert not any(isinstance(value, (dict, list)) for value in table.to_numpy().ravel())
 
 

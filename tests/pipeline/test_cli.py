@@ -122,6 +122,7 @@ def test_check_says_what_a_line_is_made_of(line: LineUnderTest) -> None:
     ]
     assert all(finding["ok"] for finding in findings)
     assert findings[3]["detail"].startswith("48x48, grey, ")  # and the rate
+    assert not (line.folder / "spool").exists()  # a look leaves nothing, least of all a folder of another user
 
 
 def test_check_finds_every_fault_at_once(line: LineUnderTest) -> None:

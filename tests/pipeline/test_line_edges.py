@@ -22,7 +22,8 @@ from f2pnet.result import InspectionResult
 from pipeline.frames.ledger import Ledger, NotInspectedReason
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_file import unlink_ring
-from pipeline.frames.ring_memory import SHARED_MEMORY, RingGeometry
+from pipeline.frames.ring_memory import RingGeometry
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.wire.messages import LedgerReport
 from pipeline.wire.rundir import RunDir

@@ -200,7 +200,7 @@ def test_the_score_sheet_does_not_count_what_is_found_on_ignored_pixels(tmp_path
     from training.thresholds import Choice
 
     records = [record for record in read_records(ignoring(tmp_path / "spots"), "train.json") if record.label]
-    _, masks, _ = read_fitted(records, 64)
+    _, masks, _ = read_fitted(records, 64, "stretch")
     found = np.stack(masks).astype(np.float32)
     found[:, :4] = 1  # everything that is ignored
 
@@ -223,7 +223,7 @@ def test_masks_that_disagree_about_255_are_refused_by_check_and_training(tmp_pat
     with pytest.raises(ConfigError, match="two kinds"):
         load_images(read_records(spots, "train.json"), 64)
     with pytest.raises(ConfigError, match="two kinds"):
-        read_fitted(read_records(spots, "train.json"), 64)
+        read_fitted(read_records(spots, "train.json"), 64, "stretch")
 
 
 FORMS = {**ACCEPTED, **IGNORED, **{name: values for name, (values, _) in REFUSED.items() if np.ndim(values) >= 2}}
@@ -247,7 +247,7 @@ def test_check_training_and_test_agree_on_every_form(name: str, tmp_path: Path) 
     errors = [f for f in check_dataset(tmp_path, "train.json", "test.json").findings if f.gravity == "error"]
     records = read_records(tmp_path, "train.json")
     outcomes = []
-    for read in (lambda: load_images(records, 32), lambda: read_fitted(records, 32)):
+    for read in (lambda: load_images(records, 32), lambda: read_fitted(records, 32, "stretch")):
         try:
             read()
             outcomes.append(True)

@@ -261,7 +261,18 @@ def test_a_ledger_is_stated_for_everyone_and_kept_for_its_run(store: RedisStore,
         "captured": "5",
         "dropped:overload": "2",
     }
-    assert reader.hgetall("f2p:{demo}:ledger:cam1")["captured"] == "1"
+    assert reader.hgetall("f2p:{demo}:ledger:cam1") == {"run_id": "run-b", "captured": "1"}  # nothing of run-a
+
+
+def test_the_closed_ledger_of_an_ended_run_does_not_stand_for_the_present_one(
+    store: RedisStore, reader: redis.Redis
+) -> None:
+    store.write_states({("cam1", "run-b"): {"captured": 1, "in_flight": 1}}, {})
+    ended = {("cam1", "run-a"): {"captured": 5, "not_inspected:line_restarted": 5}}
+    store.write_states(ended, {}, ended.keys())
+
+    assert reader.hgetall("f2p:{demo}:ledger:cam1") == {"run_id": "run-b", "captured": "1", "in_flight": "1"}
+    assert reader.hgetall("f2p:{demo}:ledger:cam1:run-a")["not_inspected:line_restarted"] == "5"
 
 
 def test_a_heartbeat_stands_under_the_workers_name(store: RedisStore, reader: redis.Redis) -> None:
