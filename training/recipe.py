@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from models.configuration import Module
 
-
 WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode="left_to_right")]
 
 MaskRule = Literal["foreground", "reference"]
