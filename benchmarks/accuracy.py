@@ -1,4 +1,4 @@
-"""Tests every finished run of the accuracy study and the trivial baselines, and writes docs/benchmarks/accuracy.md.
+"""Tests every finished run of the accuracy studies and the trivial baselines, and writes docs/benchmarks/accuracy.md.
 
     python benchmarks/accuracy.py [--again TEXT]...
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from accuracy_page import page
-from accuracy_runs import FINISHED, ROOT, RUNS, recipes
+from accuracy_runs import FINISHED, ROOT, STUDIES, recipes, runs_folder
 
 from training.recipe import TrainingRecipe
 from training.report_page import Scored
@@ -34,10 +34,14 @@ def main() -> None:
     again = options.parse_args().again
     torch.set_num_threads(1)
     KEPT.mkdir(parents=True, exist_ok=True)
-    study = dict(recipes())
+    study: dict[str, TrainingRecipe] = {}
+    folders: dict[str, Path] = {}
+    for file in STUDIES:
+        for name, recipe in recipes(file):
+            study[name], folders[name] = recipe, runs_folder(file) / name
     for name, recipe in study.items():
-        checkpoint = RUNS / name / "best.pth"
-        if (RUNS / name / FINISHED).exists() and _is_due(name, again, checkpoint):
+        checkpoint = folders[name] / "best.pth"
+        if (folders[name] / FINISHED).exists() and _is_due(name, again, checkpoint):
             # A network that never saw a prompt in training can't be judged by what it makes of one.
             protocols = ["auto", "oracle-box"] if recipe.prompted_share else ["auto"]
             _keep(name, run_facts(recipe), checkpoint_subjects(checkpoint, protocols), recipe.datasets[0].path)
@@ -55,6 +59,8 @@ def run_facts(recipe: TrainingRecipe) -> dict[str, Any]:
     """What a run may be compared by."""
     return {
         "network": recipe.network,
+        "sam_type": recipe.sam_type,
+        "second_pass": recipe.second_pass,
         "without": list(recipe.without),
         "seed": recipe.seed,
         "image_size": recipe.image_size,

@@ -14,7 +14,16 @@ Pixels = Mapping[str, Sequence[int]]
 """part -> TP, FP, FN"""
 RESAMPLES = 1000
 SETS = {"neu": "NEU_Seg", "mt": "MT"}
-NAMES = {"f2pnet": "F2P-Net", "unet": "U-Net", "segformer": "SegFormer-B0"}
+NAMES = {
+    "vit_t": "F2P-Net vit_t, pretrained",
+    "unet_imagenet": "U-Net, pretrained",
+    "f2pnet": "F2P-Net nano, from scratch",
+    "unet": "U-Net, from scratch",
+    "segformer": "SegFormer-B0, from scratch",
+}
+SHOTS = {"16": "16 shots", "64": "64 shots", "full": "full list"}
+PAIRS = (("vit_t", "unet_imagenet"), ("f2pnet", "unet"))
+"""Each F2P-Net, and the network that an engineer would try in its place."""
 PIXEL_COLUMNS = {
     "iou_per_image": "IoU per image",
     "mean_iou": "mIoU",
@@ -36,12 +45,14 @@ FRAME_COLUMNS = {
 INTRODUCTION = """# Accuracy
 
 Written by `python benchmarks/accuracy.py` from the score sheets in `accuracy/`; the runs are those of
-`configs/studies/accuracy.yaml`, trained by `python benchmarks/accuracy_runs.py`. What each figure means:
-[evaluation](../evaluation.md).
+`configs/studies/pretrained.yaml` and `configs/studies/accuracy.yaml` (from scratch), trained by
+`python benchmarks/accuracy_runs.py --study FILE`. What each figure means: [evaluation](../evaluation.md). How the
+recipe was chosen: [experiments](experiments.md).
 
 All figures are of `test.json`, which is read only for runs that are finished; thresholds and checkpoints were chosen on
-held-out parts of the training list. No network had pre-trained weights, and all saw the same number of images at the
-same size. Protocol `auto` gives no prompts. In round brackets stands the 95 % interval from drawing the parts of the
+the training list. Networks of one study saw the same number of images at the same size. F2P-Net vit_t starts from SAM's
+and ImageNet's weights; the pretrained U-Net is segmentation-models-pytorch's, on F2P-Net's CNN with the same ImageNet
+weights. Protocol `auto` gives no prompts. In round brackets stands the 95 % interval from drawing the parts of the
 test list again. Of several seeds the figure and the edges of its interval are means, and the range of the figure
 over the seeds follows in square brackets. The columns "recall at false rejects <= 0.05" choose their threshold on
 the test images, so they tell what a right threshold would reach, not what ships; "frame recall" and "false rejects" are
@@ -71,37 +82,37 @@ def page(study: Sequence[str], kept: Mapping[str, Kept]) -> str:
 
 
 def _comparison(short: str, dataset: str, done: Mapping[str, Kept], kept: Mapping[str, Kept]) -> Iterator[str]:
-    """The clean lists of one data set: networks of both numbers of shots, then the trivial baselines."""
+    """The clean lists of one data set: all networks by number of shots, then the trivial baselines."""
     yield f"## {dataset}, clean lists\n"
-    rows = []
-    for shots in ("64", "full"):
-        for network in NAMES:
-            runs = _seeds(done, f"{short}-{shots}-{network}")
-            if runs:
-                what = "64 shots" if shots == "64" else "full list"
-                rows.append(
-                    Row(f"{NAMES[network]}, {what}", f"{runs[0]['run']['images_seen']:,}", [_auto(r) for r in runs])
-                )
+    rows = [
+        Row(f"{NAMES[network]}, {what}", f"{runs[0]['run']['images_seen']:,}", [_auto(run) for run in runs])
+        for shots, what in SHOTS.items()
+        for network in NAMES
+        if (runs := _seeds(done, f"{short}-{shots}-{network}"))
+    ]
     rows += [row for row in _trivial(dataset, kept) if "train.json" not in row.name]
     yield from table(rows)
-    if lead := _lead(short, done):
-        yield f"\n{lead}"
+    for pair in PAIRS:
+        if text := _lead(short, done, *pair):
+            yield f"\n{text}"
 
 
-def _lead(short: str, done: Mapping[str, Kept]) -> str:
-    """By how much F2P-Net is ahead of the U-Net, over the seeds that both have."""
+def _lead(short: str, done: Mapping[str, Kept], ours_name: str, theirs_name: str) -> str:
+    """By how much one network is ahead of another, over the seeds that both have."""
     words = []
-    for shots in ("64", "full"):
+    for shots, what in SHOTS.items():
         ours, theirs = (
             {run["run"]["seed"]: _auto(run)["pixels_by_part"] for run in _seeds(done, f"{short}-{shots}-{network}")}
-            for network in ("f2pnet", "unet")
+            for network in (ours_name, theirs_name)
         )
         if common := sorted(set(ours) & set(theirs)):
             points, low, high = lead([ours[seed] for seed in common], [theirs[seed] for seed in common])
-            what = "64 shots" if shots == "64" else "full list"
             seeds = f"{len(common)} {'seed' if len(common) == 1 else 'seeds'}"
             words.append(f"{points:+.1f} points ({low:+.1f} to {high:+.1f}; {what}, {seeds})")
-    return f"Foreground IoU of F2P-Net less that of the U-Net, on the same parts: {'; '.join(words)}." if words else ""
+    if not words:
+        return ""
+    names = f"{NAMES[ours_name]} less that of {NAMES[theirs_name]}"
+    return f"Foreground IoU of {names}, on the same parts: {'; '.join(words)}."
 
 
 def lead(ours: Sequence[Pixels], theirs: Sequence[Pixels]) -> tuple[float, float, float]:
@@ -124,15 +135,15 @@ def lead(ours: Sequence[Pixels], theirs: Sequence[Pixels]) -> tuple[float, float
 
 
 def _ablation(done: Mapping[str, Kept]) -> Iterator[str]:
-    pattern = re.compile(r"(?P<base>\w+-\w+-f2pnet)-(?P<change>.+)-s1")
+    pattern = re.compile(r"(?P<base>\w+-\w+-(?:vit_t|f2pnet))-(?P<change>.+)-s1")
     changed = [found for name in done if (found := pattern.fullmatch(name))]
     for base in dict.fromkeys(found["base"] for found in changed):
-        rows = [_run_row("F2P-Net", done[f"{base}-s1"])] if f"{base}-s1" in done else []
+        short, shots, network = base.split("-")
+        rows = [_run_row(NAMES[network], done[f"{base}-s1"])] if f"{base}-s1" in done else []
         rows += [
             _run_row(found["change"].replace("-", " "), done[found[0]]) for found in changed if found["base"] == base
         ]
-        short, shots, _ = base.split("-")
-        yield f"\n{SETS[short]}, {'full list' if shots == 'full' else f'{shots} shots'}:\n"
+        yield f"\n{SETS[short]}, {SHOTS[shots]}, {NAMES[network]}:\n"
         yield from table(rows)
     if not changed:
         yield "\nNo such run is finished."

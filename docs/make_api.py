@@ -5,15 +5,17 @@ A test holds the page against what this writes.
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import re
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 import f2pnet
-from f2pnet.alerts import Alert, Subscription
-from f2pnet.alerts_async import AsyncSubscription
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# Python API
@@ -21,17 +23,36 @@ HEAD = """# Python API
     pip install 'f2pnet[cpu]'
 
 What `from f2pnet import ...` gives, from the docstrings (`python docs/make_api.py` writes this page). Everything else
-is ours to change. Errors derive from `F2pError`; its message names the thing, the value seen, the value
-wanted and the cure.
+may change. Errors derive from `F2pError`; the message names the thing, the value seen, the value wanted and the cure.
+
+Results go on to other libraries without one of them being required:
+
+```python
+import cv2
+import pandas
+from f2pnet import Inspector, draw_overlay
+
+images = [cv2.imread(path) for path in ("my-images/part.png", "my-images/other.png")]
+with Inspector.open("configs/engines/surface-nano") as inspector:
+    results = inspector.inspect_batch(images)
+    detections = results[0].to_supervision(inspector.classes, images[0].shape)  # supervision.Detections with masks
+
+table = pandas.DataFrame([result.to_row() for result in results])
+cv2.imwrite("shown.jpg", draw_overlay(images[0], results[0]))
+```
+
+In a notebook a result shows its picture with the defects, for as long as the image is in memory, else their outlines.
 """
-ORDER = ("Inspector", "InspectionResult", "Defect", "Verdict", "subscribe", "subscribe_async", "load_recipe", "Recipe")
+ORDER = (
+    *("Inspector", "InspectionResult", "Defect", "Verdict", "Timings", "draw_overlay"),
+    *("subscribe", "Subscription", "Alert", "subscribe_async", "AsyncSubscription", "load_recipe", "Recipe"),
+)
 
 
 def page() -> str:
     """The whole page."""
-    things = {name: getattr(f2pnet, name) for name in (*ORDER, *f2pnet.__all__)}
-    given = {thing.__name__: thing for thing in (Alert, Subscription, AsyncSubscription)}  # what `subscribe` gives
-    return "\n".join([HEAD, *(_section(name, thing) for name, thing in {**things, **given}.items())])
+    things = {name: getattr(f2pnet, name) for name in (*ORDER, *f2pnet.__all__) if name != "__version__"}
+    return "\n".join([HEAD, *(_section(name, thing) for name, thing in things.items())])
 
 
 def _section(name: str, thing: Any) -> str:
@@ -44,8 +65,9 @@ def _section(name: str, thing: Any) -> str:
     fields = inspect.get_annotations(thing)
     public = {field: kind for field, kind in fields.items() if not field.startswith("_")}
     if public and not issubclass(thing, BaseException):
-        parts += ["| field | type |", "| --- | --- |"]
-        parts += [f"| `{field}` | `{_in_table(kind)}` |" for field, kind in public.items()]
+        meanings = _field_meanings(thing)
+        parts += ["| field | type | |", "| --- | --- | --- |"]
+        parts += [f"| `{field}` | `{_in_table(kind)}` | {meanings.get(field, '')} |" for field, kind in public.items()]
         parts.append("")
     for member, value in vars(thing).items():
         if member.startswith("_") or not (inspect.isfunction(value) or isinstance(value, (classmethod, property))):
@@ -56,6 +78,22 @@ def _section(name: str, thing: Any) -> str:
             function = value.__func__ if isinstance(value, classmethod) else value
             parts.append(f"### {name}.{member}\n\n{_signature(f'{name}.{member}', function)}\n{_text(function)}")
     return "\n".join(parts)
+
+
+def _field_meanings(thing: type) -> dict[str, str]:
+    """What the fields of a class mean: their descriptions in a pydantic model, else the strings under them."""
+    if issubclass(thing, BaseModel):
+        return {name: (field.description or "").replace("|", r"\|") for name, field in thing.model_fields.items()}
+    (definition,) = ast.parse(inspect.getsource(thing)).body
+    statements = definition.body if isinstance(definition, ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(str(text.value.value).split()).replace("|", r"\|")
+        for field, text in itertools.pairwise(statements)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }
 
 
 def _signature(name: str, function: Any) -> str:

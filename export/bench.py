@@ -117,7 +117,11 @@ def peak_flops(threads: int) -> float:
     """float32 FLOP/s of the best of twelve matrix products with NumPy, in a process with so many BLAS threads."""
     limits = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     answer = subprocess.run(  # noqa: S603 - our own interpreter, our own program
-        [sys.executable, "-c", PEAK_PROGRAM], env=os.environ | limits, capture_output=True, check=True, timeout=120
+        [sys.executable, "-P", "-c", PEAK_PROGRAM],
+        env=os.environ | limits,
+        capture_output=True,
+        check=True,
+        timeout=120,
     )
     return float(answer.stdout)
 

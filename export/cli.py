@@ -13,8 +13,9 @@ from rich.table import Table
 
 from export.artifacts import wanted_kinds
 from export.exporter import ExportOptions, export_bundle
-from f2pnet.bundle import Bundle, MetricSheet
+from f2pnet.bundle import Bundle, MetricSheet, refuse_other_content
 from f2pnet.errors import ConfigError
+from f2pnet.output_places import try_folder
 
 Folders = list[Path] | None
 
@@ -39,9 +40,17 @@ def export(
     ] = False,
     split: Annotated[bool, typer.Option("--split", help="also encoder and decoder apart, for prompts")] = False,
     scores: Annotated[Folders, typer.Option(help="`f2p test --json` file to keep in the manifest")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="also an engine that rejects nearly none of the defective images")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the manifest")] = False,
 ) -> None:
-    """Make an engine bundle; refused unless every file of it agrees with the checkpoint."""
+    """Make an engine bundle; refused unless every file of it agrees with the checkpoint.
+
+    Refused too, without --force, where its score sheets show that nearly no defective image would be rejected.
+    """
+    refuse_other_content(out)
+    try_folder(out.parent, "--out")
     options = ExportOptions(
         kinds=wanted_kinds(format_ or ["onnx"], precision or ["fp32"]),
         verify=verify or [],
@@ -50,6 +59,7 @@ def export(
         max_batch=max_batch,
         static_batch=static_batch,
         split=split,
+        force=force,
         scores=[sheet for path in scores or [] for sheet in read_scores(path)],
     )
     bundle = export_bundle(source, out, options)

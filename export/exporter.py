@@ -17,14 +17,15 @@ from export.artifacts import REFERENCE, Kind, Source, as_artifact, builder_of, o
 from export.card import engine_card
 from export.gate import LIMITS, Judgement, Limits, ParityError, judge
 from export.graph import onnx_from_network
-from export.origin import GraphBuilder, Origin, open_origin
+from export.origin import GraphBuilder, Origin, known_scores, open_origin
 from export.parity import read_images
 from export.refusal import clear_refusal, write_refusal
 from export.split import build_split
 from export.synthetic_frames import synthetic_frames
 from f2pnet.backends import Device, open_backend
+from f2pnet.blind import BlindOn, blind_on, explained
 from f2pnet.bundle import Artifact, ArtifactFormat, Bundle, Manifest, MetricSheet, Precision, write_bundle
-from f2pnet.errors import BackendError, ConfigError
+from f2pnet.errors import BackendError, ConfigError, F2pError
 from f2pnet.preprocess import Image, fit
 
 CALIBRATION_IMAGES = 128
@@ -46,6 +47,7 @@ class ExportOptions:
     static_batch: bool = False
     split: bool = False  # also encoder and decoder apart, for prompts
     scores: Sequence[MetricSheet] = ()
+    force: bool = False  # also an engine that its score sheets show to be blind
     limits: Mapping[Precision, Limits] = field(default_factory=lambda: LIMITS)
 
 
@@ -63,6 +65,9 @@ def export_bundle(
     MissingResource, MissingExtra or ConfigError where something given is not usable or not here.
     """
     sets = _image_sets(options.verify)
+    blind = blind_on([*known_scores(path), *(sheet.model_dump() for sheet in options.scores)])
+    if blind and not options.force:
+        raise BlindEngineError(f"refused. {explained(blind)}\nNo engine was written; --force writes it all the same")
     with tempfile.TemporaryDirectory(prefix="f2p-export-") as scratch:
         folder = Path(scratch)
         origin = open_origin(
@@ -74,13 +79,23 @@ def export_bundle(
             static_batch=options.static_batch,
             build=build,
         )
+        origin = replace(origin, manifest=_with_blindness(origin.manifest, blind))
         with origin.reference:
-            source = replace(origin.source, calibration=_calibration(options.calibration, origin.source.image_size))
+            source = replace(origin.source, calibration=_calibration(options.calibration, origin.manifest))
             judgements = _build_and_judge(origin, source, options, sets, folder)
         if any(judgement.misses for judgement in judgements):
             _refuse(out_dir, judgements, origin.manifest)
         halves = build_split(origin.network, folder, options.max_batch) if options.split else []
         return _write(out_dir, origin, options, [*(judgement.proven for judgement in judgements), *halves], folder)
+
+
+class BlindEngineError(F2pError):
+    """An engine that lets nearly every defect pass."""
+
+
+def _with_blindness(manifest: Manifest, blind: Sequence[BlindOn]) -> Manifest:
+    told = [str(each) for each in blind]
+    return manifest.model_copy(update={"training": manifest.training.model_copy(update={"blind_on": told})})
 
 
 def _build_and_judge(
@@ -168,9 +183,10 @@ def _image_sets(folders: Sequence[Path]) -> dict[str, list[Image]]:
     return sets
 
 
-def _calibration(folders: Sequence[Path], size: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
+def _calibration(folders: Sequence[Path], manifest: Manifest) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]] | None:
     if not folders:
         return None
     share = -(-CALIBRATION_IMAGES // len(folders))
     images = [image for folder in folders for image in read_images(folder, "train.json", most=share)]
-    return np.stack([fit(image, size) for image in images]) if images else None
+    size, resize = manifest.network.image_size, manifest.input.resize
+    return np.stack([fit(image, size, resize=resize) for image in images]) if images else None

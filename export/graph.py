@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import onnx
 import onnxslim
@@ -14,8 +14,11 @@ import torch
 from torch import nn
 
 from export.onnx_artifacts import LARGE_BYTES, weights_of
-from models.deploy import AutoNetwork
+from models.deploy import AutoNetwork, deployed
 from models.f2pnet import F2PNet
+from models.good_only import GoodOnlyNetwork
+
+Checkpointed: TypeAlias = F2PNet | GoodOnlyNetwork
 
 OPSET = 18
 INPUT_NAME = "image"
@@ -23,24 +26,24 @@ MOST_IMAGES = 1024
 """Upper end of a free batch."""
 
 
-def onnx_from_network(network: F2PNet, path: Path, static_batch: int | None = None) -> dict[str, tuple[int, ...]]:
+def onnx_from_network(network: Checkpointed, path: Path, static_batch: int | None = None) -> dict[str, tuple[int, ...]]:
     """Write `network` to `path`: uint8 (B, S, S, 3) RGB in, normalisation inside; probabilities out.
 
     B is free, or `static_batch`. Returns the outputs' shapes without the batch, by name, in the graph's order. The file
     is checked by ONNX; large weights lie beside it, as `weights_of(path)`.
     """
-    deployed = AutoNetwork(network).eval()
+    ready = deployed(network)
     size = network.config.image_size
     # Two images, not one: the exporter takes a batch of 1 for a constant.
     example = torch.zeros(static_batch or 2, size, size, 3, dtype=torch.uint8)
     free = {"images": {0: torch.export.Dim("batch", min=1, max=MOST_IMAGES)}}
-    shapes = _output_shapes(deployed, example[:1])
+    shapes = _output_shapes(ready, example[:1])
     write_onnx(
-        deployed,
+        ready,
         (example,),
         path,
         inputs=[INPUT_NAME],
-        outputs=deployed.output_names,
+        outputs=ready.output_names,
         dynamic_shapes=None if static_batch else free,
     )
     return shapes
@@ -85,7 +88,7 @@ def write_onnx(
     onnx.save(model, str(path))
 
 
-def _output_shapes(deployed: AutoNetwork, example: torch.Tensor) -> dict[str, tuple[int, ...]]:
+def _output_shapes(ready: AutoNetwork | GoodOnlyNetwork, example: torch.Tensor) -> dict[str, tuple[int, ...]]:
     with torch.inference_mode():
-        values = deployed(example)
-    return {name: tuple(value.shape[1:]) for name, value in zip(deployed.output_names, values, strict=True)}
+        values = ready(example)
+    return {name: tuple(value.shape[1:]) for name, value in zip(ready.output_names, values, strict=True)}

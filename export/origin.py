@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from export.artifacts import REFERENCE, Source, as_artifact
-from export.graph import onnx_from_network
+from export.graph import Checkpointed, onnx_from_network
 from export.onnx_artifacts import MODEL_FILE, build_fp32
 from export.parity import RememberingBackend
 from export.torch_backend import TorchBackend
@@ -31,12 +31,12 @@ from f2pnet.bundle import (
 )
 from f2pnet.errors import ConfigError, MissingResource
 from models.checkpoint import CheckpointError, load_checkpoint
-from models.deploy import AutoNetwork
-from models.f2pnet import F2PNet
+from models.deploy import deployed
+from models.good_only import is_good_only, load_good_only
 
 CHECKPOINT_BATCH = 16
 Shapes = dict[str, tuple[int, ...]]
-GraphBuilder = Callable[[F2PNet, Path, int | None], Shapes]
+GraphBuilder = Callable[[Checkpointed, Path, int | None], Shapes]
 """Writes the ONNX file (with the batch fixed to the number, or free for None); returns the outputs' shapes without
 the batch, by name."""
 
@@ -50,7 +50,7 @@ class Origin:
     manifest: Manifest  # its one artifact is the fp32 ONNX file
     kept: list[Artifact] = field(default_factory=list)  # of the bundle that the export starts from
     kept_files: Mapping[str, Path] = field(default_factory=dict)
-    network: F2PNet | None = None  # None: there is no checkpoint
+    network: Checkpointed | None = None  # None: there is no checkpoint
 
 
 def open_origin(
@@ -79,6 +79,13 @@ def open_origin(
     manifest = _manifest(name, path, network, facts, shapes, as_artifact(REFERENCE, _fp32(source), folder, source))
     reference = TorchBackend(network, manifest.outputs, max_batch)
     return Origin(source, _remembering(reference, manifest.outputs), manifest, network=network)
+
+
+def known_scores(path: Path) -> list[dict[str, Any]]:
+    """The score sheets that a checkpoint or a bundle carries. Raises as `open_origin` does."""
+    if path.is_dir():
+        return [sheet.model_dump() for sheet in open_bundle(path).manifest.training.metrics]
+    return list(read_checkpoint(path)[1].get("metrics", []))
 
 
 def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
@@ -111,10 +118,10 @@ def open_checkpoint(path: Path, threads: int | None = None) -> tuple[Bundle, Bac
     Raises MissingResource or ConfigError where it is not usable.
     """
     network, facts = read_checkpoint(path)
-    deployed, size = AutoNetwork(network).eval(), network.config.image_size
+    ready, size = deployed(network), network.config.image_size
     with torch.inference_mode():
-        values = deployed(torch.zeros(1, size, size, 3, dtype=torch.uint8))
-    shapes = {name: tuple(value.shape[1:]) for name, value in zip(deployed.output_names, values, strict=True)}
+        values = ready(torch.zeros(1, size, size, 3, dtype=torch.uint8))
+    shapes = {name: tuple(value.shape[1:]) for name, value in zip(ready.output_names, values, strict=True)}
     itself = Artifact(
         file=path.name, format="checkpoint", precision="fp32", sha256=sha256_of(path), max_batch=CHECKPOINT_BATCH
     )
@@ -122,12 +129,12 @@ def open_checkpoint(path: Path, threads: int | None = None) -> tuple[Bundle, Bac
     return Bundle(path.parent, manifest), TorchBackend(network, manifest.outputs, CHECKPOINT_BATCH, threads)
 
 
-def read_checkpoint(path: Path, image_size: int | None = None) -> tuple[F2PNet, dict[str, Any]]:
+def read_checkpoint(path: Path, image_size: int | None = None) -> tuple[Checkpointed, dict[str, Any]]:
     """The network and what its training said of it. Raises MissingResource, or ConfigError for unusable weights."""
     if not path.is_file():
         raise MissingResource(f"no checkpoint {path}: check the path, or make one with `f2p train`")
     try:
-        network, facts = load_checkpoint(path, image_size)
+        network, facts = _loaded(path, image_size)
     except (CheckpointError, ValueError) as error:
         raise ConfigError(str(error)) from error
     broken = [name for name, values in network.state_dict().items() if not values.isfinite().all()]
@@ -135,6 +142,17 @@ def read_checkpoint(path: Path, image_size: int | None = None) -> tuple[F2PNet, 
         raise ConfigError(
             f"{path}: {len(broken)} tensors hold NaN or infinite weights ({', '.join(broken[:3])}): "
             "training diverged; export an earlier checkpoint"
+        )
+    return network, facts
+
+
+def _loaded(path: Path, image_size: int | None) -> tuple[Checkpointed, dict[str, Any]]:
+    if not is_good_only(path):
+        return load_checkpoint(path, image_size)
+    network, facts = load_good_only(path)
+    if image_size not in (None, network.config.image_size):
+        raise ConfigError(
+            f"{path} remembers good parts at {network.config.image_size} px: --image-size can't change it"
         )
     return network, facts
 
@@ -149,7 +167,7 @@ def _remembering(backend: Backend, outputs: Sequence[OutputSpec]) -> Backend:
 
 
 def _manifest(
-    name: str, checkpoint: Path, network: F2PNet, facts: dict[str, Any], shapes: Shapes, artifact: Artifact
+    name: str, checkpoint: Path, network: Checkpointed, facts: dict[str, Any], shapes: Shapes, artifact: Artifact
 ) -> Manifest:
     recipe = facts.get("recipe", {})
     return Manifest.model_validate(
@@ -163,6 +181,7 @@ def _manifest(
                 "second_pass": network.config.second_pass,
             },
             "checkpoint_sha256": sha256_of(checkpoint),
+            "input": {"resize": recipe.get("resize", "stretch")},
             "outputs": [{"name": output, "shape": shape} for output, shape in shapes.items()],
             "defect_output": facts.get("defect_output", "mask"),
             "classes": facts.get("classes", ["defect"]),

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from export.gate import Judgement
 from export.parity import Case
+from f2pnet.picture_writing import write_picture
 
 ROWS = 8
 SIDE_PX = 256
@@ -41,19 +43,14 @@ def write_refusal(out_dir: Path, judgements: Sequence[Judgement], threshold: flo
     folder.mkdir(parents=True, exist_ok=True)
     facts = [_facts(judgement) for judgement in judgements]
     (folder / "report.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    sections = []
     for judgement in judgements:
         picture = f"worst-{judgement.artifact.file}.png"
         if judgement.worst:
-            cv2.imwrite(str(folder / picture), worst_sheet(judgement.worst[:ROWS], threshold))
-        sections.append(_section(judgement, picture if judgement.worst else None))
+            write_picture(folder / picture, worst_sheet(judgement.worst[:ROWS], threshold))
+    pages = Environment(loader=PackageLoader("export"), autoescape=True, undefined=StrictUndefined)
     page = folder / "report.html"
-    page.write_text(
-        f"<!doctype html><meta charset=utf-8><title>{out_dir.name}: refused</title>"
-        "<style>body{font:15px sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:right}</style>"
-        f"<h1>{out_dir.name}: export refused</h1>" + "".join(sections),
-        encoding="utf-8",
-    )
+    text = pages.get_template("refusal.html").render(name=out_dir.name, judgements=judgements)
+    page.write_text(text + "\n", encoding="utf-8")
     return page
 
 
@@ -100,17 +97,3 @@ def _facts(judgement: Judgement) -> dict[str, object]:
         "refused_for": judgement.misses,
         "parities": [parity.model_dump() for parity in judgement.parities],
     }
-
-
-def _section(judgement: Judgement, picture: str | None) -> str:
-    artifact = judgement.artifact
-    verdict = "".join(f"<li>{miss}</li>" for miss in judgement.misses) or "<li>agrees with the checkpoint</li>"
-    cells = "".join(
-        f"<tr><td>{p.dataset}<td>{p.images}<td>{p.mask_iou_mean:.4f}<td>{p.mask_iou_min:.4f}"
-        f"<td>{p.max_abs_diff:.2g}<td>{p.verdict_agreement:.3f}"
-        for p in judgement.parities
-    )
-    heads = "<tr><th>images of<th>images<th>mask IoU mean<th>min<th>largest difference<th>same verdict"
-    table = f"<table>{heads}{cells}</table>" if cells else ""
-    shown = f'<p><img src="{picture}" alt="worst images, side by side">' if picture else ""
-    return f"<h2>{artifact.file} ({artifact.format} {artifact.precision})</h2><ul>{verdict}</ul>{table}{shown}"

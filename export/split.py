@@ -31,6 +31,7 @@ from f2pnet.errors import ConfigError
 from f2pnet.preprocess import fit
 from models.afdec import Encoded
 from models.f2pnet import F2PNet
+from models.good_only import GoodOnlyNetwork
 from models.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
 
 PROMPTS, POINTS = 4, 4
@@ -63,13 +64,15 @@ class DecoderHalf(nn.Module):
         return found.mask_logits, found.pixel_logits[:, 0].sigmoid(), found.image_logits.sigmoid()
 
 
-def build_split(network: F2PNet | None, folder: Path, max_batch: int) -> list[Artifact]:
+def build_split(network: F2PNet | GoodOnlyNetwork | None, folder: Path, max_batch: int) -> list[Artifact]:
     """Write encoder.onnx and decoder.onnx, proven against `network` with every kind of prompt.
 
     Raises ConfigError where there is no checkpoint, ParityError where an output differs by more than fp32 may.
     """
     if network is None:
         raise ConfigError("--split needs a checkpoint: a bundle holds the network as one graph only")
+    if isinstance(network, GoodOnlyNetwork):
+        raise ConfigError("--split needs an F2P-Net: a network from good parts alone takes no prompts")
     encoder, decoder = EncoderHalf(network).eval(), DecoderHalf(network).eval()
     names = ["embedding", "features", *(["detail"] if decoder.has_detail else [])]
     size = network.config.image_size

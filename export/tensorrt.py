@@ -85,6 +85,7 @@ def engine_from_onnx(trt: ModuleType, path: Path, options: EngineOptions) -> byt
     _parse(trt, network, logger, path)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default: products with 10 bits of mantissa miss the fp32 gate
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that layers can be inspected by name
     _add_profile(builder, network, config, options)
     _choose_capabilities(trt, config, options.compute_capabilities)

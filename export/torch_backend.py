@@ -10,18 +10,23 @@ import torch
 from f2pnet.backends import Backend, BackendFacts
 from f2pnet.backends.base import Batch, Outputs
 from f2pnet.bundle import OutputSpec
-from models.deploy import AutoNetwork
+from models.deploy import deployed
 from models.f2pnet import F2PNet
+from models.good_only import GoodOnlyNetwork
 
 
 class TorchBackend(Backend):
     """Runs the network in float32 on the CPU."""
 
     def __init__(
-        self, network: F2PNet, outputs: Sequence[OutputSpec], max_batch: int, threads: int | None = None
+        self,
+        network: F2PNet | GoodOnlyNetwork,
+        outputs: Sequence[OutputSpec],
+        max_batch: int,
+        threads: int | None = None,
     ) -> None:
         super().__init__(BackendFacts("torch", "cpu", max_batch, network.config.image_size), list(outputs))
-        self._network = AutoNetwork(network).eval()
+        self._network = deployed(network)
         self._threads = threads
 
     @torch.inference_mode()

@@ -1,51 +1,115 @@
-"""What it takes to run an exported engine on one image, and the public Python API.
+"""Inspect images with a trained engine, and react to what a production line finds.
 
-Each name is imported when it is first used, so that `import f2pnet` is quick and needs no optional package.
+    import cv2
+    from f2pnet import Inspector, draw_overlay
+
+    with Inspector.open("configs/engines/surface-nano") as inspector:
+        image = cv2.imread("part.png")
+        result = inspector.inspect(image)               # verdict OK or NG, with the defects
+        cv2.imwrite("shown.jpg", draw_overlay(image, result))
+
+    from f2pnet import subscribe
+
+    for alert in subscribe("redis://127.0.0.1:6379", line="demo", group="reject-gate"):
+        print(alert.verdict, alert.frame_id)
+        alert.ack()                                     # else it is delivered again
+
+`InspectionResult` has `to_dict`, `to_json`, `to_row` (for pandas) and `to_supervision`. Every error is an `F2pError`.
+The names below are the public API; what the modules hold beside them may change.
 """
+
+# A name is imported when it is first used, so that `import f2pnet` is quick and needs no optional package.
 
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from f2pnet.alerts import subscribe
-    from f2pnet.alerts_async import subscribe_async
-    from f2pnet.errors import F2pError
+    from f2pnet.alerts import Alert, Subscription, subscribe
+    from f2pnet.alerts_async import AsyncSubscription, subscribe_async
+    from f2pnet.errors import (
+        BackendError,
+        BundleError,
+        ClosedError,
+        ConfigError,
+        F2pError,
+        MissingExtra,
+        MissingResource,
+        StoreAway,
+        StoreRefused,
+    )
     from f2pnet.inspector import Inspector
+    from f2pnet.overlay import draw_overlay
     from f2pnet.recipe import Recipe, load_recipe
-    from f2pnet.result import Defect, InspectionResult, Verdict
+    from f2pnet.result import Defect, InspectionResult, Timings, Verdict
+
+    __version__: str
 
 __all__ = [
+    "Alert",
+    "AsyncSubscription",
+    "BackendError",
+    "BundleError",
+    "ClosedError",
+    "ConfigError",
     "Defect",
     "F2pError",
     "InspectionResult",
     "Inspector",
+    "MissingExtra",
+    "MissingResource",
     "Recipe",
+    "StoreAway",
+    "StoreRefused",
+    "Subscription",
+    "Timings",
     "Verdict",
+    "__version__",
+    "draw_overlay",
     "load_recipe",
     "subscribe",
     "subscribe_async",
 ]
 
-_HOMES = {
-    "Defect": "f2pnet.result",
-    "F2pError": "f2pnet.errors",
-    "InspectionResult": "f2pnet.result",
-    "Inspector": "f2pnet.inspector",
-    "Recipe": "f2pnet.recipe",
-    "Verdict": "f2pnet.result",
-    "load_recipe": "f2pnet.recipe",
-    "subscribe": "f2pnet.alerts",
-    "subscribe_async": "f2pnet.alerts_async",
+_MODULES = {
+    "f2pnet.alerts": ("Alert", "Subscription", "subscribe"),
+    "f2pnet.alerts_async": ("AsyncSubscription", "subscribe_async"),
+    "f2pnet.errors": (
+        "BackendError",
+        "BundleError",
+        "ClosedError",
+        "ConfigError",
+        "F2pError",
+        "MissingExtra",
+        "MissingResource",
+        "StoreAway",
+        "StoreRefused",
+    ),
+    "f2pnet.inspector": ("Inspector",),
+    "f2pnet.overlay": ("draw_overlay",),
+    "f2pnet.recipe": ("Recipe", "load_recipe"),
+    "f2pnet.result": ("Defect", "InspectionResult", "Timings", "Verdict"),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "__version__":
+        return _version()
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'f2pnet' has no attribute '{name}'")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+
+
+def _version() -> str:
+    """That of the installed distribution; "0" in a checkout that is not installed."""
+    try:
+        return version("f2pnet")
+    except PackageNotFoundError:
+        return "0"
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

@@ -68,7 +68,8 @@ def _facts_table(bundle: Bundle) -> Table:
     manifest = bundle.manifest
     table = Table(title=f"{manifest.name}  {bundle.engine_id}", title_justify="left", show_header=False)
     table.add_row("network", f"F2P-Net {manifest.network.sam_type}, {manifest.network.parameters:,} parameters")
-    table.add_row("input", f"{manifest.network.image_size} x {manifest.network.image_size} px, uint8 RGB")
+    size, resize = manifest.network.image_size, manifest.input.resize
+    table.add_row("input", f"{size} x {size} px, uint8 RGB, {resize}")
     table.add_row("outputs", ", ".join(f"{output.name} {list(output.shape)}" for output in manifest.outputs))
     table.add_row("classes", ", ".join(manifest.classes))
     table.add_row("thresholds", manifest.thresholds.model_dump_json())
@@ -84,6 +85,8 @@ def _facts_table(bundle: Bundle) -> Table:
         table.add_row("started from", f"{prior.file} ({prior.licence}), sha256 {prior.sha256[:12]}")
     if manifest.training.from_scratch:
         table.add_row("started from", "scratch: no pretrained weights")
+    for told in manifest.training.blind_on:
+        table.add_row("BLIND", told, style="bold red")
     if manifest.training.notes:
         table.add_row("notes", manifest.training.notes)
     return table

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import cv2
 import msgspec
 import numpy as np
 import typer
@@ -19,22 +19,35 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.errors import ConfigError, ExitCode, MissingExtra
 from f2pnet.inspector import Inspector
+from f2pnet.output_places import try_file, try_folder
 from f2pnet.overlay import draw_overlay
-from f2pnet.pictures import Picture, picture_files, pictures
+from f2pnet.picture_writing import write_picture
+from f2pnet.pictures.folder import PassedOver, describe
+from f2pnet.pictures.stream import Picture, find_inputs, pictures
 from f2pnet.precision import Precision
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import InspectionResult, SourceRef, Verdict
+from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
 JPEG_QUALITY = 92
+DATASETS = "training.find:list_images"
+"""Named, not imported: this package works without the training packages."""
 
 
 def inspect(
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="images, folders or videos")],
+    *,
+    inputs: Annotated[list[Path] | None, typer.Argument(metavar="INPUT...", help="images, folders or videos")] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="where masks/, overlays/ and results.jsonl go")],
     engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine bundle")] = None,
     ckpt_path: Annotated[Path | None, typer.Option(metavar="FILE", help="a checkpoint in place of an engine")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="test images of a data set: a name under --data-dir, or a folder"),
+    ] = None,
+    data_dir: Annotated[Path, typer.Option(metavar="DIR", help="folder of named data sets")] = Path("data"),
+    test_list: Annotated[str, typer.Option(help="index file of --dataset")] = "test.json",
     recipe: Annotated[Path | None, typer.Option(metavar="FILE", help="default: the engine's own thresholds")] = None,
     backend: Annotated[str, typer.Option(help="auto, onnxruntime, openvino, tensorrt")] = "auto",
     precision: Annotated[Precision | None, typer.Option(help="which of the engine's files; default: the first")] = None,
@@ -43,12 +56,22 @@ def inspect(
         bool, typer.Option("--allow-fallback", help="the CPU, where the device asked for is absent")
     ] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of one engine run")] = None,
+    bit_depth: Annotated[
+        int | None, typer.Option(min=9, max=16, help="bits that 16-bit images fill, where the files don't say")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> None:
     """Inspect images, folders or videos. Exit code 1 when something could not be inspected."""
     if (engine is None) == (ckpt_path is None):
         raise ConfigError("name what inspects: either --engine BUNDLE or --ckpt-path FILE")
-    files = picture_files(inputs, ignore=out)
+    if bool(inputs) == (dataset is not None):
+        raise ConfigError("name what to inspect: either images, folders or videos, or --dataset NAME")
+    for place in (out, out / "masks", out / "overlays"):
+        try_folder(place, "--out")
+    try_file(out / RESULTS_NAME, "--out")
+    named = list_images(dataset, data_dir, test_list) if dataset is not None else inputs or []
+    found = find_inputs(named, ignore=out)
+    files = found.files
     opened = (
         Inspector.of_checkpoint(ckpt_path, recipe)
         if ckpt_path is not None
@@ -71,19 +94,31 @@ def inspect(
     ):
         unknown_length = any(file.is_video for file in files)
         bar = progress.add_task("inspecting", total=None if unknown_length else len(files))
-        for picture, result, mask in inspect_pictures(inspector, pictures(files)):
+        for picture, result, mask in inspect_pictures(inspector, pictures(files, bit_depth)):
             folder.write(picture, result, mask)
             tally.count(result)
             if result.verdict == Verdict.NOT_INSPECTED:
-                console.print(f"not inspected: {picture.id} ({result.reason})", style="yellow", markup=False)
+                console.print(not_inspected_line(picture, result), style="yellow", markup=False, soft_wrap=True)
             progress.advance(bar)
-        summary = tally.summary(inspector, out)
+        summary = tally.summary(inspector, out) | passed_over_summary(found.passed_over)
+    if found.passed_over:
+        console.print(describe(found.passed_over), style="yellow", markup=False, soft_wrap=True)
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        Console().print(as_table(summary))
-    if tally.reasons:
+        Console(markup=False).print(as_table(summary))
+    if tally.reasons or found.may_miss_pictures:
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def list_images(dataset: str, data_dir: Path, list_name: str) -> list[Path]:
+    """The images of one list of a data set. Raises MissingExtra without the extra `train`, which reads data sets."""
+    module, _, attribute = DATASETS.partition(":")
+    try:
+        found: list[Path] = getattr(importlib.import_module(module), attribute)(dataset, data_dir, list_name)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"--dataset and the packages that read data sets ({error.name})", "train") from error
+    return found
 
 
 def inspect_pictures(
@@ -96,7 +131,21 @@ def inspect_pictures(
         answers = iter(inspector.inspect_batch_with_masks(images))
         for picture in chunk:
             result, mask = (not_inspected(inspector, picture), None) if picture.image is None else next(answers)
-            yield picture, msgspec.structs.replace(result, frame_id=picture.id), mask
+            source_ref = SourceRef(file=printable(picture.file.path), frame=picture.frame)
+            yield picture, msgspec.structs.replace(result, frame_id=picture.id, source_ref=source_ref), mask
+
+
+def not_inspected_line(picture: Picture, result: InspectionResult) -> str:
+    """What people are told of a picture without a verdict."""
+    detail = f": {picture.detail}" if picture.detail else ""
+    return f"not inspected: {picture.id} ({result.reason}{detail})"
+
+
+def passed_over_summary(passed_over: Sequence[PassedOver]) -> dict[str, Any]:
+    """What --json says of files that were found and not read."""
+    counts = Counter(each.reason for each in passed_over)
+    files = [{"path": printable(each.path), "reason": each.reason} for each in passed_over]
+    return {"passed_over": dict(counts), "passed_over_files": files}
 
 
 def not_inspected(inspector: Inspector, picture: Picture) -> InspectionResult:
@@ -115,15 +164,11 @@ class OutputFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lines = (folder / RESULTS_NAME).open("wb")
-        except OSError as error:
-            raise ConfigError(f"--out {folder} can't be written: {error.strerror}") from error
+        self._lines = (folder / RESULTS_NAME).open("wb")
 
     def write(self, picture: Picture, result: InspectionResult, mask: NDArray[np.uint8] | None) -> None:
         """Paths in the line are relative to the folder; `image` is the path that was read."""
-        more: dict[str, Any] = {"image": str(picture.file.path), "mask": None}
+        more: dict[str, Any] = {"image": printable(picture.file.path), "detail": picture.detail, "mask": None}
         if mask is not None and picture.image is not None:
             more["mask"] = self._save("masks", picture, ".png", mask)
             more["evidence"] = self._save("overlays", picture, ".jpg", draw_overlay(picture.image, result, mask))
@@ -137,12 +182,8 @@ class OutputFolder:
         self._lines.close()
 
     def _save(self, kind: str, picture: Picture, suffix: str, image: NDArray[np.uint8]) -> str:
-        name = Path(kind, f"{picture.name}{suffix}")
-        path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _, encoded = cv2.imencode(suffix, image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if suffix == ".jpg" else [])
-        path.write_bytes(encoded.tobytes())
-        return str(name)
+        path = write_picture(self._folder / kind / f"{picture.name}{suffix}", image, JPEG_QUALITY)
+        return printable(path.relative_to(self._folder))
 
 
 class Tally:
@@ -180,7 +221,7 @@ class Tally:
                 "device": inspector.facts.device,
             },
             "recipe": {"name": inspector.recipe.name, "sha256": inspector.recipe.sha256},
-            "out": str(out),
+            "out": printable(out),
         }
 
 
@@ -192,6 +233,7 @@ def as_table(summary: dict[str, Any]) -> Table:
         "OK": str(summary["ok"]),
         "NG": str(summary["ng"]),
         "not inspected": _counts(summary["not_inspected"]),
+        "passed over": _counts(summary["passed_over"]),
         "defects": _counts(summary["defects"]),
         "results": str(Path(summary["out"], RESULTS_NAME)),
     }

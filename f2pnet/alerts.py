@@ -27,12 +27,14 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from f2pnet._alert_readers import Entry, GroupReader, Reader, TailReader
+from f2pnet._alert_readers import GroupReader, Reader, TailReader
 from f2pnet.backoff import Backoff
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
+from f2pnet.foreign import ForeignData
 from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink, StoreRefused
+from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.stream import ALERT_VERDICTS, ForeignEntry, RawEntry, decode
 
 _log = logging.getLogger(__name__)
 
@@ -45,18 +47,24 @@ _STREAM_ID = re.compile(r"\d+(-\d+)?")
 class Alert:
     """One frame that is not OK, or one fault."""
 
-    id: str  # place in the stream: what `since` takes
-    frame_id: str  # of a fault: its event id
-    camera_id: str  # "" for a fault that concerns no camera
+    id: str
+    """Place in the stream: what `since` takes."""
+    frame_id: str
+    """Of a fault: its event id."""
+    camera_id: str
+    """"" for a fault that concerns no camera."""
     part_id: str | None
-    verdict: Verdict  # NG, NOT_INSPECTED or FAULT
-    captured_at_ns: int  # UTC, ns since the epoch
-    data: bytes  # the JSON behind it
+    verdict: Verdict
+    """NG, NOT_INSPECTED or FAULT."""
+    captured_at_ns: int
+    """UTC, ns since the epoch."""
+    data: bytes
+    """The JSON behind it."""
     _acknowledge: Callable[[str], None] = field(repr=False, compare=False)
 
     @property
     def result(self) -> InspectionResult:
-        """`data` as a result. Raises msgspec.ValidationError when it is none."""
+        """`data` as a result."""
         return InspectionResult.from_json(self.data)
 
     def ack(self) -> None:
@@ -70,8 +78,12 @@ class Alert:
 class Subscription:
     """An iterator over alerts that survives restarts of Redis. Made by `subscribe`; for one reading thread."""
 
-    def __init__(self, reader: Reader, links: list[RedisLink], *, camera: str | None, block_ms: int) -> None:
+    def __init__(
+        self, reader: Reader, links: list[RedisLink], stream: str, *, camera: str | None, block_ms: int
+    ) -> None:
         self._reader = reader
+        self._stream = stream
+        self._foreign = ForeignData(lambda text: _log.error("%s", text))
         self._links = links
         self._camera = camera
         self._block_s = block_ms / 1000
@@ -136,29 +148,29 @@ class Subscription:
             return
         self._away = False
         self._backoff.reset()
-        for entry in entries:
-            alert = self._alert(entry)
+        for raw in entries:
+            alert = self._alert(raw)
             if alert is not None and (self._camera is None or alert.camera_id == self._camera):
                 self._waiting.append(alert)
             else:
-                self._note_ack(entry[0])
+                self._note_ack(raw[0].decode())
 
-    def _alert(self, entry: Entry) -> Alert | None:
-        name, fields = entry
-        try:
-            return Alert(
-                id=name,
-                frame_id=fields["frame_id"].decode(),
-                camera_id=fields["camera_id"].decode(),
-                part_id=fields["part_id"].decode() or None,
-                verdict=Verdict(fields["verdict"].decode()),
-                captured_at_ns=int(fields["captured_at_ns"]),
-                data=fields["data"],
-                _acknowledge=self._acknowledge,
-            )
-        except (KeyError, ValueError) as error:  # must not stop the alerts behind it
-            _log.error("entry %s is no alert and was skipped: %r", name, error)
+    def _alert(self, raw: RawEntry) -> Alert | None:
+        """None for an entry that is not the line's: it must not stop the alerts behind it."""
+        entry = decode(raw, ALERT_VERDICTS)
+        if isinstance(entry, ForeignEntry):
+            self._foreign.note(self._stream, entry.id, entry.why)
             return None
+        return Alert(
+            id=entry.id,
+            frame_id=entry.frame_id,
+            camera_id=entry.camera_id,
+            part_id=entry.part_id,
+            verdict=entry.verdict,
+            captured_at_ns=entry.captured_at_ns,
+            data=entry.data,
+            _acknowledge=self._acknowledge,
+        )
 
     def _acknowledge(self, name: str) -> None:
         self._note_ack(name)
@@ -224,7 +236,7 @@ def subscribe(
     link = RedisLink(url, timeout_s=block_ms / 1000 + DEFAULT_TIMEOUT_S)
     stream = LineKeys(line).alerts
     if group is None:
-        return Subscription(TailReader(link, stream, begin), [link], camera=camera, block_ms=block_ms)
+        return Subscription(TailReader(link, stream, begin), [link], stream, camera=camera, block_ms=block_ms)
     acknowledging = RedisLink(url)  # an acknowledgement must not wait behind a blocking read
     reader = GroupReader(
         link,
@@ -237,7 +249,7 @@ def subscribe(
         line=line,
         max_deliveries=max_deliveries,
     )
-    return Subscription(reader, [link, acknowledging], camera=camera, block_ms=block_ms)
+    return Subscription(reader, [link, acknowledging], stream, camera=camera, block_ms=block_ms)
 
 
 def _stream_id(since: str | datetime) -> str:

@@ -21,6 +21,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from f2pnet.config.base import StrictModel, parse_config
 from f2pnet.errors import BundleError, ConfigError, MissingResource
 from f2pnet.precision import Precision as Precision  # here too, since a bundle is where readers meet it
+from f2pnet.preprocess import Resize
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"
@@ -55,6 +56,11 @@ class InputSpec(StrictModel):
     dtype: Literal["uint8"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
     color: Literal["RGB"] = "RGB"
+    resize: Resize = Field(
+        "stretch",
+        description="how a frame becomes square: stretched, or letterbox: aspect ratio kept, the rest filled with the "
+        "colour (124, 116, 104)",
+    )
 
 
 class OutputSpec(StrictModel):
@@ -94,6 +100,7 @@ class MetricSheet(StrictModel):
     split: str
     protocol: str = Field(description="auto (no prompts) or oracle-box")
     images: int = Field(ge=1)
+    defective: int | None = Field(default=None, ge=0, description="how many of them are defective; null: not counted")
     values: dict[str, float]
 
 
@@ -115,6 +122,9 @@ class TrainingFacts(StrictModel):
     metrics: list[MetricSheet] = Field(default_factory=list)
     priors: list[PriorFacts] = Field(default_factory=list, description="pretrained weights that training started from")
     from_scratch: bool | None = Field(default=None, description="all weights began as random numbers; null: not known")
+    blind_on: list[str] = Field(
+        default_factory=list, description="lists on which nearly no defective image is rejected: exported by --force"
+    )
     notes: str | None = Field(default=None, description="licences of the data and whatever else a user must know")
 
 
@@ -291,7 +301,7 @@ def write_bundle(
     stands at `folder` is replaced; anything else there is left alone and raises ConfigError. Returns the opened bundle.
     """
     folder = Path(folder)
-    _refuse_other_content(folder)
+    refuse_other_content(folder)
     named = set(manifest.files)
     if named != set(files):
         raise ConfigError(f"the manifest lists {sorted(named)}, but the files given are {sorted(files)}")
@@ -325,6 +335,8 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path.parent} is not an engine bundle: it has no {MANIFEST_NAME}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except ValueError as error:
         raise BundleError(f"{path} is not JSON ({error}): copy or export the bundle again") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
@@ -339,12 +351,19 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{error}\nexport the engine again") from error
 
 
+def _unreadable(path: Path, error: OSError) -> MissingResource:
+    return MissingResource(f"engine file {path} can't be read: {error.strerror}; give this user the right to read it")
+
+
 def _check_file(path: Path, wanted: str) -> None:
     if not path.is_file():
         raise BundleError(f"engine file {path} is missing: copy or export the bundle again")
     if path.stat().st_size == 0:
         raise BundleError(f"engine file {path} is empty (0 bytes): copy or export the bundle again")
-    found = sha256_of(path)
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if found != wanted:
         raise BundleError(
             f"engine file {path} was changed or damaged: its sha256 is {found[:12]}..., "
@@ -352,7 +371,8 @@ def _check_file(path: Path, wanted: str) -> None:
         )
 
 
-def _refuse_other_content(folder: Path) -> None:
+def refuse_other_content(folder: Path) -> None:
+    """Raise ConfigError where something other than a bundle stands at `folder`, which may not be replaced."""
     if not folder.exists() or (folder.is_dir() and ((folder / MANIFEST_NAME).is_file() or not any(folder.iterdir()))):
         return
     raise ConfigError(f"{folder} exists and is not an engine bundle: choose another place, or delete it")

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from f2pnet.errors import ExitCode, F2pError, MissingExtra
+from f2pnet.text import printable, printable_lines
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ COMMANDS = {
     "reviews": _Entry("pipeline.console.reviews_cli:reviews", "Write what reviewers said as a data set."),
     "keys": _Entry("pipeline.wire.keys_cli:keys", "Make a key pair for a host of a line that spans hosts."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
+    "inference": _Entry("f2pnet._inspect_cli:inspect", "The same as inspect, by the name it has in F2P-Net.", "cpu"),
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("f2pnet.cli:bench", "Measure rates and latencies, with the machine's facts."),
@@ -60,6 +66,11 @@ BENCH_COMMANDS = {
 }
 
 
+_MAY_HOLD_A_LOGIN = re.compile(r"\S*(?:://|:/|@)\S*")
+_UsageError: Any = typer.BadParameter.__base__  # of click, or of the copy of it that newer versions of typer carry
+_ClickException: Any = _UsageError.__base__
+
+
 class _Table(TyperGroup):
     """Lists the subcommands of a table, and imports the one that is run."""
 
@@ -74,11 +85,60 @@ class _Table(TyperGroup):
         return None if entry is None else typer.main.get_command(_stand_in(cmd_name, entry))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, _, rest = super().resolve_command(ctx, args)
+        """The command itself; a stand-in where the shell only asks for completions of one that can't be imported."""
+        if args[0] not in self.entries and not args[0].startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"no command '{printable(args[0])}'{_nearest(args[0], self.entries)}")
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        if name is None:
+            return name, stand_in, rest
         try:
-            return name, _command(str(name), self.entries[str(name)]), rest
+            return name, _command(name, self.entries[name]), rest
         except F2pError as error:
+            if ctx.resilient_parsing:
+                return name, stand_in, rest
             _fail(error)
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; end with one clear line and the contract's exit code."""
+        ends_process, run = options.pop("standalone_mode", True), functools.partial(super().main, *args)
+        if not ends_process:
+            return run(standalone_mode=False, **options)
+        try:
+            code = run(standalone_mode=False, **options)
+        except _ClickException as error:
+            code = _show_usage_error(error)
+        except (KeyboardInterrupt, typer.Abort):
+            code = ExitCode.INTERRUPTED
+        except BrokenPipeError:  # the reader of our output has had enough
+            sys.stdout = None  # nothing is left to be flushed at exit
+            code = ExitCode.CHECK_FAILED
+        sys.exit(code if isinstance(code, int) else ExitCode.OK)
+
+
+def _nearest(word: str, known: Mapping[str, object]) -> str:
+    """A hint at what may have been meant."""
+    nearest = get_close_matches(word.replace("_", "-").lower(), known, n=1, cutoff=0.5)
+    return f"; did you mean '{nearest[0]}'?" if nearest else f"; there are: {', '.join(known)}"
+
+
+def _show_usage_error(error: Any) -> int:
+    """A mistake on the command line, in one line; words that may hold a login are not repeated."""
+    context: Any = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(context.get_help(), err=True)
+    else:
+        where = "f2p" if context is None else context.command_path
+        told = _MAY_HOLD_A_LOGIN.sub("***", printable(_usage_problem(error)))
+        typer.echo(f"{where}: {told.rstrip('.')} (see {where} --help)", err=True)
+    return int(error.exit_code)
+
+
+def _usage_problem(error: Any) -> str:
+    option = getattr(error, "option_name", None)
+    if type(error).__name__ != "NoSuchOption" or option is None:
+        return str(error.format_message())
+    nearest = get_close_matches(option.replace("_", "-"), error.possibilities or (), n=1)
+    return f"no option '{option}'" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
 
 
 class _BenchTable(_Table):
@@ -124,14 +184,22 @@ def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
             _fail(error)
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # of a file or device that no check of ours had foreseen
+            place = f"{printable(error.filename)}: " if error.filename is not None else ""
+            typer.echo(f"f2p: {place}{error.strerror or error}; check that it exists and may be used", err=True)
+            raise typer.Exit(ExitCode.MISSING) from error
 
     return guarded
 
 
-def _fail(error: F2pError) -> None:
-    typer.echo(f"f2p: {error}", err=True)
+def _fail(error: F2pError) -> NoReturn:
+    typer.echo(f"f2p: {printable_lines(error)}", err=True)
     raise typer.Exit(error.exit_code)
 
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 bench = typer.Typer(cls=_BenchTable, add_completion=False, no_args_is_help=True)
 
@@ -141,11 +209,21 @@ def _bench() -> None:
     """Measure rates and latencies, with the machine's facts."""
 
 
-app = typer.Typer(cls=_Table, add_completion=False, no_args_is_help=True)
+app = typer.Typer(cls=_Table, no_args_is_help=True, context_settings=HELP_OPTIONS)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"f2p {version('f2pnet')}")
+        raise typer.Exit
 
 
 @app.callback()
-def _root() -> None:
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
     """Production-line streaming inspection: from camera to alert."""
 
 

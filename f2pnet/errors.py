@@ -3,10 +3,13 @@
     F2pError
     |-- ConfigError          who configures: a line, a recipe or a command is wrong        (exit 2)
     |-- MissingResource      who installs: a file, camera, server or device is not there   (exit 3)
-    |   `-- MissingExtra     ... an optional package is not installed
+    |   |-- MissingExtra     ... an optional package is not installed
+    |   `-- OutOfResources   ... descriptors, memory or disk space ran out (try again later)
     |-- BundleError          who ships engines: a bundle is damaged or is not one          (exit 1)
     |-- BackendError         who operates: an engine failed while running                  (exit 1)
+    |-- ClosedError          who programs: an Inspector was used after `close`             (exit 1)
     |-- StoreAway            who operates: the store does not answer (the line goes on)    (exit 3)
+    |   `-- StoreRefused     ... it answers, and denies access; trying again will not help
     `-- SpoolError           who operates: the disk behind the spool refuses               (exit 1)
 
 A message names the thing, the value seen, the value wanted and the cure.
@@ -14,6 +17,7 @@ A message names the thing, the value seen, the value wanted and the cure.
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -57,6 +61,27 @@ class MissingExtra(MissingResource):
         self.extra = extra
 
 
+class OutOfResources(MissingResource):
+    """The machine has no more descriptors, memory or disk space for this just now; later it may have."""
+
+
+RESOURCE_CURES = {
+    errno.EMFILE: "this process may open no more files: raise its limit (ulimit -n, LimitNOFILE=)",
+    errno.ENFILE: "the machine may open no more files: raise fs.file-max, or end what holds them",
+    errno.ENOSPC: "no space left: free the disk, or enlarge the file system",
+    errno.EDQUOT: "the disk quota is used up: free the disk, or raise the quota",
+    errno.ENOMEM: "no memory left: give the machine or container more, or lower the cameras' ring_slots",
+    errno.EAGAIN: "no more processes allowed: raise the limit (ulimit -u, TasksMax=, pids.max)",
+}
+"""What to do about an operating system's error that may pass by itself."""
+
+
+def out_of_resources(what: str, error: OSError) -> OutOfResources | None:
+    """`error` as OutOfResources with its cure, None where it says something else. `what` could not be done."""
+    cure = RESOURCE_CURES.get(error.errno or 0)
+    return None if cure is None else OutOfResources(f"{what}: {cure}")
+
+
 class BundleError(F2pError):
     """An engine bundle is damaged, was tampered with, or is not a bundle."""
 
@@ -65,10 +90,18 @@ class BackendError(F2pError):
     """An inference backend failed while it ran."""
 
 
+class ClosedError(F2pError):
+    """An object was used after it was closed."""
+
+
 class StoreAway(F2pError):
     """The store does not answer; the message never holds its password."""
 
     exit_code = ExitCode.MISSING
+
+
+class StoreRefused(StoreAway):
+    """The store answers and denies access: trying again will not help."""
 
 
 class SpoolError(F2pError):

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from f2pnet.backends import Backend, BackendFacts, Device, open_backend, open_checkpoint
 from f2pnet.bundle import Bundle, Precision, open_bundle
+from f2pnet.errors import ClosedError
 from f2pnet.grading import Graded, Grader, as_defects, as_mask, draw_roi
-from f2pnet.preprocess import Image, as_frame, fit
+from f2pnet.notebook import remember_image
+from f2pnet.preprocess import Image, as_frame, fit, uncovered
 from f2pnet.recipe import Recipe, load_recipe
 from f2pnet.result import InspectionResult, Timings, Verdict
 from f2pnet.tiles import FrameMap, View, Window, merge, windows
@@ -44,6 +46,7 @@ class Inspector:
         self.bundle = bundle
         self.recipe = recipe
         self._backend = backend
+        self._closed = False
         self._grader = Grader(recipe, bundle.manifest)
         self._plan = lru_cache(PLANS_KEPT)(self._make_plan)
         facts = backend.facts
@@ -53,7 +56,7 @@ class Inspector:
     @classmethod
     def open(
         cls,
-        bundle: Path | str,
+        bundle: Bundle | Path | str,
         recipe: Recipe | Path | str | None = None,
         *,
         backend: str = "auto",
@@ -62,14 +65,14 @@ class Inspector:
         precision: Precision | None = None,
         allow_fallback: bool = False,
     ) -> Self:
-        """Open an engine bundle with a recipe (None: the engine's own thresholds).
+        """Open an engine bundle (a folder, or one that is opened) with a recipe (None: the engine's own thresholds).
 
         `device`: auto takes a GPU where one works; one asked for by name and absent is an error. `threads`: CPU threads
         of one engine run. `precision`: which of the bundle's files; None: the backend's first. `allow_fallback`: the
         CPU in place of a GPU that is absent. Raises MissingResource, BundleError, ConfigError or BackendError, each
         with its cure.
         """
-        opened = open_bundle(bundle)
+        opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         rules = recipe if isinstance(recipe, Recipe) else load_recipe(recipe) if recipe is not None else Recipe()
         rules.check_classes(opened.manifest.classes)  # before the engine is loaded, which may take seconds
         running = open_backend(
@@ -93,10 +96,23 @@ class Inspector:
         """What runs the engine, and where."""
         return self._backend.facts
 
+    def use_recipe(self, recipe: Recipe) -> None:
+        """Judge by another recipe from the next image on. Raises ConfigError where it does not fit the engine."""
+        recipe.check_classes(self.bundle.manifest.classes)
+        self.recipe = recipe
+        self._grader = Grader(recipe, self.bundle.manifest)
+        self._plan = lru_cache(PLANS_KEPT)(self._make_plan)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The engine's defect classes, in its order."""
+        return tuple(self.bundle.manifest.classes)
+
     def inspect(self, image: Image) -> InspectionResult:
         """Inspect one image, (H, W, 3) BGR or (H, W) grey, uint8.
 
-        Raises ConfigError when it is not such an image, BackendError when the engine fails: never a silent OK.
+        Raises ConfigError when it is not such an image, BackendError when the engine fails (never a silent OK), and
+        ClosedError after `close`, as every method here.
         """
         return self.inspect_batch([image])[0]
 
@@ -127,10 +143,13 @@ class Inspector:
         return time.perf_counter() - started
 
     def close(self) -> None:
-        """Free the engine."""
-        self._backend.close()
+        """Free the engine. Closing twice is no error."""
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
 
     def __enter__(self) -> Self:
+        self._check_open()
         return self
 
     def __exit__(
@@ -146,10 +165,16 @@ class Inspector:
         plans = [self._plan(*size) for size in sizes]
         looked = self._look(frames, [plan.windows for plan in plans])
         engine_ms = (time.perf_counter() - started) * 1e3
-        for views, plan, size in zip(looked, plans, sizes, strict=True):
+        for image, views, plan, size in zip(images, looked, plans, sizes, strict=True):
             started = time.perf_counter()
             found = self._grade(views, plan, size)
-            yield self._result(views, found, engine_ms, started), found, size
+            result = self._result(views, found, engine_ms, started)
+            remember_image(result, image, size)
+            yield result, found, size
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedError("this Inspector is closed: open it again, or use it inside of its `with` block")
 
     def _make_plan(self, width: int, height: int) -> FramePlan:
         roi_mask = draw_roi(self.recipe.roi, width, height)
@@ -160,6 +185,7 @@ class Inspector:
 
     def _look(self, frames: Sequence[Image], wanted: Sequence[Sequence[Window]]) -> list[list[View]]:
         """The engine's view of the wanted windows of each frame, in as few runs as `max_batch` allows."""
+        self._check_open()
         jobs = [(index, window) for index, pieces in enumerate(wanted) for window in pieces]
         looked: list[list[View]] = [[] for _ in frames]
         most = self.facts.max_batch
@@ -174,13 +200,23 @@ class Inspector:
         batch = self._batch[: len(pieces)]
         if self.facts.reads_pixels:
             for (frame, window), slot in zip(pieces, batch, strict=True):
-                fit(frame[window.slices], self.facts.image_size, out=slot)
+                fit(frame[window.slices], self.facts.image_size, slot, self.bundle.manifest.input.resize)
         outputs = self._backend.run(batch)
         maps, classes = outputs[self.bundle.manifest.defect_output], outputs.get("class_map")
         return [
-            View(window, float(outputs["score"][at]), maps[at], None if classes is None else classes[at])
+            View(
+                window,
+                float(outputs["score"][at]),
+                self._of_window(maps[at], window),
+                None if classes is None else self._of_window(classes[at], window),
+            )
             for at, (_, window) in enumerate(pieces)
         ]
+
+    def _of_window(self, values: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+        """The part of a map that belongs to the window, without a letterbox's filling."""
+        resize = self.bundle.manifest.input.resize
+        return uncovered(values, (window.height, window.width), self.facts.image_size, resize)
 
     def _grade(self, views: Sequence[View], plan: FramePlan, size: tuple[int, int]) -> list[Graded]:
         suspicious = [view for view in views if self._grader.may_hold_defect(view)]

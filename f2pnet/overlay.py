@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.preprocess import Image
+from f2pnet.errors import ConfigError
+from f2pnet.preprocess import Image, as_frame
 from f2pnet.result import Defect, InspectionResult, Verdict
 
 Color = tuple[float, float, float]  # BGR
@@ -29,12 +32,19 @@ WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
 
 
-def draw_overlay(image: Image, result: InspectionResult, mask: NDArray[np.uint8]) -> Image:
-    """The image, (H, W, 3) BGR or (H, W) grey, with outlines of `mask` (H, W) and a label for the worst defects.
+def draw_overlay(image: Image, result: InspectionResult, mask: NDArray[np.uint8] | None = None) -> Image:
+    """Draw what was found into a copy of the image: outlines, a label for each of the worst defects, the verdict.
 
-    Returns BGR, enlarged by a whole factor where the image is small, with a strip for the verdict on top.
+    `image` is the inspected one, (H, W, 3) BGR or (H, W) grey, uint8. `mask` is what `Inspector.inspect_with_mask`
+    returns, (H, W) uint8, 255 where a defect is; None: the outlines of the result's defects. Returns (H', W', 3) BGR,
+    enlarged by a whole factor where the image is small, with a strip for the verdict on top. Raises ConfigError where
+    the image is none, or the mask is of another size.
     """
+    image = as_frame(image)
     height, width = image.shape[:2]
+    mask = mask_of(result.defects, width, height) if mask is None else mask
+    if mask.shape != (height, width):
+        raise ConfigError(f"the mask is {mask.shape}; wanted the image's {(height, width)}")
     wanted_scale = -(-MIN_SIDE_PX // min(height, width))  # rounded up
     scale = max(1, min(wanted_scale, MAX_SIDE_PX // max(height, width)))
     color = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
@@ -43,6 +53,20 @@ def draw_overlay(image: Image, result: InspectionResult, mask: NDArray[np.uint8]
     for defect in result.defects[:MAX_LABELS]:
         _draw_label(canvas, defect, scale)
     return np.vstack([_strip(result, canvas.shape[1]), canvas])
+
+
+def mask_of(defects: Sequence[Defect], width: int, height: int) -> NDArray[np.uint8]:
+    """(height, width) uint8, 255 within the outlines of the defects, else 0."""
+    mask = np.zeros((height, width), np.uint8)
+    for defect in defects:
+        cv2.fillPoly(mask, [np.array(defect.polygon_px, np.int32)], 255)
+    return mask
+
+
+def rgb_of(color: Color | None) -> str:
+    """A color of this module as CSS has it; None: that of the other verdicts."""
+    blue, green, red = color or OTHER_VERDICT
+    return f"rgb({red:.0f}, {green:.0f}, {blue:.0f})"
 
 
 def _draw_outlines(canvas: Image, result: InspectionResult, mask: NDArray[np.uint8], scale: int) -> None:

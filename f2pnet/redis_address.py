@@ -7,38 +7,53 @@ redis+cluster://[user:password@]host[:port],...       rediss+sentinel://, rediss
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, unquote, urlsplit
+import re
+from urllib.parse import parse_qsl
 
+from f2pnet.address import HIDDEN, Address, parse_address
 from f2pnet.errors import ConfigError
 
 SINGLE = ("redis", "rediss", "unix")
 SEVERAL = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 SCHEMES = tuple(f"{scheme}://" for scheme in (*SINGLE, *SEVERAL))
+EXAMPLE = "redis://[user:password@]host:port[/db]"
 
-HostAndPort = tuple[str, int]
+_PLAIN_PATH = re.compile(r"/?|/\d{1,5}")  # a number of a database
+_SERVICE_PATH = re.compile(r"/[A-Za-z0-9_.-]+(/\d{1,5})?")  # of a Sentinel address
 
 
-def hosts_of(url: str, default_port: int) -> list[HostAndPort]:
-    """The servers that an address names, in order. Raises ConfigError or ValueError (a port that is none)."""
-    hosts = []
-    for text in urlsplit(url).netloc.rpartition("@")[2].split(","):
-        one = urlsplit(f"//{text}")
-        if not one.hostname:
-            raise ConfigError(f"Redis address: '{text}' is no host; wanted HOST[:PORT],HOST[:PORT]")
-        hosts.append((one.hostname, one.port or default_port))
-    return hosts
+def parse_redis_address(url: str) -> Address:
+    """Split a Redis address. Raises ConfigError, which never repeats it."""
+    address = parse_address(url, (*SINGLE, *SEVERAL), EXAMPLE, host_optional=True)
+    if not address.hosts and address.scheme in SEVERAL:
+        raise ConfigError("Redis address: no host; wanted HOST[:PORT],HOST[:PORT]")
+    if address.scheme == "unix" and not address.path:
+        raise ConfigError("Redis address: no socket; wanted unix:///run/redis.sock")
+    if address.scheme in SINGLE and len(address.hosts) > 1:
+        raise ConfigError("several Redis servers: write redis+sentinel://HOST,HOST/SERVICE or redis+cluster://...")
+    if address.scheme != "unix" and not _known_path(address):
+        raise ConfigError(f"Redis address: behind the host stands no database number; wanted {EXAMPLE}")
+    return address
 
 
 def address_without_secrets(url: str) -> str:
     """What may be shown of a Redis address: scheme, host, port and database (or the socket's path)."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    try:
+        address = parse_redis_address(url)
+    except ConfigError:
+        return HIDDEN
+    return f"{address.scheme}://{address.netloc}{address.path}"
 
 
 def secrets_of(url: str) -> list[str]:
     """Whatever in an address must not be shown, longest first."""
-    parts = urlsplit(url)
-    password = parts.netloc.rpartition("@")[0].partition(":")[2]
-    found = {password, unquote(password)}
-    found |= {value for name, value in parse_qsl(parts.query) if "password" in name}
+    address = parse_redis_address(url)
+    found = {address.login, address.password}
+    found |= {address.login.partition(":")[2]} if address.login else set()
+    found |= {value for name, value in parse_qsl(address.query) if not name.startswith(("ssl_", "socket_", "db"))}
     return sorted(filter(None, found), key=len, reverse=True)
+
+
+def _known_path(address: Address) -> bool:
+    sentinel = address.scheme.endswith("+sentinel")
+    return (_SERVICE_PATH if sentinel else _PLAIN_PATH).fullmatch(address.path) is not None

@@ -5,10 +5,12 @@ The line stands in braces, so that a cluster keeps all keys of a line together, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 FRAMES_PER_CHUNK = 65_536
 """Frames whose verdicts share one bit field; at a byte each a field takes at most 64 KiB."""
+_CAMERA_AND_RUN = re.compile(rb"([A-Za-z0-9][A-Za-z0-9_.-]{0,63}):([A-Za-z0-9][A-Za-z0-9-]{0,63})")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,31 @@ class LineKeys:
         """Bit field that tells which frames around `seq` have a verdict, and which."""
         return f"f2p:{{{self.line}}}:seen:{camera_id}:{run_id}:{seq // FRAMES_PER_CHUNK}"
 
-    def event(self, event_id: str) -> str:
-        """Marks a fault event as already told."""
-        return f"f2p:{{{self.line}}}:event:{event_id}"
+    @property
+    def events(self) -> str:
+        """Sorted set: ids of the newest fault events that were stored, by the time of their storing."""
+        return f"f2p:{{{self.line}}}:events"
+
+    @property
+    def trimmed(self) -> str:
+        """Hash: for each stream the id up to which retention took entries away, and the last link of the hash chain."""
+        return f"f2p:{{{self.line}}}:trimmed"
+
+    def run_trimmed(self, camera_id: str, run_id: str) -> str:
+        """Hash: how many entries of one run retention took away, by stream."""
+        return f"f2p:{{{self.line}}}:trimmed:{camera_id}:{run_id}"
+
+    @property
+    def chain(self) -> str:
+        """Hash: number and hash of the newest link of the results' hash chain."""
+        return f"f2p:{{{self.line}}}:chain"
+
+    @property
+    def run_ledgers(self) -> str:
+        """What the keys of `run_ledger` begin with."""
+        return f"f2p:{{{self.line}}}:ledger:"
+
+    def parse_run_ledger(self, key: bytes) -> tuple[str, str] | None:
+        """Camera and run of a key that `run_ledger` made; None for any other key."""
+        found = _CAMERA_AND_RUN.fullmatch(key.removeprefix(self.run_ledgers.encode()))
+        return (found[1].decode(), found[2].decode()) if found else None

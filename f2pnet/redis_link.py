@@ -14,9 +14,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MovedError
 from redis.retry import Retry
 
-from f2pnet.errors import ConfigError, StoreAway
+from f2pnet.address import without
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.redis_address import address_without_secrets, secrets_of
 from f2pnet.redis_route import route_to
+from f2pnet.text import printable
 
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
@@ -24,8 +26,9 @@ Command = Sequence[Argument]
 DEFAULT_TIMEOUT_S = 0.3  # a healthy server answers in a few ms; a frame ring holds about half a second of frames
 
 
-class StoreRefused(StoreAway):
-    """The server is there and lets us not in or not do this: trying again will not help."""
+def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Fields of a hash or of a stream entry, as Redis lists them. Names are bytes: others choose them too."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 class ErrorReply(StoreAway):
@@ -127,10 +130,7 @@ class RedisLink:
         return StoreAway(message)
 
     def _clean(self, error: Exception) -> str:
-        text = str(error) or type(error).__name__
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text.rstrip(".")
+        return printable(without(self._secrets, str(error) or type(error).__name__)).rstrip(".")
 
 
 def _packed(commands: Sequence[Command]) -> bytes:
@@ -139,6 +139,6 @@ def _packed(commands: Sequence[Command]) -> bytes:
     for command in commands:
         parts.append(b"*%d\r\n" % len(command))
         for argument in command:
-            raw = argument if isinstance(argument, bytes) else str(argument).encode()
+            raw = argument if isinstance(argument, bytes) else str(argument).encode(errors="backslashreplace")
             parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
     return b"".join(parts)

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
+from f2pnet.address import Address
 from f2pnet.errors import ConfigError
-from f2pnet.redis_address import SCHEMES, SINGLE, HostAndPort, hosts_of
+from f2pnet.redis_address import SINGLE, parse_redis_address
 
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
+
+HostAndPort = tuple[str, int]
 
 
 class Route(Protocol):
@@ -36,14 +39,11 @@ class Route(Protocol):
 
 def route_to(url: str, options: Mapping[str, Any]) -> Route:
     """The route for an address; `options` are redis-py's for each connection. Raises ConfigError or ValueError."""
-    if not url.startswith(SCHEMES):
-        raise ConfigError(f"a Redis address starts with {', '.join(SCHEMES)}: this one does not")
-    if urlsplit(url).scheme in SINGLE:
-        if "," in urlsplit(url).netloc:
-            raise ConfigError("several Redis servers: write redis+sentinel://HOST,HOST/SERVICE or redis+cluster://...")
+    address = parse_redis_address(url)
+    if address.scheme in SINGLE:
         return _OneServer(url, options)
-    tls, _, kind = urlsplit(url).scheme.partition("+")
-    return _SentinelRoute(url, tls, options) if kind == "sentinel" else _ClusterRoute(url, tls, options)
+    tls, _, kind = address.scheme.partition("+")
+    return _SentinelRoute(address, tls, options) if kind == "sentinel" else _ClusterRoute(address, tls, options)
 
 
 class _OneServer:
@@ -63,22 +63,21 @@ class _OneServer:
 class _SentinelRoute:
     """Asks the Sentinels anew for each connection: a server that was the master once may be a replica now."""
 
-    def __init__(self, url: str, scheme: str, options: Mapping[str, Any]) -> None:
-        parts = urlsplit(url)
-        self._service, _, self._database = parts.path.strip("/").partition("/")
+    def __init__(self, address: Address, scheme: str, options: Mapping[str, Any]) -> None:
+        self._service, _, self._database = address.path.strip("/").partition("/")
         if not self._service:
             raise ConfigError(
                 "a Sentinel address ends with the name of the service: redis+sentinel://HOST,HOST/SERVICE"
             )
-        query = dict(parse_qsl(parts.query))
+        query = dict(parse_qsl(address.query))
         password = query.pop("sentinel_password", None)
         self._options, self._scheme, self._query = options, scheme, urlencode(query)
-        self._login = parts.netloc.rpartition("@")[0]
+        self._login = address.login or ""
         tls = {"ssl": True, **query} if scheme == "rediss" else {}
         timeouts = {name: options[name] for name in ("socket_timeout", "socket_connect_timeout")}
         once = Retry(NoBackoff(), 0)
         self._sentinels: Any = Sentinel(  # type: ignore[no-untyped-call] # redis-py has no types here
-            hosts_of(url, SENTINEL_PORT),
+            _with_ports(address, SENTINEL_PORT),
             sentinel_kwargs={**timeouts, "password": password, "protocol": 2, "retry": once, **tls},
         )
 
@@ -96,11 +95,10 @@ class _SentinelRoute:
 class _ClusterRoute:
     """Begins at any node, and goes where that one points to. Nodes take turns when one is away."""
 
-    def __init__(self, url: str, scheme: str, options: Mapping[str, Any]) -> None:
-        parts = urlsplit(url)
-        self._options, self._scheme, self._query = options, scheme, parts.query
-        self._login = parts.netloc.rpartition("@")[0]
-        self._known = hosts_of(url, REDIS_PORT)
+    def __init__(self, address: Address, scheme: str, options: Mapping[str, Any]) -> None:
+        self._options, self._scheme, self._query = options, scheme, address.query
+        self._login = address.login or ""
+        self._known = _with_ports(address, REDIS_PORT)
         self._turn = 0
         self._owner: HostAndPort | None = None
 
@@ -115,6 +113,10 @@ class _ClusterRoute:
     def moved(self, address: HostAndPort) -> bool:
         self._owner = address
         return True
+
+
+def _with_ports(address: Address, default_port: int) -> list[HostAndPort]:
+    return [(host, port or default_port) for host, port in address.hosts]
 
 
 def _connection(url: str, options: Mapping[str, Any]) -> Any:

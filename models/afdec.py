@@ -11,9 +11,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.configuration import MASK_TOKENS, Mode
-from models.layers import MLP, LayerNorm2d, resize_map, upscaler
+from models.detail import detail_path
+from models.layers import MLP, LayerNorm2d, upscaler
 from models.sam_decoder import SamDecoder, mask_product, repeat_rows
 from models.vicnet import ViCNetFeatures
 
@@ -70,7 +72,9 @@ class AFDec(nn.Module):
         feature_width: int,
         fused: bool = True,
         detail_widths: dict[int, int],
+        detail_width: int = 0,
         score_sees_map: bool,
+        score_sees_peak: bool = False,
         num_classes: int,
     ) -> None:
         super().__init__()
@@ -79,6 +83,7 @@ class AFDec(nn.Module):
         self.fused = fused
         self.detail_stages = tuple(detail_widths)
         self.score_sees_map = score_sees_map
+        self.score_sees_peak = score_sees_peak
         self.hf_token = nn.Embedding(1, width)
         self.hf_mlp = MLP(width, width, feature_width, 3)
         self.compress_vit_feat = upscaler(early_width, width // (4 // early_upscaling), feature_width, early_upscaling)
@@ -89,8 +94,13 @@ class AFDec(nn.Module):
             nn.GELU(),
             nn.Conv2d(2 * feature_width, feature_width, 3, padding=1),
         )
-        self.detail = nn.ModuleList(nn.Conv2d(stage_width, feature_width, 1) for stage_width in detail_widths.values())
-        self.image_head = nn.Linear(width + (feature_width if score_sees_map else 0), 1)
+        self.detail = detail_path(list(detail_widths.values()), detail_width, feature_width)
+        self.image_head = nn.Linear(width + (feature_width if score_sees_map else 0) + (1 if score_sees_peak else 0), 1)
+        if score_sees_peak:
+            with torch.no_grad():
+                self.image_head.weight.zero_()
+                self.image_head.weight[:, -1] = 1.0
+                self.image_head.bias.zero_()
         self.pixel_head = nn.Conv2d(feature_width, 1, 1)
         self.class_head = nn.Conv2d(feature_width, num_classes, 1) if num_classes else None
 
@@ -98,12 +108,11 @@ class AFDec(nn.Module):
         """The part of decoding that no prompt changes."""
         early = features.early.permute(0, 3, 1, 2)
         hq_features = self.embedding_encoder(features.embedding) + self.compress_vit_feat(early)
-        size = hq_features.shape[-2:]
-        detail = [
-            resize_map(project(features.stages[stage]), size)
-            for stage, project in zip(self.detail_stages, self.detail, strict=True)
-        ]
-        return Encoded(features.embedding, hq_features, torch.stack(detail).sum(0) if detail else None)
+        detail: Tensor | None = None
+        if self.detail_stages:
+            size = (hq_features.shape[-2], hq_features.shape[-1])
+            detail = self.detail([features.stages[stage] for stage in self.detail_stages], size)
+        return Encoded(features.embedding, hq_features, detail)
 
     def forward(
         self,
@@ -145,12 +154,15 @@ class AFDec(nn.Module):
             fused = fused[::prompts]
         else:
             masks = mask_product(self.hf_mlp(tokens[:, MASK_TOKENS])[:, None], sam_features)
+        pixel_logits = self.pixel_head(fused)
         score_input = tokens[::prompts, 0]
         if self.score_sees_map:
             score_input = torch.cat([score_input, fused.amax(dim=(2, 3))], dim=1)
+        if self.score_sees_peak:
+            score_input = torch.cat([score_input, peak(pixel_logits)], dim=1)
         return Predictions(
             mask_logits=masks.reshape(-1, prompts, *masks.shape[-2:]),
-            pixel_logits=self.pixel_head(fused),
+            pixel_logits=pixel_logits,
             image_logits=self.image_head(score_input)[:, 0],
             class_logits=None if self.class_head is None else self.class_head(fused),
         )
@@ -164,3 +176,8 @@ class AFDec(nn.Module):
             sam_features = sam_features + repeat_rows(encoded.detail, prompts)
         refined: Tensor = self.embedding_maskfeature(sam_features)
         return refined + repeat_rows(encoded.hq_features, prompts)
+
+
+def peak(pixel_logits: Tensor) -> Tensor:
+    """(B, 1, M, M) -> (B, 1): the highest mean logit of 3 x 3 map pixels, which one stray pixel does not make."""
+    return F.avg_pool2d(pixel_logits, kernel_size=3, stride=1).amax(dim=(2, 3))

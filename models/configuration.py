@@ -77,8 +77,12 @@ class NetworkConfig:
     """Channels of the upscaled features whose product with a token gives a mask."""
     detail_stages: tuple[int, ...] = ()
     """CNN stages (0: stride 4) that also join the fused features directly; not in the published network."""
+    detail_width: int = 0
+    """Channels of the feature pyramid that joins these stages; 0: each is projected, and all are added."""
     score_sees_map: bool = False
     """The image head also reads the strongest response of each fused feature."""
+    score_sees_peak: bool = False
+    """The image head also reads the peak of the pixel map, and begins as that peak alone."""
     sam_heads: bool = True
     """Carry SAM's own mask and quality heads; unused by the masks of `paper` mode, kept so that SAM can be run."""
     freeze_sam: bool = True
@@ -137,7 +141,9 @@ class NetworkConfig:
             raise ValueError(f"without names {sorted(unknown)}; it may name {', '.join(get_args(Module))}")
         if self.mode == "reference" and self.without:
             raise ValueError(f"mode reference is whole, but without is {self.without}: use mode paper")
-        if self.mode == "reference" and (self.num_classes or self.detail_stages or self.score_sees_map):
+        if self.mode == "reference" and (
+            self.num_classes or self.detail_stages or self.score_sees_map or self.score_sees_peak
+        ):
             raise ValueError("mode reference has no class map, no detail stages and no score from the map: unset them")
 
     def _require_stages(self) -> None:
@@ -209,7 +215,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "vit_widths": (64, 128, 160, 320), "vit_depths": (2, 2, 6, 2), "vit_heads": (2, 4, 5, 10),
         "vit_windows": (7, 7, 14, 7),
         "prompt_width": 16, "hf_hidden": 16, "highpass_rate": 1 / 64, "cnn": "tf_efficientnet_lite0",
-        "cnn_norm": "fixed", "detail_stages": (0, 1), "score_sees_map": True, "freeze_sam": False,
+        "cnn_norm": "fixed", "detail_stages": (0, 1, 2, 3), "detail_width": 64, "score_sees_map": True,
+        "score_sees_peak": True, "freeze_sam": False,
     },
     "vit_b": {"width": 768, "depth": 12, "heads": 12, "global_blocks": (2, 5, 8, 11), "prompt_width": 24},
     "vit_l": {"width": 1024, "depth": 24, "heads": 16, "global_blocks": (5, 11, 17, 23), "prompt_width": 32},

@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from models.f2pnet import F2PNet
+from models.good_only import GoodOnlyNetwork
 from models.prompt_free import second_mask
+
+
+def deployed(network: F2PNet | GoodOnlyNetwork) -> "AutoNetwork | GoodOnlyNetwork":
+    """What is exported of a network, in evaluation mode; `output_names` tells its outputs."""
+    return network.eval() if isinstance(network, GoodOnlyNetwork) else AutoNetwork(network).eval()
 
 
 class AutoNetwork(nn.Module):

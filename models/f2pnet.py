@@ -84,7 +84,9 @@ def build_network(config: NetworkConfig) -> F2PNet:
         feature_width=config.feature_width,
         fused="afdec" not in config.without,
         detail_widths={stage: cnn_widths[stage] for stage in config.detail_stages if "cnn" not in config.without},
+        detail_width=config.detail_width,
         score_sees_map=config.score_sees_map,
+        score_sees_peak=config.score_sees_peak,
         num_classes=config.num_classes,
     )
     network = F2PNet(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import SecretStr
 
 import f2pnet
 from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SourceConfig, source_from_uri
 from f2pnet.errors import MissingResource
+from pipeline.active_config import plain_line
 
 _PACKAGE = Path(f2pnet.__file__).resolve().parent
 _CARRIED = _PACKAGE / "configs"
@@ -52,20 +51,5 @@ def write_line(line: LineConfig, folder: Path) -> Path:
     """Write the line where its workers can read it; for the owner only, since source addresses may hold passwords."""
     path = folder / "line.yaml"
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        yaml.safe_dump(_plain(line.model_dump()), file, sort_keys=False)
+        yaml.safe_dump(plain_line(line), file, sort_keys=False)
     return path
-
-
-def _plain(value: Any) -> Any:
-    """As YAML has it, with secrets spelt out."""
-    match value:
-        case dict():
-            return {key: _plain(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case SecretStr():
-            return value.get_secret_value()
-        case Path():
-            return str(value)
-        case _:
-            return value

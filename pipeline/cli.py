@@ -7,19 +7,18 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from f2pnet.config import LineConfig, load_line
+from f2pnet.config import LineConfig, load_line, refuse_reserved_names
 from f2pnet.errors import ConfigError, ExitCode
-from pipeline.adhoc import line_of_sources, write_line
-from pipeline.line import run_line
+from f2pnet.foreign import ForeignData
 from pipeline.logs import log_to_stderr
-from pipeline.summary import LineStatus
-from pipeline.wire.rundir import RunDir
-from pipeline.wire.transport import Subscriber
+
+if TYPE_CHECKING:
+    from pipeline.summary import LineStatus
 
 ALERTS_QUEUED = 1_000
 
@@ -28,7 +27,10 @@ Duration = Annotated[
     float | None, typer.Option(help="end after so many seconds of inspecting; default: when the sources end")
 ]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE", help="write the summary here, as JSON")]
-NoConsole = Annotated[bool, typer.Option("--no-console", help="no live table; log lines instead")]
+NoTable = Annotated[bool, typer.Option("--no-table", help="no live table; log lines instead")]
+NoConsole = Annotated[
+    bool, typer.Option("--no-console", help="as --no-table, and no page but the one that LINE.yaml configures")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -40,18 +42,22 @@ def run(
     engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine for --source")] = None,
     duration: Duration = None,
     summary: SummaryFile = None,
+    no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
     """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
+    from pipeline.adhoc import line_of_sources, write_line
+
     log_to_stderr()
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
     if line_file is not None:
-        status = _run_shown(load_line(line_file), line_file, duration, no_console=no_console)
+        status = _run_shown(load_line(line_file), line_file, duration, no_table=no_table or no_console)
     else:
         with tempfile.TemporaryDirectory(prefix="f2p-run-") as folder:
             adhoc = line_of_sources(source or [], engine, Path(folder))
-            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_console=no_console)
+            adhoc = _without_page(adhoc) if no_console else adhoc
+            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_table=no_table or no_console)
     _finish(status, summary)
 
 
@@ -60,22 +66,25 @@ def demo(
         float | None, typer.Option(help="end after so many seconds of inspecting; default: on Ctrl-C")
     ] = 60.0,
     summary: SummaryFile = None,
+    no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
+    from pipeline.adhoc import write_line
     from pipeline.demo import demo_line, score
 
     log_to_stderr()
     with tempfile.TemporaryDirectory(prefix="f2p-demo-") as folder:
-        line = demo_line(Path(folder))
+        line = _without_page(demo_line(Path(folder))) if no_console else demo_line(Path(folder))
         if line.console is not None:
-            typer.echo(f"the line's page: http://{line.console.host}:{line.console.port}/", err=True)
+            address = f"http://{line.console.host}:{line.console.port}/"
+            typer.echo(f"the line's page, for as long as the demo runs: {address}", err=True)
         truth: dict[str, Any] = {}
         status = _run_shown(
             line,
             write_line(line, Path(folder)),
             duration,
-            no_console=no_console,
+            no_table=no_table or no_console,
             before_store_stops=lambda status, url: truth.update(score(line, status.run_id, url)),
         )
     _finish(status, summary, truth)
@@ -90,12 +99,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Validate a line configuration."""
-    from pipeline.probe import Finding, probe_line
+    from pipeline.probe import configuration_findings, probe_line
 
     line = load_line(line_file)
-    findings = (
-        probe_line(line, thumbnails) if probe else [Finding("configuration", True, f"{len(line.cameras)} cameras")]
-    )
+    refuse_reserved_names(line)
+    findings = probe_line(line, thumbnails) if probe else configuration_findings(line)
     if as_json:
         typer.echo(json.dumps([finding._asdict() for finding in findings]))
     else:
@@ -116,8 +124,9 @@ def status(
     from pipeline.view import cameras_table, workers_table
 
     line, console = load_line(line_file), Console()
+    foreign = ForeignData(lambda text: typer.echo(text, err=True))
     while True:
-        now = read_status(line)
+        now = read_status(line, foreign)
         if as_json:
             typer.echo(json.dumps(now.summary()))
         else:
@@ -155,14 +164,22 @@ def bench_pipeline(
     )
 
 
+def _without_page(line: LineConfig) -> LineConfig:
+    return line.model_copy(update={"console": None})
+
+
 def _run_shown(
-    line: LineConfig, line_file: Path, duration: float | None, *, no_console: bool, **options: Any
+    line: LineConfig, line_file: Path, duration: float | None, *, no_table: bool, **options: Any
 ) -> LineStatus:
     """Run the line behind the live table, whose workers then log to files, or without it."""
+    from pipeline.line import run_line
+
     console = Console()
-    if no_console or not console.is_terminal:
+    if no_table or not console.is_terminal:
         return run_line(line, line_file, duration_s=duration, **options)
     from pipeline.view import LiveView
+    from pipeline.wire.rundir import RunDir
+    from pipeline.wire.transport import Subscriber
 
     with ExitStack() as stack:
         log_dir = line.publish.spool.dir / "logs"

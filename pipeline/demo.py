@@ -11,9 +11,11 @@ from f2pnet.config import LineConfig, load_line
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SyntheticSource
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
+from f2pnet.stream import RESULT_VERDICTS, StreamEntry, entries
 from pipeline.adhoc import shipped_config
 from pipeline.sources.conveyor import Conveyor
 
@@ -50,10 +52,9 @@ def score(line: LineConfig, run_id: str, redis_url: str) -> dict[str, Any]:
         camera.id: Conveyor(camera.source) for camera in line.cameras if isinstance(camera.source, SyntheticSource)
     }
     counts = {(truth, verdict): 0 for truth in (True, False) for verdict in (True, False)}
-    for frame_id, verdict in _verdicts(line.line, redis_url):
-        camera_id, run, seq = frame_id.split("/")
-        if run == run_id and camera_id in belts and verdict in (Verdict.OK, Verdict.NG):
-            counts[belts[camera_id].defective(int(seq)), verdict == Verdict.NG] += 1
+    for frame, verdict in _verdicts(line.line, redis_url):
+        if frame.run_id == run_id and frame.camera_id in belts and verdict in (Verdict.OK, Verdict.NG):
+            counts[belts[frame.camera_id].defective(frame.seq), verdict == Verdict.NG] += 1
     hits = counts[True, True]
     return {
         "precision": round(_share(hits, counts[False, True]), 4),
@@ -68,18 +69,11 @@ def _share(hits: int, others: int) -> float:
     return hits / (hits + others) if hits + others else 1.0
 
 
-def _verdicts(line: str, redis_url: str) -> list[tuple[str, str]]:
-    """(frame id, verdict) of all results in the store."""
-    link, key, start = RedisLink(redis_url, timeout_s=TIMEOUT_S), LineKeys(line).results, "-"
-    found: list[tuple[str, str]] = []
+def _verdicts(line: str, redis_url: str) -> list[tuple[FrameId, Verdict]]:
+    """(frame, verdict) of all results in the store."""
+    link = RedisLink(redis_url, timeout_s=TIMEOUT_S)
     try:
-        while True:
-            (page,) = link.exchange(["XRANGE", key, start, "+", "COUNT", PAGE])
-            for _, values in page:
-                fields = dict(zip(values[::2], values[1::2], strict=True))
-                found.append((fields[b"frame_id"].decode(), fields[b"verdict"].decode()))
-            if len(page) < PAGE:
-                return found
-            start = "(" + page[-1][0].decode()
+        found = entries(link.exchange, LineKeys(line).results, RESULT_VERDICTS)
+        return [(one.frame, one.verdict) for one in found if isinstance(one, StreamEntry) and one.frame is not None]
     finally:
         link.close()

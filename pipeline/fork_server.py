@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 
 class NoFork(F2pError):
-    """The fork server gives no process."""
+    """The fork server gives no process; later it may."""
 
 
 class ForkedProcess:
@@ -71,7 +71,9 @@ class ForkedProcess:
 class ForkServer:
     """One process that waits for orders, and is started anew where it died. It ends with this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, inherited: Sequence[int] = ()) -> None:
+        """`inherited`: descriptors that every process gets, under the same numbers."""
+        self._inherited = tuple(inherited)
         self._start()
 
     @property
@@ -82,8 +84,10 @@ class ForkServer:
         """Start it anew if it has died, so that the next worker need not wait for that."""
         if self._process.poll() is not None:
             _log.warning("fork server replaced", exit_code=self._process.returncode)
-            self.close()
-            self._start()
+            try:
+                self._restart()
+            except NoFork as error:  # tried again when it is looked at next
+                _log.error("no fork server", reason=str(error))
 
     def run_f2p(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path | None) -> ForkedProcess:
         """A process that runs `f2p` with these arguments and writes to `log` (None: where this one writes).
@@ -91,16 +95,23 @@ class ForkServer:
         Raises NoFork.
         """
         order = {"arguments": list(arguments), "environment": dict(environment), "log": str(log) if log else None}
+        reason = ""
         for _ in range(ATTEMPTS):
             try:
                 self._channel.send(json.dumps(order).encode())
-                return ForkedProcess(self._answer()["pid"])
-            except (OSError, ValueError, KeyError) as error:
-                _log.warning("fork server gave no process", reason=str(error))
-                self.close()
-                self._start()
+                answer = self._answer()
+            except (OSError, ValueError) as error:
+                reason = str(error)
+                _log.warning("fork server gave no process", reason=reason)
+                self._restart()
+                continue
+            if pid := answer.get("pid"):
+                return ForkedProcess(int(pid))
+            reason = str(answer.get("error"))
+            break
         raise NoFork(
-            f"no process for f2p {' '.join(arguments)}: the fork server died {ATTEMPTS} times; is memory short?"
+            f"no process for f2p {' '.join(arguments)} ({reason}): memory, processes (ulimit -u, TasksMax=) or "
+            "descriptors (ulimit -n, LimitNOFILE=) may be short"
         )
 
     def close(self) -> None:
@@ -110,25 +121,36 @@ class ForkServer:
         self._process.kill()
         self._process.wait(timeout=10)
 
+    def _restart(self) -> None:
+        """Raises NoFork."""
+        self.close()
+        try:
+            self._start()
+        except OSError as error:
+            raise NoFork(f"the fork server can't be started: {error.strerror}") from error
+
     def _start(self) -> None:
         _adopt_orphans(True)  # forked workers lose the parent that forked them at once, and come to us
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            command = [sys.executable, "-m", "pipeline.fork_server_process", str(theirs.fileno())]
+            # -P: a folder `pipeline` where the command is typed is not ours.
+            command = [sys.executable, "-P", "-m", "pipeline.fork_server_process", str(theirs.fileno())]
             # A group of its own, as workers have: Ctrl-C on the terminal reaches the supervisor only.
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 tethered(command),
                 # Threads do not survive a fork. NumPy's would be those of OpenBLAS, and a line multiplies no matrices.
                 env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *self._inherited],
                 process_group=0,
             )
 
-    def _answer(self) -> dict[str, int]:
-        if not select.select([self._channel], [], [], ANSWER_S)[0]:
+    def _answer(self) -> dict[str, int | str]:
+        poll = select.poll()  # select(2) takes no descriptors beyond 1023
+        poll.register(self._channel, select.POLLIN)
+        if not poll.poll(ANSWER_S * 1e3):
             raise OSError(f"no answer within {ANSWER_S:g} s")
-        answer: dict[str, int] = json.loads(self._channel.recv(LONGEST_ANSWER_BYTES))
+        answer: dict[str, int | str] = json.loads(self._channel.recv(LONGEST_ANSWER_BYTES))
         return answer
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import sys
+from contextlib import ExitStack
 from typing import Any
 
 # What a worker would import now.
@@ -41,7 +42,11 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
     gc.collect()
     gc.freeze()  # memory that no collection touches stays shared with the workers
     while request := channel.recv(LONGEST_ORDER_BYTES):
-        pid = _fork_for(keeper)
+        try:
+            pid = _fork_for(keeper)
+        except OSError as error:  # no processes, memory or descriptors just now
+            channel.send(json.dumps({"error": error.strerror}).encode())
+            continue
         if pid is None:
             order: dict[str, Any] = json.loads(request)
             return order
@@ -50,29 +55,47 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
 
 
 def _fork_for(keeper: int) -> int | None:
-    """Fork a child of the keeper: its pid; None in it."""
-    pid_out, pid_in = os.pipe()
-    go_out, go_in = os.pipe()
-    between = os.fork()
-    if between == 0:
-        worker = os.fork()
-        if worker != 0:
-            os.write(pid_in, worker.to_bytes(PID_BYTES, "little"))
-            os._exit(0)
-        for end in (pid_out, pid_in, go_in):
-            os.close(end)
-        if not os.read(go_out, 1):  # the fork server died in between: nobody knows of this process
-            os._exit(1)
-        os.close(go_out)
-        os.setpgid(0, 0)
-        tether(keeper)
-        return None
-    os.waitpid(between, 0)  # from here on the worker is the keeper's
-    pid = int.from_bytes(os.read(pid_out, PID_BYTES), "little")
-    os.write(go_in, b"!")
-    for end in (pid_out, pid_in, go_out, go_in):
-        os.close(end)
-    return pid
+    """Fork a child of the keeper: its pid; None in it. Raises OSError."""
+    with ExitStack() as ends:
+        pid_out, pid_in = _pipe(ends)
+        go_out, go_in = _pipe(ends)
+        between = os.fork()
+        if between == 0:
+            worker = _fork_or_end()
+            if worker != 0:
+                os.write(pid_in, worker.to_bytes(PID_BYTES, "little"))
+                os._exit(0)
+            for end in (pid_out, pid_in, go_in):
+                os.close(end)
+            if not os.read(go_out, 1):  # the fork server died in between: nobody knows of this process
+                os._exit(1)
+            os.close(go_out)
+            ends.pop_all()
+            os.setpgid(0, 0)
+            tether(keeper)
+            return None
+        _, status = os.waitpid(between, 0)  # from here on the worker is the keeper's
+        if code := os.waitstatus_to_exitcode(status):
+            raise OSError(abs(code), os.strerror(abs(code)))
+        pid = int.from_bytes(os.read(pid_out, PID_BYTES), "little")
+        os.write(go_in, b"!")
+        return pid
+
+
+def _pipe(ends: ExitStack) -> tuple[int, int]:
+    """Both ends of a pipe, closed with the stack."""
+    pair = os.pipe()
+    for end in pair:
+        ends.callback(os.close, end)
+    return pair
+
+
+def _fork_or_end() -> int:
+    """Fork; where there is no process to be had, this one ends, and its exit code says why."""
+    try:
+        return os.fork()
+    except OSError as error:
+        os._exit(error.errno or 1)
 
 
 def _become(order: dict[str, Any]) -> None:

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from f2pnet.config import LineConfig, load_line
+from f2pnet.bundle import Bundle, open_bundle
+from f2pnet.config import LineConfig, load_line, refuse_reserved_names
 from f2pnet.errors import F2pError, StoreAway
+from f2pnet.recipe import Recipe
+from pipeline.active_config import ENVIRONMENT_KEY, ActiveConfig, SharedConfig
+from pipeline.config_files import ConfigFiles
+from pipeline.descriptors import check_descriptors, raise_descriptor_limit
+from pipeline.engine_copy import hold_engine, open_held
 from pipeline.frames.ledger import Ledger
-from pipeline.frames.ring import RingReader, unlink_ring
-from pipeline.frames.ring_memory import SHARED_MEMORY, StaleFrame
+from pipeline.line_rings import LineRings
+from pipeline.machine_checks import MOST_CLOCK_DIFFERENCE_S, clock_difference_s
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
-from pipeline.reload import camera_changes
+from pipeline.reload import line_changes
 from pipeline.store.embedded_redis import EmbeddedRedis
-from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency, worker_row
+from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
-from pipeline.wire.messages import Fault, Heartbeat
+from pipeline.wire.faults import FaultOutbox, new_fault
+from pipeline.wire.line_lock import LineLock
+from pipeline.wire.messages import FaultAcks, Heartbeat
 from pipeline.wire.notify import tell_keeper
-from pipeline.wire.rundir import RunDir, new_run_id
+from pipeline.wire.run_id import new_run_id
+from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
+from pipeline.worker_rows import worker_row
 from pipeline.workers.worker import Stop
 
 TICK_S = 0.1
 ANSWER_S = 5.0  # beyond drain_s: for the last answers and for taking down
-REVIVE_INTERVAL_S = 0.5
+LOOK_AFTER_S = 0.5
+FAULT_ACKS_AT_ONCE = 64
 _log = structlog.get_logger(__name__)
 
 View = Callable[[LineStatus], None]
@@ -53,15 +66,20 @@ def run_line(
     MissingResource or StoreAway before anything is started; WorkerLost when a worker can't be kept running.
     """
     run_dir = RunDir(line, line_file)
-    with run_dir.lock():
-        for check in (check_engine, check_recipe, check_cameras, check_store):
+    raise_descriptor_limit()
+    with run_dir.lock() as lock:
+        for check in (check_descriptors, check_engine, check_recipe, check_cameras, check_store):
             check(line)
-        _reclaim_rings(line, run_dir)
+        _warn(line)
+        config, bundle = _hold(line)
         embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
         if embedded is not None:
             embedded.start()
         try:
-            running = _RunningLine(line, line_file, run_dir, embedded, log_dir)
+            if embedded is not None:
+                config = replace(config, store_url=embedded.url)
+            files = ConfigFiles(line, line_file, bundle)
+            running = _RunningLine(config, line_file, run_dir, embedded, log_dir, lock, files)
             try:
                 with _monitored(line, running):
                     running.keep(duration_s, view, view_interval_s)
@@ -74,38 +92,44 @@ def run_line(
                 embedded.stop()
 
 
-def _reclaim_rings(line: LineConfig, run_dir: RunDir) -> None:
-    """Free the shared memory of cameras that this line had once; rings of its present ones are taken over."""
-    present = {run_dir.ring_name(camera.id) for camera in line.cameras}
-    for path in SHARED_MEMORY.glob(run_dir.ring_name("*")):
-        if path.name in present:
-            continue
-        try:
-            reader = RingReader(path.name)
-        except F2pError as error:  # of another version, or damaged
-            _log.warning("ring of an earlier line left alone", ring=path.name, reason=str(error))
-            continue
-        held = reader.ledger.in_flight
-        reader.close()
-        if held:
-            _log.error(
-                "a camera that the line has no more left frames without a verdict: put it back and start once",
-                ring=path.name,
-                frames=held,
-            )
-        else:
-            unlink_ring(path.name)
-            _log.info("shared memory of a camera that the line has no more was freed", ring=path.name)
+def _warn(line: LineConfig) -> None:
+    """Log what will hurt, and does not keep the line from running."""
+    try:
+        refuse_reserved_names(line)
+        difference_s = 0.0 if line.publish.redis == "embedded" else clock_difference_s(line.publish.redis)
+    except F2pError as error:
+        _log.warning("the line starts all the same", reason=str(error))
+        return
+    if abs(difference_s) > MOST_CLOCK_DIFFERENCE_S:
+        _log.warning("the clocks of this host and of Redis differ: keep time by NTP", seconds=round(difference_s, 1))
 
 
-def worker_specs(line: LineConfig, line_file: Path, run_id: str) -> list[WorkerSpec]:
+def _hold(line: LineConfig) -> tuple[ActiveConfig, Bundle | None]:
+    """The configuration to put in force, with an engine that nobody can change while the line runs."""
+    config = ActiveConfig.of_files(line)
+    try:
+        bundle = open_bundle(line.engine.bundle)
+    except F2pError:
+        if line.engine.backend != "null":
+            raise
+        return config, None  # the null backend answers without an engine
+    folder = hold_engine(bundle, line.publish.spool.dir)
+    return replace(config, engine_folder=folder, engine_sha256=bundle.sha256), bundle
+
+
+def worker_specs(line: LineConfig, line_file: Path) -> list[WorkerSpec]:
     """The workers of a line, in the order in which they are started."""
     file = str(line_file)
     return [
         WorkerSpec("publish", "publish", [file, "--name", "publish"]),
         *(WorkerSpec(f"infer-{n}", "infer", [file, "--name", f"infer-{n}"]) for n in range(line.engine.workers)),
         *(
-            WorkerSpec(f"ingest-{camera.id}", "ingest", [file, "--name", f"ingest-{camera.id}", "--run-id", run_id])
+            WorkerSpec(
+                f"ingest-{camera.id}",
+                "ingest",
+                [file, "--name", f"ingest-{camera.id}", "--camera", camera.id],
+                camera_id=camera.id,
+            )
             for camera in line.cameras
         ),
         *(
@@ -132,32 +156,43 @@ class _RunningLine:
 
     def __init__(
         self,
-        line: LineConfig,
+        config: ActiveConfig,
         line_file: Path,
         run_dir: RunDir,
         embedded: EmbeddedRedis | None,
         log_dir: Path | None,
+        lock: LineLock,
+        files: ConfigFiles,
     ) -> None:
+        line = config.line
         self._line = line
         self._line_file = line_file
         self._run_dir = run_dir
         self._embedded = embedded
+        self._lock = lock
+        self._files = files
+        self._config = config
+        self._shared_config = SharedConfig()
+        self._shared_config.write(config)
         self._run_id = new_run_id()
         self._stop = Stop()
         self._stop.listen()
         self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
-        self._revive_due_s = 0.0
+        self._faults = FaultOutbox("supervisor", self._publish.send)
+        self._look_after_s = 0.0
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
-        self._rings: dict[str, RingReader] = {}
+        self._rings = LineRings(run_dir, self._run_id)
         self._first_verdict_s: float | None = None
         self._last_verdict_s = 0.0
         self._verdicts = 0
         self._supervisor = Supervisor(
-            worker_specs(line, line_file, self._run_id),
-            run_dir.path / "notify.sock",
+            worker_specs(line, line_file),
             stall_s=line.timeouts.stall_s,
             log_dir=log_dir,
             on_restart=self._tell_restart,
+            arguments_of=self._arguments_of,
+            environment={ENVIRONMENT_KEY: str(self._shared_config.descriptor)},
+            inherited=[self._shared_config.descriptor],
         )
         self._started_s = time.monotonic()
         self._ready_s: float | None = None  # when it could first inspect
@@ -175,7 +210,8 @@ class _RunningLine:
             self._supervisor.watch(TICK_S)
             if self._stop.take_reload():
                 self._reload()
-            self._revive_store(now_s)
+            self._look_after(now_s)
+            self._tell_faults()
             if now_s >= next_look_s:  # heartbeats turn this loop far more often
                 next_look_s = now_s + TICK_S
                 self._read_ledgers()
@@ -192,22 +228,22 @@ class _RunningLine:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
             self._supervisor.stop("console", drain_s)
+            self._tell_faults(until_s=time.monotonic() + ANSWER_S)
             self._supervisor.stop("publish", drain_s)
             self._supervisor.stop("sink", drain_s)
         finally:
             self._supervisor.close()
             self._publish.close()
+            self._shared_config.close()
         self._read_ledgers()
-        for ring in self._rings.values():
-            ring.close()
         status = self.status()
         for camera_id, ledger in status.cameras.items():
             if not ledger.balanced:
                 _log.error(
                     "ledger does not balance", camera=camera_id, captured=ledger.captured, found=ledger.accounted
                 )
-            if not ledger.in_flight:  # what is still held is told by the next run of this line
-                unlink_ring(self._run_dir.ring_name(camera_id))
+        # What is still held is reported by the next run of this line.
+        self._rings.close(settled=[name for name, ledger in status.cameras.items() if not ledger.in_flight])
         return status
 
     def status(self) -> LineStatus:
@@ -256,9 +292,7 @@ class _RunningLine:
 
     def _read_ledgers(self) -> None:
         for camera_id in self._ledgers:
-            reader = self._ring_of(camera_id)
-            if reader is not None and reader.run_id == self._run_id:
-                self._ledgers[camera_id] = reader.ledger
+            self._ledgers[camera_id] = self._rings.ledger(camera_id) or self._ledgers[camera_id]
         verdicts = sum(ledger.inspected for ledger in self._ledgers.values())
         if verdicts > self._verdicts:
             self._last_verdict_s = time.monotonic()
@@ -266,31 +300,38 @@ class _RunningLine:
                 self._first_verdict_s = self._last_verdict_s
             self._verdicts = verdicts
 
-    def _ring_of(self, camera_id: str) -> RingReader | None:
-        """The camera's ring, opened once; None while its ingest worker is just starting."""
-        reader = self._rings.get(camera_id)
-        if reader is not None and reader.is_gone:
-            self._rings.pop(camera_id).close()
-            reader = None
-        if reader is None:
-            try:
-                reader = self._rings[camera_id] = RingReader(self._run_dir.ring_name(camera_id))
-            except StaleFrame:
-                return None
-        return reader
+    def _arguments_of(self, spec: WorkerSpec) -> Sequence[str]:
+        """An ingest worker goes on in the run of its camera's ring."""
+        if spec.camera_id is None:
+            return spec.arguments
+        run_id, fault = self._rings.run_id_for(spec.camera_id)
+        if fault is not None:
+            self._tell("ring", fault, spec.camera_id)
+        return [*spec.arguments, "--run-id", run_id]
 
     def _reload(self) -> None:
-        """Take up the cameras that the line file names now. A file that does not fit changes nothing."""
+        """Put cameras and recipe in force as the files name them now. What does not fit changes nothing."""
         try:
             line = load_line(self._line_file)
-            changes = camera_changes(self._line, line)
+            changes = line_changes(self._line, line)
+            recipe = ActiveConfig.of_files(line).recipe
             check_cameras(line)
-        except F2pError as error:
-            _log.error("line file not taken up; the line goes on as it was", reason=str(error))
+            check_descriptors(line)
+            self._check_classes(recipe)
+        except (F2pError, OSError) as error:
+            _log.error("line file not applied; the line goes on as it was", reason=str(error))
+            self._tell("configuration", f"the line file was not applied, the line goes on as it was: {error}")
             return
-        _log.info("line file taken up", changes=str(changes))
-        specs = {spec.name: spec for spec in worker_specs(line, self._line_file, self._run_id)}
+        recipe_changed = recipe != self._config.recipe
+        _log.info("line file applied", changes=str(changes), recipe="changed" if recipe_changed else "same")
         self._line, self._run_dir = line, RunDir(line, self._line_file)
+        self._config = replace(self._config, line=line, recipe=recipe)
+        self._shared_config.write(self._config)
+        if changed := self._files.of_engine_changed():
+            text = f"{_listed(changed)} differ from the engine in force: stop and start the line to use them"
+            self._tell("configuration", text)
+        self._files.applied(line, self._line_file)
+        specs = {spec.name: spec for spec in worker_specs(line, self._line_file)}
         self._ledgers = {camera_id: Ledger() for camera_id in changes.added} | self._ledgers  # one may come again
         for camera_id in changes.leaving:
             self._supervisor.retire(f"ingest-{camera_id}", line.timeouts.drain_s + ANSWER_S)
@@ -301,24 +342,54 @@ class _RunningLine:
             self._supervisor.retire("console", ANSWER_S)  # the page is made for the cameras that there are
             self._supervisor.add(specs["console"])
 
-    def _revive_store(self, now_s: float) -> None:
-        if self._embedded is None or now_s < self._revive_due_s:
+    def _check_classes(self, recipe: Recipe | None) -> None:
+        """Raise ConfigError where a recipe names classes that the engine in force does not know."""
+        if recipe is not None and (bundle := self._bundle_in_force()) is not None:
+            recipe.check_classes(bundle.manifest.classes)
+
+    def _bundle_in_force(self) -> Bundle | None:
+        if self._config.engine_sha256 is None:
+            return None
+        return open_held(self._config.engine_sha256, self._config.engine_folder, self._line.engine.bundle)
+
+    def _look_after(self, now_s: float) -> None:
+        """Twice a second: the store, the lock, and frames of cameras that are gone."""
+        if now_s < self._look_after_s:
             return
-        self._revive_due_s = now_s + REVIVE_INTERVAL_S
+        self._look_after_s = now_s + LOOK_AFTER_S
+        self._lock.keep()
+        self._rings.report_departed()
+        if self._embedded is None:
+            return
         try:
             if self._embedded.revive():
                 _log.warning("embedded Redis had ended and was started again")
+            for text in self._embedded.take_losses():
+                self._faults.add(new_fault("supervisor", "store", text))
         except StoreAway as error:
             _log.error("embedded Redis does not come back", reason=str(error))
 
-    def _tell_restart(self, worker: KeptWorker, why: str) -> None:
-        self._publish.send(
-            Fault(
-                event_id=f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}",
-                at_ns=time.time_ns(),
-                source="supervisor",
-                camera_id=worker.spec.name.removeprefix("ingest-") if worker.spec.role == "ingest" else None,
-                kind="worker",
-                text=f"{worker.spec.name} {why}; replaced",
-            )
-        )
+    def _tell_restart(self, worker: KeptWorker, what: str) -> None:
+        text = f"{worker.spec.name} {what}"
+        if changed := self._files.newly_changed():
+            text += f". {_listed(changed)} differ from what is in force, and are not used: see f2p reload"
+        event_id = f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}-{secrets.token_hex(4)}"
+        self._tell("worker", text, worker.spec.camera_id, event_id)
+
+    def _tell(self, kind: str, text: str, camera_id: str | None = None, event_id: str | None = None) -> None:
+        self._faults.add(new_fault("supervisor", kind, text, camera_id=camera_id, event_id=event_id))
+
+    def _tell_faults(self, until_s: float = 0.0) -> None:
+        """Send what waits; until that moment (monotonic), wait for it to be stored."""
+        while True:
+            for message, _ in self._publish.receive(at_most=FAULT_ACKS_AT_ONCE):
+                if isinstance(message, FaultAcks):
+                    self._faults.acknowledged(message.event_ids)
+            self._faults.send_due()
+            if not len(self._faults) or time.monotonic() >= until_s:
+                return
+            time.sleep(0.02)
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from f2pnet.config import LineConfig
-from f2pnet.errors import StoreAway
-from f2pnet.redis_link import ErrorReply, RedisLink, StoreRefused
-from pipeline.frames.ring_memory import SHARED_MEMORY
+from f2pnet.errors import StoreAway, StoreRefused
+from f2pnet.redis_link import ErrorReply, RedisLink
+from pipeline.frames.shared_memory import SHARED_MEMORY
 
 Seen = tuple[str, str | None]
 """What was seen, and advice where there is any."""
@@ -26,6 +26,7 @@ FILES_WANTED = 4_096
 SYNCS = 20
 SLOWEST_SYNC_MS = 25.0
 ROOM_FACTOR = 1.2
+MOST_CLOCK_DIFFERENCE_S = 1.0
 STA_UNSYNC = 0x0040  # <linux/timex.h>
 TIMEX_BYTES = 208
 STATUS_OFFSET = 40  # of `status` in struct timex on 64-bit Linux
@@ -39,6 +40,7 @@ def machine_checks(line: LineConfig, frame_bytes: dict[str, int]) -> Iterator[tu
     yield "clock", clock
     if line.publish.redis != "embedded":
         yield "redis", lambda: redis_keeps(line.publish.redis)
+        yield "clock of Redis", lambda: redis_clock(line.publish.redis)
 
 
 def shared_memory(line: LineConfig, frame_bytes: dict[str, int]) -> Seen:
@@ -101,6 +103,30 @@ def redis_keeps(url: str) -> Seen:
     if appendonly != "yes":
         return told, "a crash of the server loses alerts: CONFIG SET appendonly yes"
     return told, None
+
+
+def redis_clock(url: str) -> Seen:
+    """How far the clock of the store is from this host's: entries of the streams are dated by it."""
+    try:
+        difference_s = clock_difference_s(url)
+    except StoreAway:
+        return "could not be asked", None  # the finding "store" says why
+    told = f"{abs(difference_s):.1f} s {'ahead of' if difference_s > 0 else 'behind'} this host's"
+    if abs(difference_s) > MOST_CLOCK_DIFFERENCE_S:
+        return told, "times in streams and in results will not agree: have both hosts keep time by NTP (chrony)"
+    return told, None
+
+
+def clock_difference_s(url: str) -> float:
+    """Clock of the store minus this host's, in s, to within half a round trip. Raises StoreAway."""
+    link = RedisLink(url, timeout_s=2.0)
+    try:
+        link.exchange(["PING"])  # so that connecting does not count
+        before_s = time.time()
+        ((seconds, microseconds),) = link.exchange(["TIME"])
+        return int(seconds) + int(microseconds) / 1e6 - (before_s + time.time()) / 2
+    finally:
+        link.close()
 
 
 def _option(link: RedisLink, name: str) -> list[bytes]:

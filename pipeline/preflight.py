@@ -5,8 +5,9 @@ from __future__ import annotations
 from f2pnet.bundle import open_bundle
 from f2pnet.config import LineConfig
 from f2pnet.config.sources import FolderSource, VideoSource
-from f2pnet.errors import MissingResource
+from f2pnet.errors import F2pError, MissingExtra
 from f2pnet.recipe import load_recipe
+from pipeline.sources import open_source
 from pipeline.store.embedded_redis import server_program
 from pipeline.store.redis_store import RedisStore
 
@@ -25,13 +26,19 @@ def check_recipe(line: LineConfig) -> str:
 
 
 def check_cameras(line: LineConfig) -> None:
-    """Raise MissingResource for a folder or file that is not there. Network cameras may come later: the line waits."""
+    """Open every folder and video file, and close it. Network cameras may come later: the line waits for them.
+
+    Raises MissingResource, MissingExtra, ConfigError or SourceFault, each naming the camera.
+    """
     for camera in line.cameras:
-        source = camera.source
-        if isinstance(source, FolderSource) and not source.path.is_dir():
-            raise MissingResource(f"camera {camera.id}: no folder {source.path}; check the path")
-        if isinstance(source, VideoSource) and not source.path.is_file():
-            raise MissingResource(f"camera {camera.id}: no video file {source.path}; check the path")
+        if not isinstance(camera.source, FolderSource | VideoSource):
+            continue
+        try:
+            open_source(camera.source, owner=f"{line.line}.{camera.id}").close()
+        except MissingExtra:
+            raise
+        except F2pError as error:
+            raise type(error)(f"camera {camera.id}: {error}") from error
 
 
 def check_store(line: LineConfig) -> str:

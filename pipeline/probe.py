@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import F2pError
-from pipeline.machine_checks import Seen, machine_checks
+from f2pnet.picture_writing import write_picture
+from pipeline.machine_checks import Seen, machine_checks, redis_clock
 from pipeline.preflight import check_engine, check_recipe, check_store
 from pipeline.sources import open_source
 from pipeline.sources.base import BadFrame, Frame, SourceEnded, SourceFault
@@ -50,6 +52,15 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
     return [*findings, *(_seen(what, check) for what, check in machine_checks(line, frame_bytes))]
 
 
+def configuration_findings(line: LineConfig) -> list[Finding]:
+    """What can be said without opening anything; and, where the store answers, how its clock stands."""
+    findings = [Finding("configuration", True, f"{len(line.cameras)} cameras")]
+    if line.publish.redis != "embedded":
+        clock = _seen("clock of Redis", lambda: redis_clock(line.publish.redis))
+        findings += [clock] if clock.advice else []
+    return findings
+
+
 def _seen(what: str, check: Callable[[], Seen]) -> Finding:
     try:
         detail, advice = check()
@@ -70,14 +81,14 @@ def _looked_at(camera: CameraConfig, thumbnails: Path | None, frame_bytes: dict[
     until_s = time.monotonic() + FIRST_FRAME_S
     first: Frame | None = None
     arrivals_s: list[float] = []
-    with open_source(camera.source) as source:
+    with open_source(camera.source, max_bytes=camera.max_frame_mb * 2**20) as source:
         while time.monotonic() < until_s and len(arrivals_s) < FRAMES_TIMED:
             try:
                 item = source.read(timeout_s=0.5)
             except SourceEnded:
                 break
             if isinstance(item, BadFrame):
-                return f"first picture can't be read ({item.name}: {item.detail})"
+                return f"first picture can't be read ({item.detail})"
             if item is None:
                 continue
             if first is None:
@@ -97,7 +108,5 @@ def _thumbnail(camera_id: str, frame: Frame, folder: Path) -> Path:
     height, width = frame.image.shape[:2]
     scale = min(1.0, THUMBNAIL_PX / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{camera_id}.jpg"
-    cv2.imwrite(str(path), cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
-    return path
+    small = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return write_picture(folder / f"{camera_id}.jpg", small)

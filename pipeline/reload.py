@@ -1,4 +1,4 @@
-"""Cameras that come and go while their line runs: what a changed line file means, and `f2p reload` to say so."""
+"""What may change while a line runs, cameras and recipe: what a changed line file means, and `f2p reload` to say so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.wire.rundir import RunDir
 
 
 @dataclass(frozen=True)
-class CameraChanges:
+class LineChanges:
     """Ids of cameras. One whose options changed is in `changed`: it is stopped and started anew."""
 
     added: list[str]
@@ -25,7 +25,7 @@ class CameraChanges:
 
     def __str__(self) -> str:
         told = [f"{name} {', '.join(ids)}" for name, ids in vars(self).items() if ids]
-        return "; ".join(told) or "nothing changed"
+        return "; ".join(told) or "no camera changed"
 
     @property
     def leaving(self) -> list[str]:
@@ -36,20 +36,20 @@ class CameraChanges:
         return [*self.added, *self.changed]
 
 
-def camera_changes(old: LineConfig, new: LineConfig) -> CameraChanges:
+def line_changes(old: LineConfig, new: LineConfig) -> LineChanges:
     """What is to be done to make the running line `old` the line `new`.
 
-    Raises ConfigError when more than the cameras (and their ports) differs, which needs a restart.
+    Raises ConfigError when more than cameras (with their ports) and recipe differs, which needs a restart.
     """
-    before, after = _without_cameras(old), _without_cameras(new)
+    before, after = _without_changeable(old), _without_changeable(new)
     if different := sorted(name for name in {*before, *after} if before.get(name) != after.get(name)):
         raise ConfigError(
-            f"only cameras can be changed while the line runs; {', '.join(different)} changed too: put that back, or "
-            "stop and start the line"
+            f"only cameras and the recipe can be changed while the line runs; {', '.join(different)} changed too: put "
+            "that back, or stop and start the line"
         )
     was = {camera.id: camera for camera in old.cameras}
     will_be = {camera.id: camera for camera in new.cameras}
-    return CameraChanges(
+    return LineChanges(
         added=[name for name in will_be if name not in was],
         removed=[name for name in was if name not in will_be],
         changed=[name for name in will_be if name in was and will_be[name] != was[name]],
@@ -57,7 +57,7 @@ def camera_changes(old: LineConfig, new: LineConfig) -> CameraChanges:
 
 
 def reload(line_file: Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]) -> None:
-    """Have a running line take up the cameras that its file names now: new ones start, others end in order."""
+    """Have a running line apply cameras and recipe as its files are now: new cameras start, others end in order."""
     line = load_line(line_file)
     pid = RunDir(line, line_file).running_pid()
     if pid is None:
@@ -66,7 +66,7 @@ def reload(line_file: Annotated[Path, typer.Argument(metavar="LINE.yaml", help="
     typer.echo(f"line {line.line} (pid {pid}) was told: {len(line.cameras)} cameras; its log says what it did")
 
 
-def _without_cameras(line: LineConfig) -> dict[str, Any]:
-    content = line.model_dump(exclude={"cameras"})
+def _without_changeable(line: LineConfig) -> dict[str, Any]:
+    content = line.model_dump(exclude={"cameras", "recipe"})
     content["transport"].pop("ports", None)
     return content

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from f2pnet.config import LineConfig
+from f2pnet.foreign import ForeignData
 from f2pnet.redis_endpoint import find_embedded
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
 from pipeline.frames.ledger import Ledger
+from pipeline.store.ledgers import counters_in, read_hashes
 from pipeline.summary import LineStatus, WorkerRow, reconnects_by_camera, total_counters, total_latency
 from pipeline.wire.messages import Heartbeat
-from pipeline.wire.rundir import started_at_s
+from pipeline.wire.run_id import started_at_s
 
 SILENT_AFTER_S = 5.0  # a worker whose last heartbeat is older does not work any more
 
@@ -23,19 +27,24 @@ def store_url(line: LineConfig) -> str:
     return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis
 
 
-def read_status(line: LineConfig) -> LineStatus:
-    """The line's last stated ledger, workers and latencies. Raises MissingResource or StoreAway."""
+def read_status(line: LineConfig, foreign: ForeignData | None = None) -> LineStatus:
+    """The line's last stated ledger, workers and latencies. Raises MissingResource or StoreAway.
+
+    What others wrote among them is passed over, and noted in `foreign`.
+    """
+    foreign = foreign or ForeignData(lambda text: None)
     keys, link = LineKeys(line.line), RedisLink(store_url(line))
     try:
-        raw_workers, *raw_ledgers = link.exchange(
-            ["HGETALL", keys.workers], *(["HGETALL", keys.ledger(camera.id)] for camera in line.cameras)
-        )
+        names = [keys.workers, *(keys.ledger(camera.id) for camera in line.cameras)]
+        raw_workers, *raw_ledgers = read_hashes(link, names, foreign)
     finally:
         link.close()
-    heartbeats = [msgspec.json.decode(value, type=Heartbeat) for value in _pairs(raw_workers).values()]
-    ledgers = {camera.id: _ledger(_pairs(raw)) for camera, raw in zip(line.cameras, raw_ledgers, strict=True)}
-    run_id = max(_pairs(raw).get("run_id", b"").decode() for raw in raw_ledgers)
-    elapsed_s = time.time() - started_at_s(run_id) if run_id else 0.0
+    heartbeats = list(_heartbeats(raw_workers, keys.workers, foreign))
+    ledgers = {
+        camera.id: Ledger.from_hash_fields(counters_in(fields, keys.ledger(camera.id), foreign))
+        for camera, fields in zip(line.cameras, raw_ledgers, strict=True)
+    }
+    run_id, elapsed_s = _newest_run(raw_ledgers)
     inspected = sum(ledger.inspected for ledger in ledgers.values())
     of_publish = [h for h in heartbeats if h.role == "publish"]
     engines = [h.engine for h in heartbeats if h.engine]
@@ -43,7 +52,7 @@ def read_status(line: LineConfig) -> LineStatus:
         line=line.line,
         run_id=run_id,
         elapsed_s=elapsed_s,
-        throughput_fps=inspected / elapsed_s if elapsed_s else 0.0,
+        throughput_fps=inspected / elapsed_s if elapsed_s > 0 else 0.0,
         cameras=ledgers,
         reconnects=reconnects_by_camera(heartbeats),
         workers=[_row(h) for h in sorted(heartbeats, key=lambda h: (h.role, h.name))],
@@ -51,6 +60,30 @@ def read_status(line: LineConfig) -> LineStatus:
         alerts=total_counters(of_publish),
         engine=engines[-1] if engines else {},
     )
+
+
+def _newest_run(ledgers: Sequence[Mapping[bytes, bytes]]) -> tuple[str, float]:
+    """Id of the run that began last, and its age in seconds; "" and 0 where no camera speaks of a run."""
+    begun: dict[str, float] = {}
+    for fields in ledgers:
+        run_id = fields.get(b"run_id", b"").decode(errors="replace")
+        with contextlib.suppress(ValueError):
+            begun[run_id] = started_at_s(run_id)
+    run_id = max(begun, default="")
+    return run_id, time.time() - begun[run_id] if begun else 0.0
+
+
+def _heartbeats(fields: Mapping[bytes, bytes], where: str, foreign: ForeignData) -> Iterator[Heartbeat]:
+    for name, value in fields.items():
+        try:
+            heartbeat = msgspec.json.decode(value, type=Heartbeat)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            foreign.note(where, name, f"no heartbeat: {error}")
+            continue
+        if heartbeat.name.encode() == name:
+            yield heartbeat
+        else:
+            foreign.note(where, name, "a heartbeat of another worker")
 
 
 def _row(heartbeat: Heartbeat) -> WorkerRow:
@@ -65,24 +98,3 @@ def _row(heartbeat: Heartbeat) -> WorkerRow:
         restarts=heartbeat.restarts,
         detail=heartbeat.detail,
     )
-
-
-def _ledger(fields: dict[str, bytes]) -> Ledger:
-    counts = {name: int(value) for name, value in fields.items() if name != "run_id"}
-    return Ledger(
-        captured=counts.get("captured", 0),
-        ok=counts.get("ok", 0),
-        ng=counts.get("ng", 0),
-        in_flight=counts.get("in_flight", 0),
-        dropped=_of_kind("dropped", counts),
-        not_inspected=_of_kind("not_inspected", counts),
-    )
-
-
-def _of_kind(kind: str, counts: dict[str, int]) -> dict[str, int]:
-    return {name.partition(":")[2]: count for name, count in counts.items() if name.startswith(f"{kind}:")}
-
-
-def _pairs(reply: list[bytes]) -> dict[str, bytes]:
-    """HGETALL as a dictionary."""
-    return {key.decode(): value for key, value in zip(reply[::2], reply[1::2], strict=True)}

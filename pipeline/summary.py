@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from pipeline.frames.ledger import Ledger
-from pipeline.supervisor import KeptWorker
 from pipeline.wire.messages import Heartbeat
 from pipeline.workers.latency import LatencyHistogram
 
@@ -79,34 +78,12 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def worker_row(worker: KeptWorker) -> WorkerRow:
-    """A kept worker as a row; a process that is gone has no pid."""
-    last = worker.heartbeat or worker.past
-    return WorkerRow(
-        name=worker.spec.name,
-        role=worker.spec.role,
-        pid=worker.process.pid if worker.process and worker.running else None,
-        state=_state(worker),
-        device=last.device if last else None,
-        restarts=worker.restarts,
-        detail=last.detail if last else None,
-    )
-
-
-def _state(worker: KeptWorker) -> str:
-    if worker.done and not worker.running:
-        return "stopped"
-    if worker.heartbeat is not None:
-        return worker.heartbeat.state
-    return "restarting" if worker.restarts else "starting"
-
-
 def reconnects_by_camera(heartbeats: Iterable[Heartbeat]) -> dict[str, int]:
     """How often each camera was opened again, over all processes of its worker."""
     total: Counter[str] = Counter()
     for heartbeat in heartbeats:
-        if heartbeat.role == "ingest":
-            total[heartbeat.name.removeprefix("ingest-")] += heartbeat.counters.get("reconnects", 0)
+        if heartbeat.camera_id is not None:
+            total[heartbeat.camera_id] += heartbeat.counters.get("reconnects", 0)
     return dict(total)
 
 

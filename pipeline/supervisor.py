@@ -9,15 +9,15 @@ import select
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from f2pnet.backoff import Backoff
-from f2pnet.errors import ExitCode, F2pError
-from pipeline.fork_server import ForkedProcess, ForkServer
+from f2pnet.errors import ExitCode, F2pError, OutOfResources
+from pipeline.fork_server import ForkedProcess, ForkServer, NoFork
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import ENVIRONMENT_KEY, NotifyListener
 from pipeline.workers.heartbeats import added_up
@@ -30,7 +30,8 @@ CRASH_LOOP_DEATHS = 8  # so many deaths within ...
 CRASH_LOOP_S = 60.0  # ... this time, and the line gives up instead of spinning
 START_S = 180.0  # until a worker runs; a large engine takes its time to load and to warm up
 STEPS_OF_PATIENCE = 5  # a worker may be silent at least as long as so many of its steps take
-HOPELESS = (ExitCode.USAGE, ExitCode.MISSING)  # starting again would end the same way
+HOPELESS = (ExitCode.USAGE, ExitCode.MISSING)  # of a worker that never ran: starting again would end the same way
+NOT_YET = ("starting", "failed")  # states of a worker before it works
 _log = structlog.get_logger(__name__)
 
 
@@ -45,6 +46,7 @@ class WorkerSpec:
     name: str
     role: Role
     arguments: Sequence[str]
+    camera_id: str | None = None
 
 
 @dataclass
@@ -57,6 +59,8 @@ class KeptWorker:
     heard_s: float | None = None
     restart_at_s: float | None = None
     restarts: int = 0
+    added: bool = False  # while the line ran already
+    ran: bool = False  # one of its processes got as far as working
     done: bool = False
     kill_at_s: float | None = None  # of a worker that was asked to end
     heartbeat: Heartbeat | None = None
@@ -72,24 +76,29 @@ class KeptWorker:
 class Supervisor:
     """Runs worker processes in the order given, and ends them by role in the order that `stop` is told.
 
-    `log_dir` None: workers write to this process's stderr. `on_restart` is told of each replacement.
+    `log_dir` None: workers write to this process's stderr. `on_restart` is told of each replacement; `arguments_of`
+    may add arguments for the process that is about to start; `environment` and `inherited` are for all of them.
     """
 
     def __init__(
         self,
         specs: Iterable[WorkerSpec],
-        notify_path: Path,
         *,
         stall_s: float,
         log_dir: Path | None = None,
         on_restart: Callable[[KeptWorker, str], None] = lambda worker, why: None,
+        arguments_of: Callable[[WorkerSpec], Sequence[str]] = lambda spec: spec.arguments,
+        environment: Mapping[str, str] | None = None,
+        inherited: Sequence[int] = (),
     ) -> None:
         self.workers = [KeptWorker(spec) for spec in specs]
-        self._listener = NotifyListener(notify_path)
+        self._listener = NotifyListener()
         self._stall_s = stall_s
         self._log_dir = log_dir
         self._on_restart = on_restart
-        self._forks = ForkServer()
+        self._arguments_of = arguments_of
+        self._environment = dict(environment or {})
+        self._forks = ForkServer(inherited)
 
     def start(self) -> None:
         for worker in self.workers:
@@ -122,7 +131,7 @@ class Supervisor:
 
     def add(self, spec: WorkerSpec) -> None:
         """Keep one more worker, from the next `watch` on that finds no process of its name any more."""
-        self.workers.append(KeptWorker(spec, restart_at_s=time.monotonic()))
+        self.workers.append(KeptWorker(spec, restart_at_s=time.monotonic(), added=True))
 
     def retire(self, name: str, timeout_s: float) -> None:
         """Ask a worker to drain and end; it is not replaced, and killed when it does not end within the time."""
@@ -141,7 +150,7 @@ class Supervisor:
     def have_started(self, role: Role) -> bool:
         """Whether every worker of the role has its start behind it."""
         kept = [worker for worker in self.workers if worker.spec.role == role]
-        return all(worker.heartbeat is not None and worker.heartbeat.state != "starting" for worker in kept)
+        return all(worker.heartbeat is not None and worker.heartbeat.state not in NOT_YET for worker in kept)
 
     def all_done(self, role: Role) -> bool:
         """Whether every worker of the role has ended its work by itself."""
@@ -182,12 +191,13 @@ class Supervisor:
                 if words is not None:
                     worker.past = added_up(worker.past, words)
             worker.restarts += other.restarts
+            worker.ran = worker.ran or other.ran
             self.workers.remove(other)
         return False
 
     def _patience_s(self, worker: KeptWorker) -> float:
         """How long a worker may be silent. One that starts may have to load a large engine."""
-        if worker.heartbeat is None or worker.heartbeat.state == "starting":
+        if worker.heartbeat is None or worker.heartbeat.state in NOT_YET:
             return START_S
         return max(self._stall_s, STEPS_OF_PATIENCE * worker.heartbeat.step_ms / 1e3)
 
@@ -197,11 +207,24 @@ class Supervisor:
             worker = by_name.get(heartbeat.name)
             if worker is not None and worker.process is not None and worker.process.pid == heartbeat.pid:
                 worker.heard_s, worker.heartbeat = time.monotonic(), heartbeat
+                worker.ran = worker.ran or heartbeat.state not in NOT_YET
 
     def _spawn(self, worker: KeptWorker) -> None:
-        arguments = ["worker", worker.spec.role, *worker.spec.arguments]
-        environment = {ENVIRONMENT_KEY: str(self._listener.path), RESTARTS_KEY: str(worker.restarts)}
-        worker.process = self._forks.run_f2p(arguments, environment, self._log_of(worker) if self._log_dir else None)
+        """Start a process of the worker; where the machine gives none, that is tried again later."""
+        environment = {
+            ENVIRONMENT_KEY: self._listener.address,
+            RESTARTS_KEY: str(worker.restarts),
+            **self._environment,
+        }
+        log = self._log_of(worker) if self._log_dir else None
+        try:
+            arguments = ["worker", worker.spec.role, *self._arguments_of(worker.spec)]
+            worker.process = self._forks.run_f2p(arguments, environment, log)
+        except (NoFork, OutOfResources) as error:
+            worker.process, worker.restart_at_s = None, time.monotonic() + worker.backoff.next_delay()
+            _log.error("worker can't be started now", worker=worker.spec.name, reason=str(error))
+            self._on_restart(worker, f"can't be started now: {error}")
+            return
         worker.started_s, worker.heard_s, worker.restart_at_s = time.monotonic(), None, None
 
     def _bury(self, worker: KeptWorker) -> None:
@@ -211,11 +234,19 @@ class Supervisor:
             worker.done = True
             return
         why = f"ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        never_ran = worker.heartbeat is None or worker.heartbeat.state == "starting"
-        if code in HOPELESS and never_ran:
-            raise WorkerLost(f"worker {worker.spec.name} can't start ({why}){self._last_words(worker)}")
+        if worker.heartbeat is not None and worker.heartbeat.state == "failed":
+            why += f": {worker.heartbeat.detail}"
+        if code in HOPELESS and not worker.ran:
+            if not worker.added:
+                raise WorkerLost(f"worker {worker.spec.name} can't start ({why}){self._last_words(worker)}")
+            if code == ExitCode.USAGE:
+                worker.done = True
+                _log.error("worker can't start; the others go on", worker=worker.spec.name, why=why)
+                self._on_restart(worker, f"{why}; it stays away, the others go on")
+                return
         now_s = time.monotonic()
-        worker.deaths_s.append(now_s)
+        if code != ExitCode.MISSING:  # what is missing may come back, however long that takes
+            worker.deaths_s.append(now_s)
         if len(worker.deaths_s) == CRASH_LOOP_DEATHS and now_s - worker.deaths_s[0] < CRASH_LOOP_S:
             raise WorkerLost(
                 f"worker {worker.spec.name} died {CRASH_LOOP_DEATHS} times within {now_s - worker.deaths_s[0]:.0f} s, "
@@ -229,7 +260,7 @@ class Supervisor:
             worker.past = added_up(worker.past, worker.heartbeat)
             worker.heartbeat = None
         _log.warning("worker replaced", worker=worker.spec.name, why=why, restarts=worker.restarts)
-        self._on_restart(worker, why)
+        self._on_restart(worker, f"{why}; replaced")
 
     def _last_words(self, worker: KeptWorker) -> str:
         """The end of the worker's log, where its reason stands; without logs it is on stderr already."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,9 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from f2pnet.result import Defect, InspectionResult, Verdict
+from f2pnet.text import printable
 from pipeline.frames.ledger import Ledger
 from pipeline.summary import LineStatus
-from pipeline.wire.transport import Subscriber
+
+if TYPE_CHECKING:
+    from pipeline.wire.transport import Subscriber
 
 ALERTS_SHOWN = 6
 DEFECTS_SHOWN = 3
@@ -53,9 +56,9 @@ class LiveView:
             seconds = (result.captured_at_ns or 0) / 1e9
             table.add_row(
                 time.strftime("%H:%M:%S", time.localtime(seconds)),
-                result.camera_id or "",
+                printable(result.camera_id or ""),
                 Text(result.verdict.value, style=VERDICT_STYLE[result.verdict]),
-                result.reason or _largest(result.defects),
+                Text(printable(result.reason or _largest(result.defects))),
             )
         return table
 
@@ -84,8 +87,8 @@ def cameras_table(status: LineStatus) -> Table:
             str(ledger.captured),
             Text(str(ledger.ok), style="green"),
             Text(str(ledger.ng), style="red"),
-            _by_reason(ledger.not_inspected),
-            _by_reason(ledger.dropped),
+            Text(_by_reason(ledger.not_inspected)),
+            Text(_by_reason(ledger.dropped)),
             str(ledger.in_flight),
             _balance(ledger),
         )
@@ -99,12 +102,17 @@ def workers_table(status: LineStatus) -> Table:
         table.add_column(column, no_wrap=True)
     for worker in status.workers:
         table.add_row(
-            worker.name,
-            str(worker.pid or "-"),
-            worker.state,
-            worker.device or "",
-            str(worker.restarts),
-            worker.detail or "",
+            *(
+                Text(printable(cell))  # heartbeats come from a store that others may write to
+                for cell in (
+                    worker.name,
+                    worker.pid or "-",
+                    worker.state,
+                    worker.device or "",
+                    worker.restarts,
+                    worker.detail or "",
+                )
+            )
         )
     return table
 

@@ -15,9 +15,10 @@ from typing import Annotated, Literal
 import typer
 from setproctitle import setproctitle, setthreadtitle
 
-from f2pnet.config import LineConfig, load_line
+from f2pnet.config import LineConfig
 from f2pnet.errors import MissingExtra
 from f2pnet.result import InspectionResult
+from pipeline.active_config import ActiveConfig, config_reader
 from pipeline.logs import log_to_stderr
 from pipeline.workers.worker import Hook, Role
 
@@ -28,7 +29,10 @@ QUEUE_LIMIT = 1_000
 def worker(
     role: Annotated[Literal["ingest", "infer", "publish", "sink", "console"], typer.Argument(help="what it does")],
     line_file: Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")],
-    name: Annotated[str, typer.Option(help="name of the worker; of an ingest worker: the camera's id")],
+    name: Annotated[
+        str, typer.Option(help="name of the worker; of an ingest worker without --camera: the camera's id")
+    ],
+    camera: Annotated[str | None, typer.Option(help="of an ingest worker: the camera that it reads")] = None,
     run_id: Annotated[
         str | None, typer.Option(help="go on in this run; default: the one the camera's ring holds")
     ] = None,
@@ -42,24 +46,39 @@ def worker(
     log_to_stderr()
     setproctitle(f"f2p worker {role} {line_file} --name {name}")  # a forked process has the command line of its server
     setthreadtitle(name)  # in `top`, its first 15 characters
-    line = load_line(line_file)
+    read_config = config_reader(line_file)
+    config = read_config()
+    line = config.line
     if role == "console":
-        _run_console(line, line_file, name)
+        _run_console(config, line_file, name)
         return
     from pipeline.workers.assembly import run_worker_of
 
-    with _monitored(line, line_file, role, name, metrics_port) as hooks, _traced(line, role) as on_stored:
-        run_worker_of(line, line_file, role, name, run_id, hooks, on_stored)
+    camera_id = (camera or name.removeprefix("ingest-")) if role == "ingest" else None
+    with _monitored(line, line_file, name, camera_id, metrics_port) as hooks, _traced(line, role) as on_stored:
+        run_worker_of(
+            config,
+            line_file,
+            role,
+            name,
+            camera_id=camera,
+            run_id=run_id,
+            read_config=read_config,
+            further_hooks=hooks,
+            on_stored=on_stored,
+        )
 
 
 @contextmanager
-def _monitored(line: LineConfig, line_file: Path, role: Role, name: str, port: int | None) -> Iterator[list[Hook]]:
+def _monitored(
+    line: LineConfig, line_file: Path, name: str, camera_id: str | None, port: int | None
+) -> Iterator[list[Hook]]:
     if port is None:
         yield []
         return
     from pipeline.monitor.worker_hook import monitored
 
-    with monitored(line, line_file, role, name, port) as hooks:
+    with monitored(line, line_file, name, camera_id, port) as hooks:
         yield hooks
 
 
@@ -81,7 +100,7 @@ def _traced(line: LineConfig, role: Role) -> Iterator[Callable[[InspectionResult
         traces.close()
 
 
-def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
+def _run_console(config: ActiveConfig, line_file: Path, name: str) -> None:
     from pipeline.wire.rundir import RunDir
     from pipeline.wire.transport import Link
     from pipeline.workers.worker import NotifyHook, PublishHook, run_worker
@@ -92,6 +111,7 @@ def _run_console(line: LineConfig, line_file: Path, name: str) -> None:
         if error.name not in ("starlette", "uvicorn"):
             raise
         raise MissingExtra(f"the console and its packages ({error.name})", "console") from error
+    line = config.line
     run_dir = RunDir(line, line_file)
     publish = Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)
     run_worker(ConsoleWorker(name, line, line_file), [NotifyHook(), PublishHook(publish)], line.timeouts.drain_s)

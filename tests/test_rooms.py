@@ -11,6 +11,7 @@ IMPORTS = {
     "f2pnet": {"torch", "zmq", "redis", "onnxruntime"},
     "f2pnet.cli": {"torch", "zmq", "redis", "onnxruntime", "cv2", "numpy"},
     "pipeline.workers.assembly": {"torch", "onnxruntime", "av"},
+    "pipeline.status": {"torch", "onnxruntime", "av", "cv2", "numpy", "zmq", "pipeline.supervisor"},
     "pipeline.cli": {"torch", "onnxruntime", "av"},
     "models": {"cv2", "zmq", "redis", "pydantic"},
 }

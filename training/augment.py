@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+from f2pnet.preprocess import FILL_RGB
 from training.images import Pixels
 from training.recipe import Augmentation
 
 
 def augment(
-    image: Pixels, mask: Pixels, change: Augmentation, rng: np.random.Generator, classes: Pixels | None = None
-) -> tuple[Pixels, Pixels, Pixels | None]:
-    """A changed copy of an image (S, S, 1 or 3), its mask (S, S; 0 or 1) and, where there is one, its class mask."""
-    matrix = placement(mask.shape[0], change, rng)
-    moved, moved_mask = move(image, mask, matrix)
-    moved_classes = None if classes is None else _warped(classes, matrix, cv2.INTER_NEAREST)
-    return relight(moved, change, rng), moved_mask, moved_classes
+    image: Pixels,
+    mask: Pixels,
+    change: Augmentation,
+    rng: np.random.Generator,
+    others: Sequence[Pixels] = (),
+    filled: tuple[int, int] | None = None,
+) -> tuple[Pixels, Pixels, list[Pixels]]:
+    """A changed copy of an image (S, S, 1 or 3), of its mask (S, S; 0 or 1) and of other maps (S, S) of its pixels.
+
+    `filled` (rows, columns) is the part of the square that holds the image, None: all. Its own surface is mirrored
+    where it would end; beside a letterbox's image the filling stays what it is.
+    """
+    size = mask.shape[0]
+    rows, columns = filled or (size, size)
+    matrix = placement(size, change, rng, filled)
+    moved, moved_mask = move(image[:rows, :columns], mask[:rows, :columns], matrix, size)
+    moved_others = [_warped(other[:rows, :columns], matrix, size, cv2.INTER_NEAREST) for other in others]
+    lit = relight(moved, change, rng)
+    if (rows, columns) != (size, size):
+        outside = beyond((rows, columns), matrix, size)
+        lit = np.broadcast_to(lit, (size, size, 3)).copy()
+        lit[outside] = FILL_RGB
+        for pixels in (moved_mask, *moved_others):
+            pixels[outside] = 0
+    return lit, moved_mask, moved_others
 
 
-def move(image: Pixels, mask: Pixels, matrix: np.ndarray) -> tuple[Pixels, Pixels]:
-    """Turn, flip, zoom, stretch and shift in one resampling; a pixel is defect where half of it is covered."""
-    return _warped(image, matrix), (_warped(mask * 255, matrix) >= 128).astype(np.uint8)
+def move(image: Pixels, mask: Pixels, matrix: np.ndarray, size: int) -> tuple[Pixels, Pixels]:
+    """Turn, flip, zoom, stretch and shift into a square of `size` in one resampling; a pixel is defect where half of
+    it is covered."""
+    return _warped(image, matrix, size), (_warped(mask * 255, matrix, size) >= 128).astype(np.uint8)
 
 
-def _warped(pixels: Pixels, matrix: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> Pixels:
+def beyond(filled: tuple[int, int], matrix: np.ndarray, size: int) -> np.ndarray:
+    """(size, size) bool: where a moved letterbox shows no pixel of its image."""
+    inside = cv2.warpAffine(np.full(filled, 255, np.uint8), matrix, (size, size), borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(inside < 128)
+
+
+def _warped(pixels: Pixels, matrix: np.ndarray, size: int, interpolation: int = cv2.INTER_LINEAR) -> Pixels:
     """Moved by a 2 x 3 matrix; the surface is mirrored where it would end."""
-    size = pixels.shape[0]
     moved = cv2.warpAffine(pixels, matrix, (size, size), flags=interpolation, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(moved, np.uint8).reshape(pixels.shape)
+    return np.asarray(moved, np.uint8).reshape(size, size, *pixels.shape[2:])
 
 
 def relight(image: Pixels, change: Augmentation, rng: np.random.Generator) -> Pixels:
@@ -46,8 +73,11 @@ def relight(image: Pixels, change: Augmentation, rng: np.random.Generator) -> Pi
     return np.clip(np.rint(light), 0, 255).astype(np.uint8)
 
 
-def placement(size: int, change: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """The 2 x 3 matrix from source to drawn position, about the image's centre."""
+def placement(
+    size: int, change: Augmentation, rng: np.random.Generator, filled: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The 2 x 3 matrix from source to drawn position, about the image's centre; a letterbox's image comes to the
+    middle."""
     linear = np.eye(2)
     if change.turns:
         quarter = int(rng.integers(4))
@@ -55,10 +85,14 @@ def placement(size: int, change: Augmentation, rng: np.random.Generator) -> np.n
         linear = np.array([[cos, -sin], [sin, cos]]) @ linear
     if change.flips:
         linear = np.diag(rng.choice([-1, 1], 2)) @ linear
+    if change.rotation_deg:
+        angle = np.deg2rad(change.rotation_deg * rng.uniform(-1, 1))
+        linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ linear
     zoom, stretch = _factor(change.scale, rng), _factor(change.aspect, rng) ** 0.5
     linear = np.diag([zoom * stretch, zoom / stretch]) @ linear
-    centre = np.full(2, (size - 1) / 2)
-    offset = centre - linear @ centre + size * change.shift * rng.uniform(-1, 1, 2)
+    rows, columns = filled or (size, size)
+    centre, own = np.full(2, (size - 1) / 2), np.array([(columns - 1) / 2, (rows - 1) / 2])
+    offset = centre - linear @ own + size * change.shift * rng.uniform(-1, 1, 2)
     return np.column_stack([linear, offset])
 
 

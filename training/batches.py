@@ -22,25 +22,39 @@ class Batch:
 
     A label follows the moved mask: where a shift pushed the last defect out of the picture, the picture is good.
     `classes` (B, S, S) int64 holds the class of each defective pixel, NO_CLASS elsewhere; None without a class map.
+    `ignored` (B, 1, S, S) bool marks pixels that count neither as defect nor as background; None where there are none.
     """
 
     images: torch.Tensor
     masks: torch.Tensor
     labels: torch.Tensor
     classes: torch.Tensor | None = None
+    ignored: torch.Tensor | None = None
 
     def of(self, images: slice) -> Batch:
         """Some of the images."""
         classes = None if self.classes is None else self.classes[images]
-        return Batch(self.images[images], self.masks[images], self.labels[images], classes)
+        ignored = None if self.ignored is None else self.ignored[images]
+        return Batch(self.images[images], self.masks[images], self.labels[images], classes, ignored)
 
 
-def draw_weights(images: ImageSet, weight: float, defective_share: float | None) -> np.ndarray:
-    """The chance of each image of one data set to be drawn; they sum to `weight`."""
+def draw_weights(
+    images: ImageSet, weight: float, defective_share: float | None, even_classes: bool = False
+) -> np.ndarray:
+    """The chance of each image of one data set to be drawn; they sum to `weight`.
+
+    With `even_classes` the classes of defective images share evenly in what defective images have together.
+    """
     labels = np.array([record.label for record in images.records])
+    names = np.array([record.class_name for record in images.records])
     chances = np.full(len(labels), 1 / len(labels))
     if defective_share is not None and 0 < labels.sum() < len(labels):
         chances = np.where(labels == 1, defective_share / labels.sum(), (1 - defective_share) / (1 - labels).sum())
+    if even_classes and labels.any():
+        defective, classes = chances[labels == 1].sum(), sorted(set(names[labels == 1]))
+        for name in classes:
+            of_class = (labels == 1) & (names == name)
+            chances[of_class] = defective / len(classes) / of_class.sum()
     return np.asarray(weight * chances)
 
 
@@ -66,11 +80,26 @@ def draw_batch(
         for place, i in enumerate(chosen):
             if not images.records[i].label and rng.random() < change.synthetic:
                 sources[place] = donors.spoil(int(i), rng)
-    classes = [None] * size if images.classes is None else [images.classes[i] for i in chosen]
-    drawn = [augment(image, mask, change, rng, own) for (image, mask), own in zip(sources, classes, strict=True)]
+    drawn = [
+        augment(image, mask, change, rng, _others(images, int(i)), images.filled[i])
+        for (image, mask), i in zip(sources, chosen, strict=True)
+    ]
     batch = as_batch([image for image, _, _ in drawn], [mask for _, mask, _ in drawn])
-    moved = [own for _, _, own in drawn if own is not None]
-    return batch if images.classes is None else replace(batch, classes=class_targets(moved, batch.masks))
+    if images.classes is not None:
+        batch = replace(batch, classes=class_targets([others[0] for _, _, others in drawn], batch.masks))
+    if images.ignored is not None:
+        ignored = torch.from_numpy(np.stack([others[-1] for _, _, others in drawn])[:, None] > 0)
+        batch = replace(batch, ignored=ignored & (batch.masks == 0))
+    return batch
+
+
+def _others(images: ImageSet, index: int) -> list[Pixels]:
+    """The maps of an image that move with it: its classes, its ignored pixels, where the set has such."""
+    classes = [] if images.classes is None else [images.classes[index]]
+    if images.ignored is None:
+        return classes
+    ignored = images.ignored[index]
+    return [*classes, np.zeros_like(images.masks[index]) if ignored is None else ignored]
 
 
 def as_batch(images: Sequence[Pixels], masks: Sequence[Pixels]) -> Batch:

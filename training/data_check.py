@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-import numpy as np
-
+from f2pnet.pictures.folder import list_folder
+from f2pnet.text import printable
 from training.duplicates import matches, structures
-from training.images import LARGEST_CLASS_INDEX
-from training.records import load_entries
+from training.examples import MaskForms, UnusableImage, read_example
+from training.masks import UnusableMask
+from training.records import as_record, load_entries
 
 Gravity = Literal["leak", "error", "note"]
 EXAMPLES = 5
+FILE_KEYS = ("image", "mask", "mask_class")
 
 
 @dataclass
@@ -64,6 +65,7 @@ def check_dataset(folder: Path, train_list: str, test_list: str) -> Check:
         _finding(findings, "note", "no test list: leaks can't be looked for").add(test_list)
     for name, entries in lists.items():
         _check_records(folder, name, entries, findings)
+    _check_unlisted(folder, lists, findings)
     pairs: list[tuple[Path, Path, float]] = []
     if test_list in lists:
         _check_ids_and_parts(lists[train_list], lists[test_list], findings)
@@ -100,39 +102,58 @@ def _check_records(folder: Path, name: str, entries: Sequence[Entry], findings: 
     for identity, count in Counter(str(entry.get("id")) for entry in entries).items():
         if count > 1:
             _finding(findings, "error", "id stands more than once in a list").add(f"{identity} ({name}, {count} times)")
+    forms = MaskForms()
     for entry in entries:
-        for gravity, what in _problems(folder, entry):
+        for gravity, what in _problems(folder, entry, forms):
             _finding(findings, gravity, what).add(str(entry.get("id")))
+    try:
+        forms.check()
+    except UnusableMask as error:
+        _finding(findings, "error", error.kind).add(str(error))
 
 
-def _problems(folder: Path, entry: Entry) -> Iterator[tuple[Gravity, str]]:
-    image = _read(folder, entry.get("image"))
-    if image is None:
-        yield "error", "image is missing, corrupt or not 8 bit"
+def _problems(folder: Path, entry: Entry, forms: MaskForms) -> Iterator[tuple[Gravity, str]]:
+    """What `f2p train` would refuse about a record, by the same functions, and what is worth knowing about it."""
+    if not isinstance(entry.get("id"), str) or entry.get("label") not in (0, 1):
+        yield "error", "record without an id, or with a label that is not 0 or 1"
         return
-    if not entry.get("mask"):
-        if entry.get("label") == 1:
-            yield "error", "defective, and no mask"
+    if not isinstance(entry.get("image"), str):
+        yield "error", UnusableImage.kind
         return
-    mask = _read(folder, entry["mask"])
-    if mask is None:
-        yield "error", "mask is missing, corrupt or not 8 bit"
+    if entry["label"] == 1 and not entry.get("mask"):
+        yield "error", "defective, and no mask"
         return
-    if mask.shape[:2] != image.shape[:2]:
-        yield "error", "mask of another size than its image"
-    if entry.get("label") == 1 and not mask.any():
-        yield "error", "defective, and its mask is empty"
-    if entry.get("label") == 0 and mask.any():
-        yield "error", "good, and its mask is not empty"
-    if 0 < mask.max() <= LARGEST_CLASS_INDEX:
+    record = as_record(entry, folder)
+    try:
+        example = read_example(record)
+    except (UnusableImage, UnusableMask) as error:
+        yield "error", error.kind
+        return
+    forms.add(record, example)
+    if example.form == "indices" and example.mask.any():
         yield "note", "mask holds class indices: every value above 0 counts as defect"
-    elif len(np.unique(mask)) > 2:
+    if example.form == "soft":
         yield "note", "mask has soft edges: grey from 128 on counts as defect"
+    if example.ignored is not None and example.ignored.any():
+        yield "note", "mask has ignored pixels (255 beside class indices): neither defect nor background"
+    if 2 * int(example.mask.sum()) > example.mask.size:
+        yield "note", "defect covers more than half of the image: is the mask inverted?"
 
 
-def _read(folder: Path, name: Any) -> np.ndarray | None:
-    image = cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) if isinstance(name, str) else None
-    return image if image is not None and image.dtype == np.uint8 else None
+def _check_unlisted(folder: Path, lists: dict[str, list[Entry]], findings: dict[str, Finding]) -> None:
+    """Name what lies in the folder and is not used: pictures that no list names, and what is not read at all."""
+    named = {folder / str(entry.get(key)) for entries in lists.values() for entry in entries for key in FILE_KEYS}
+    listing = list_folder(folder, subfolders=True, videos=True)
+    for path in listing.files:
+        if path not in named:
+            _finding(findings, "note", "picture that none of the lists names").add(_below(path, folder))
+    for each in listing.passed_over:
+        if each.path.suffix != ".json":
+            _finding(findings, "note", f"passed over: {each.reason}").add(_below(each.path, folder))
+
+
+def _below(path: Path, folder: Path) -> str:
+    return printable(path.relative_to(folder))
 
 
 def _check_ids_and_parts(train: Sequence[Entry], test: Sequence[Entry], findings: dict[str, Finding]) -> None:

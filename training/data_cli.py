@@ -15,6 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
+from f2pnet.output_places import try_file, try_folder, write_file
+from f2pnet.picture_writing import write_picture
+from f2pnet.pictures.decode import read_picture
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
 from training.find import find_dataset
@@ -50,6 +53,8 @@ def check(
     if threads is not None:
         torch.set_num_threads(threads)
     folder = find_dataset(dataset, data_dir)
+    if pictures is not None:
+        try_folder(pictures, "--pictures")
     found = check_dataset(folder, train_list, test_list)
     if pictures is not None:
         _write_pairs(found, pictures)
@@ -68,19 +73,21 @@ def index(
     layout: Annotated[str | None, typer.Option(help=f"one of {', '.join(LAYOUTS)}; default: by its files")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Write the index files of a data set in a public layout, in COCO JSON or in MVTec-AD's; images stay in place."""
+    """Write the index files of a data set in another layout, recognised by its files; images stay in place."""
     if not source.is_dir():
         raise MissingResource(f"{source}: no such folder; name the folder that the data set was unpacked into")
+    try_folder(out, "--out")
     done = write_index(source, out, layout)
     if as_json:
         typer.echo(json.dumps({**vars(done), "folder": str(done.folder)}))
         return
+    typer.echo(f"{source}: recognised as {done.layout}" if layout is None else f"{source}: read as {done.layout}")
     table = Table("class", *done.counts, title=f"{source}: {done.layout}")
     for name in sorted(set().union(*done.counts.values())):
         table.add_row(name, *(str(counts[name]) for counts in done.counts.values()))
     Console().print(table)
-    if done.left_out:
-        Console().print(f"left out, a defect by name with an empty mask: {', '.join(done.left_out)}")
+    for remark in done.remarks:
+        Console().print(remark, markup=False)
     Console().print(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
 
 
@@ -97,8 +104,9 @@ def few_shot(
     path = folder / out_list
     if path.exists():
         raise ConfigError(f"{path} is there already: name another with --out-list, or delete it")
+    try_file(path, "--out-list")
     lists = few_shot_lists(read_records(folder, train_list), seed)
-    path.write_text(json.dumps(lists, indent=1) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(lists, indent=1) + "\n", "--out-list")
     typer.echo(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
 
 
@@ -125,13 +133,12 @@ def _show(folder: Path, found: Check) -> None:
 
 def _write_pairs(found: Check, folder: Path) -> None:
     """`0001.png` and so on: the training picture on the left, the test picture on the right."""
-    folder.mkdir(parents=True, exist_ok=True)
     for number, (train, test, _) in enumerate(found.pairs, start=1):
         pair = [cv2.resize(_read(path), (PAIR_PX, PAIR_PX), interpolation=cv2.INTER_AREA) for path in (train, test)]
-        cv2.imwrite(str(folder / f"{number:04d}.png"), np.hstack(pair))
+        write_picture(folder / f"{number:04d}.png", np.hstack(pair).astype(np.uint8))
 
 
 def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    assert image is not None, path  # noqa: S101 - it was read a moment ago
-    return image
+    """(H, W, 3) BGR."""
+    image = read_picture(path)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from f2pnet.pictures.decode import read_picture
+from f2pnet.pictures.header import UnreadablePicture
 from training.images import Pixels
 
 SIDE = 64
@@ -52,10 +54,15 @@ def structure(image: Pixels) -> Tensor:
 
 def structures(paths: Sequence[Path]) -> tuple[Tensor, list[int]]:
     """(N, SIDE, SIDE) of the readable images, and the places of these in `paths`."""
-    found = [(place, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)) for place, path in enumerate(paths)]
-    usable = [(place, image) for place, image in found if image is not None and image.dtype == np.uint8]
-    stacked = [structure(np.asarray(image[..., :3] if image.ndim == 3 else image, np.uint8)) for _, image in usable]
-    return (torch.stack(stacked) if stacked else torch.zeros(0, SIDE, SIDE)), [place for place, _ in usable]
+    found: list[Tensor] = []
+    places: list[int] = []
+    for place, path in enumerate(paths):
+        try:
+            found.append(structure(read_picture(path)))
+        except UnreadablePicture:
+            continue  # the check of the records names it
+        places.append(place)
+    return (torch.stack(found) if found else torch.zeros(0, SIDE, SIDE)), places
 
 
 def matches(first: Tensor, second: Tensor) -> Iterator[Match]:

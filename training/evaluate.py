@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.deploy import AutoNetwork
+from f2pnet.preprocess import uncovered
+from models.deploy import deployed
 from models.f2pnet import F2PNet
+from models.good_only import GoodOnlyNetwork
 from training.images import Pixels
 from training.metrics import Counts, count, roc_auc
 
@@ -36,15 +38,15 @@ class Predicted:
         return self.mask if name == "mask" else self.pixel_map
 
 
-def network_predictor(network: F2PNet) -> Predictor:
+def network_predictor(network: F2PNet | GoodOnlyNetwork) -> Predictor:
     """The checkpoint itself, with the outputs and input of an exported engine."""
-    deployed = AutoNetwork(network).eval()
+    ready = deployed(network)
     device = next(network.parameters()).device
 
     @torch.inference_mode()
     def predict_batch(pixels: Pixels) -> Mapping[str, NDArray[np.float32]]:
-        outputs = deployed(torch.from_numpy(pixels).to(device))
-        return {name: value.cpu().numpy() for name, value in zip(deployed.output_names, outputs, strict=True)}
+        outputs = ready(torch.from_numpy(pixels).to(device))
+        return {name: value.cpu().numpy() for name, value in zip(ready.output_names, outputs, strict=True)}
 
     return predict_batch
 
@@ -56,6 +58,29 @@ def predict(predictor: Predictor, images: Sequence[Pixels], batch: int) -> Predi
         chosen = images[start : start + batch]
         answers.append(predictor(np.stack([np.broadcast_to(image, (*image.shape[:2], 3)) for image in chosen])))
     return Predicted(*(np.concatenate([answer[name] for answer in answers]) for name in ("mask", "pixel_map", "score")))
+
+
+def without_filling(predicted: Predicted, masks: Sequence[Pixels], size: int) -> Predicted:
+    """The maps over images of the masks' sizes that were letterboxed to `size`, without the filling beside them."""
+
+    def of_images(maps: Maps) -> list[Map]:
+        return [uncovered(found, mask.shape, size, "letterbox") for found, mask in zip(maps, masks, strict=True)]
+
+    return Predicted(of_images(predicted.mask), of_images(predicted.pixel_map), predicted.score)
+
+
+def without_ignored(predicted: Predicted, ignored: Sequence[Pixels | None]) -> Predicted:
+    """The same answers with 0 wherever pixels of the true mask are ignored (H, W; 0 or 1), at the size of that mask."""
+    if all(each is None for each in ignored):
+        return predicted
+
+    def cleared(maps: Maps) -> list[Map]:
+        return [
+            found if unseen is None else np.where(unseen > 0, np.float32(0), map_at(found, unseen.shape))
+            for found, unseen in zip(maps, ignored, strict=True)
+        ]
+
+    return Predicted(cleared(predicted.mask), cleared(predicted.pixel_map), predicted.score)
 
 
 def map_at(probabilities: Map, shape: tuple[int, ...]) -> Map:

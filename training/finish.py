@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,33 @@ from training.model import as_model, choice_of
 from training.networks import read_network, save_network
 from training.recipe import TrainingRecipe
 from training.score_sheet import PROTOCOL, answers_for, score_sheet
-from training.thresholds import choose_thresholds
+from training.thresholds import Validated, choose_thresholds
 
 SPLITS = {
     "validation": "validation (held-out parts of the training list)",
     "test": "test list, on which the checkpoint and its thresholds were chosen",
 }
 
+OUT_OF_FOLD = "training images, each answered by a shorter run that was trained without it"
 
-def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
-    """Choose thresholds on the validation images at source size; returns the checkpoint's facts, now with them.
+
+def finish(
+    checkpoint: Path, recipe: TrainingRecipe, out_of_fold: Mapping[str, Validated] | None = None
+) -> dict[str, Any]:
+    """Choose thresholds on the validation images at source size, or on the answers `out_of_fold`; returns the
+    checkpoint's facts, now with them.
 
     The facts gain `defect_output`, `thresholds`, `notes` and `metrics` (a score sheet of each validation set); the
     same facts go into `metrics.json` beside the checkpoint.
     """
     network, facts = read_network(checkpoint)
-    model = as_model(network, choice_of({}))
-    validated = {choice.path.name: answers_for(model, split_dataset(choice, recipe)[1]) for choice in recipe.datasets}
+    if out_of_fold is None:
+        model = as_model(network, choice_of({}), recipe.resize)
+        validated = {
+            choice.path.name: answers_for(model, split_dataset(choice, recipe)[1]) for choice in recipe.datasets
+        }
+    else:
+        validated = dict(out_of_fold)
     choice = choose_thresholds(validated)
     facts |= {
         "defect_output": choice.defect_output,
@@ -36,9 +47,10 @@ def finish(checkpoint: Path, recipe: TrainingRecipe) -> dict[str, Any]:
         "metrics": [
             {
                 "dataset": name,
-                "split": SPLITS[recipe.select_on],
+                "split": SPLITS[recipe.select_on] if out_of_fold is None else OUT_OF_FOLD,
                 "protocol": PROTOCOL,
                 "images": len(answers.labels),
+                "defective": int(sum(answers.labels)),
                 "values": score_sheet(answers, choice),
             }
             for name, answers in validated.items()

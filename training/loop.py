@@ -15,12 +15,14 @@ from models.f2pnet import F2PNet
 from training.batches import Batch, draw_batch, step_generator
 from training.data import TrainingData
 from training.ema import AveragedWeights
-from training.evaluate import class_ious, figures, network_predictor, predict
+from training.evaluate import class_ious, figures, network_predictor, predict, without_ignored
+from training.losses import positive_weight
 from training.networks import new_network, save_network
 from training.notes import Pace, RunNotes
 from training.pictures import draw_extremes
 from training.pretrained.start import Prior
 from training.processes import Processes, find_device
+from training.rates import parameter_groups
 from training.recipe import TrainingRecipe
 from training.schedule import learning_rate
 from training.state import RunState
@@ -43,13 +45,14 @@ def train(
     processes: Processes | None = None,
     pretrained: Path | None = None,
     started: Callable[[list[Prior]], None] = lambda priors: None,
+    validated: Report = lambda step, sheet: None,
 ) -> Path:
     """Train, and leave `best.pth`, `last.pth`, `metrics.json`, `log.jsonl` and pictures in `folder`.
 
     Returns the path of the best checkpoint: averaged weights, chosen by the mean foreground IoU over the validation
     sets. With `resume`, goes on from `last.pth` to the same weights as without the break. Several `processes` divide
     each step's images among them; the first of them validates and writes. `pretrained` is the folder of published
-    weights; `started` is told which of them the run starts from.
+    weights; `started` is told which of them the run starts from, `validated` the figures of every validation set.
     """
     processes = processes or Processes(find_device(recipe.device))
     parts = processes.own_parts(recipe)
@@ -66,7 +69,7 @@ def train(
     while run.step < last_step and not is_stale(run, recipe):
         step = run.step
         for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
+            group["lr"] = learning_rate(step, recipe) * group["factor"]
         torch.manual_seed(recipe.seed + step)  # whatever a layer draws is a function of the step too
         rng = step_generator(recipe.seed, step, BATCH)
         batch = draw_batch(data.training, data.chances, recipe.batch, recipe.augmentation, rng)
@@ -88,8 +91,8 @@ def train(
             report(run.step, line)
         validates = run.step % recipe.evaluate_every == 0 or run.step == last_step
         if validates:
-            if notes:
-                validate_and_keep(run, recipe, data, folder, notes)
+            if notes and (sheet := validate_and_keep(run, recipe, data, folder, notes)):
+                validated(run.step, sheet)
             run.best, run.stale = processes.from_leader((run.best, run.stale))
         if notes and (validates or run.step % recipe.save_every == 0):
             run.save(folder / LAST, recipe)
@@ -117,8 +120,8 @@ def new_run(
         # On CPUs there is none: each process normalises by its own images there, and the first one's averages are kept.
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     network.to(processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    groups = parameter_groups(network, recipe.rates)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
     return RunState(network, optimizer, AveragedWeights(network, recipe.ema_decay), priors)
 
 
@@ -130,12 +133,13 @@ def backward(
     Returns each term's sum over these images, divided by the step's images: over all processes that adds to the mean.
     """
     asked = draw_asked(batch, recipe, step)
+    weight = positive_weight(step, recipe.steps, recipe.losses.positive_start)
     sums: dict[str, Tensor] = {}
     for part in parts:
         share = (part.stop - part.start) / recipe.batch
         # Gradients of parts add up, those of processes are averaged, and exchanged once, after the last part.
         with nullcontext() if processes == 1 or part is parts[-1] else losses.no_sync():  # type: ignore[operator]
-            terms = losses(batch.of(part), asked_of(asked, part))
+            terms = losses(batch.of(part), asked_of(asked, part), weight)
             (total(terms, recipe.losses) * (share * processes)).backward()
         sums = {name: term.detach() * share + sums.get(name, 0) for name, term in terms.items()}
     return sums
@@ -152,27 +156,35 @@ def is_stale(run: RunState, recipe: TrainingRecipe) -> bool:
     return recipe.patience is not None and run.stale >= recipe.patience
 
 
-def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, notes: RunNotes) -> None:
-    """Measure the averaged weights on every validation set; keep them as `best.pth` when they are the best so far."""
+def validate_and_keep(
+    run: RunState, recipe: TrainingRecipe, data: TrainingData, folder: Path, notes: RunNotes
+) -> dict[str, dict[str, Any]]:
+    """Measure the averaged weights on every validation set; keep them as `best.pth` when they are the best so far.
+
+    Without validation images the latest are kept. Returns the figures by set.
+    """
     averaged: F2PNet = run.averaged.network  # type: ignore[assignment]
     predictor = network_predictor(averaged)
     sheet: dict[str, dict[str, Any]] = {}
     for name, images in data.validation.items():
         predicted = predict(predictor, images.images, VALIDATION_BATCH)
+        predicted = without_ignored(predicted, images.ignored or [None] * len(images))
         labels = [record.label for record in images.records]
         sheet[name] = figures(predicted, "mask", images.masks, labels, threshold=0.5)
         sheet[name]["pixel_map_iou"] = figures(predicted, "pixel_map", images.masks, labels, threshold=0.5)["iou"]
         if images.classes is not None:
             sheet[name]["class_iou"] = class_ious(predictor, images.images, images.classes, data.classes)
         draw_extremes(images, predicted, folder / f"worst-{name}.png", folder / f"best-{name}.png")
-    notes.write("validation", run.step, {"datasets": sheet})
-    selection = sum(values["iou"] for values in sheet.values()) / len(sheet)
+    selection = float(run.step)
+    if sheet:
+        notes.write("validation", run.step, {"datasets": sheet})
+        selection = sum(values["iou"] for values in sheet.values()) / len(sheet)
     run.stale += 1
     if selection > run.best:
         run.best, run.stale = selection, 0
         facts = {
             "recipe": recipe.model_dump(mode="json", exclude={"datasets"}),
-            "datasets": list(data.validation),
+            "datasets": [choice.path.name for choice in recipe.datasets],
             "training_images": len(data.training),
             "step": run.step,
             "images_seen": run.step * recipe.batch,
@@ -184,3 +196,4 @@ def validate_and_keep(run: RunState, recipe: TrainingRecipe, data: TrainingData,
             facts["classes"] = list(data.classes)
         save_network(folder / BEST, averaged, facts)
         (folder / METRICS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return sheet

@@ -11,21 +11,37 @@ from torch import Tensor
 FOCAL_WEIGHT = 5.0
 FOCAL_ALPHA = 0.25  # multiplies both classes, as in the reference
 
+SURE = -30.0
+"""A logit whose probability and loss are 0 in single precision."""
 NO_CLASS = -1
 """In class targets: a good pixel, which has no class."""
 
 
-def mask_loss(logits: Tensor, targets: Tensor, *, dice_on_good: bool = False) -> Tensor:
+def mask_loss(logits: Tensor, targets: Tensor, *, dice_on_good: bool = False, positive_weight: float = 1.0) -> Tensor:
     """BCE + Dice + 5 Focal. Logits (B, 1, h, w) are brought to the targets' size (B, 1, H, W; 0 or 1); a scalar.
 
     Dice is the mean over images of 1 - (2 |p t| + 1) / (|p| + |t| + 1), so small defects weigh as much as large ones.
     Focal is the mean over pixels of alpha (1 - p_true)^gamma times the cross entropy.
     An image without a defect has no Dice term unless `dice_on_good` (the reference's way) asks for it: its pull towards
-    finding nothing anywhere keeps a network from ever starting on small defects (docs/adr/0006).
+    finding nothing anywhere keeps a network from ever starting on small defects (docs/adr/0006). `positive_weight`
+    counts each defective pixel so many times in the BCE.
     """
     return _MaskLoss.apply(  # type: ignore[no-any-return, no-untyped-call]
-        resize_logits(logits, targets), targets, dice_on_good
+        resize_logits(logits, targets), targets, dice_on_good, positive_weight
     )
+
+
+def positive_weight(step: int, steps: int, start: float) -> float:
+    """`start` at step 0, falling geometrically to 1 at half of `steps`, and 1 from there."""
+    return float(start ** max(0.0, 1 - 2 * step / steps))
+
+
+def hidden(logits: Tensor, ignored: Tensor | None) -> Tensor:
+    """Logits (B, 1, h, w) at the size of `ignored` (B, 1, H, W; bool), sure of background where pixels are ignored.
+
+    No gradient comes from there, and no loss, since targets hold 0 there.
+    """
+    return logits if ignored is None else resize_logits(logits, ignored).masked_fill(ignored, SURE)
 
 
 def image_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -58,8 +74,9 @@ class _MaskLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(context: Any, logits: Tensor, targets: Tensor, dice_on_good: bool) -> Tensor:
+    def forward(context: Any, logits: Tensor, targets: Tensor, dice_on_good: bool, positive_weight: float) -> Tensor:
         sign = 1 - 2 * targets
+        weight = 1 + (positive_weight - 1) * targets
         cross_entropy = F.softplus(sign * logits)
         wrong = torch.sigmoid(sign * logits)
         right = 1 - wrong
@@ -70,15 +87,15 @@ class _MaskLoss(torch.autograd.Function):
         counted = torch.ones_like(size) if dice_on_good else targets.flatten(1).amax(1)
         dice = (counted * (1 - (2 * overlap + 1) / size)).mean()
         focal = FOCAL_ALPHA * (wrong * wrong * cross_entropy).sum() / pixels
-        loss = cross_entropy.sum() / pixels + dice + FOCAL_WEIGHT * focal
+        loss = (weight * cross_entropy).sum() / pixels + dice + FOCAL_WEIGHT * focal
 
-        by_pixel = FOCAL_WEIGHT * FOCAL_ALPHA * wrong * (2 * right * cross_entropy + wrong) + 1
+        by_pixel = FOCAL_WEIGHT * FOCAL_ALPHA * wrong * (2 * right * cross_entropy + wrong) + weight
         ratio = (counted * (2 * overlap + 1) / size**2).reshape(-1, 1, 1, 1)
         by_image = right * (ratio - targets * (counted * 2 / size).reshape(-1, 1, 1, 1))
         context.save_for_backward(wrong * (sign * by_pixel / pixels + by_image / images))
         return loss
 
     @staticmethod
-    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+    def backward(context: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient,) = context.saved_tensors
-        return upstream[0] * gradient, None, None
+        return upstream[0] * gradient, None, None, None

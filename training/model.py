@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from f2pnet.backends import open_backend
 from f2pnet.bundle import Thresholds, open_bundle
+from f2pnet.preprocess import Resize
 from models.f2pnet import F2PNet
 from training.evaluate import Predictor, network_predictor
 from training.networks import read_network
@@ -21,24 +22,26 @@ TORCH_BATCH = 16
 
 @dataclass(frozen=True)
 class Model:
-    """`predictor` takes up to `max_batch` images of side `image_size`; `choice` is what it ships with."""
+    """`predictor` takes up to `max_batch` images of side `image_size`, made square by `resize`; `choice` is what it
+    ships with."""
 
     predictor: Predictor
     choice: Choice
     image_size: int
     max_batch: int
+    resize: Resize = "stretch"
 
 
 def open_network(path: Path) -> Model:
     """A checkpoint that `f2p train` wrote."""
     network, facts = read_network(path)
-    return as_model(network, choice_of(facts))
+    return as_model(network, choice_of(facts), resize_of(facts))
 
 
-def as_model(network: Network, choice: Choice) -> Model:
+def as_model(network: Network, choice: Choice, resize: Resize) -> Model:
     """A network in memory."""
     predictor = network_predictor(cast(F2PNet, network))  # a baseline has F2P-Net's face
-    return Model(predictor, choice, network.config.image_size, TORCH_BATCH)
+    return Model(predictor, choice, network.config.image_size, TORCH_BATCH, resize)
 
 
 def open_engine(folder: Path) -> Model:
@@ -46,7 +49,12 @@ def open_engine(folder: Path) -> Model:
     bundle = open_bundle(folder)
     backend = open_backend("auto", bundle)
     choice = Choice(bundle.manifest.defect_output, bundle.manifest.thresholds)
-    return Model(backend.run, choice, backend.facts.image_size, backend.facts.max_batch)
+    return Model(backend.run, choice, backend.facts.image_size, backend.facts.max_batch, bundle.manifest.input.resize)
+
+
+def resize_of(facts: dict[str, Any]) -> Resize:
+    """How images become square for this checkpoint; recipes without the key stretched them."""
+    return "letterbox" if facts.get("recipe", {}).get("resize") == "letterbox" else "stretch"
 
 
 def choice_of(facts: dict[str, Any]) -> Choice:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from f2pnet.errors import ConfigError
-from training.recipe import Augmentation, LossWeights, TrainingRecipe
+from training.recipe import Augmentation, LearningRates, LossWeights, TrainingRecipe
 
 DEFAULT = TrainingRecipe()
 
@@ -32,7 +32,59 @@ list. Its network (`decoder=reference`, vit_l at 1024 px, SAM's weights) is not 
 each (D16).
 """
 
-NAMED = {"default": DEFAULT, "reference": REFERENCE}
+FINE_TUNE = TrainingRecipe(
+    sam_type="vit_t",
+    image_size=224,
+    resize="letterbox",
+    defective_share=0.8,
+    even_classes=True,
+    steps=2400,
+    batch=4,
+    warmup_steps=50,
+    learning_rate=1e-3,
+    rates=LearningRates(vit=0.1, cnn=0.3, decoder=0.1),
+    weight_decay=0.01,
+    ema_decay=0.995,
+    prompted_share=0.0,
+    losses=LossWeights(positive_start=10.0),
+    augmentation=Augmentation(
+        rotation_deg=15,
+        scale=0.25,
+        aspect=0.15,
+        shift=0.1,
+        exposure=0.2,
+        contrast=0.2,
+        shading=0.0,
+        noise=0.02,
+        blur_px=0.7,
+    ),
+    evaluate_every=300,
+)
+"""From pretrained weights, on more than a few images. Why these values: docs/benchmarks/experiments.md."""
+
+FEW_SHOT = FINE_TUNE.model_copy(
+    update={"folds": 2, "fold_share": 0.5, "steps": 480, "warmup_steps": 25, "ema_decay": 0.99, "evaluate_every": 480}
+)
+"""From pretrained weights, on so few images that none should be held out."""
+
+FEW_SHOT_FROM_SCRATCH = TrainingRecipe(
+    sam_type="nano",
+    image_size=256,
+    steps=400,
+    batch=8,
+    warmup_steps=30,
+    evaluate_every=100,
+    augmentation=Augmentation(synthetic=0.3),
+)
+"""A first look in ten minutes on two CPU cores, where no pretrained weights are at hand."""
+
+NAMED = {
+    "default": DEFAULT,
+    "fine-tune": FINE_TUNE,
+    "few-shot": FEW_SHOT,
+    "few-shot-from-scratch": FEW_SHOT_FROM_SCRATCH,
+    "reference": REFERENCE,
+}
 
 
 def named_recipe(name: str, changes: TrainingRecipe) -> TrainingRecipe:

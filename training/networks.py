@@ -17,6 +17,8 @@ from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
+from models.good_only import GoodOnlyNetwork, is_good_only, load_good_only
+from models.pretrained import read_cnn
 from models.weights import fill, fit_tables
 from training.pretrained.catalogue import pretrained_folder
 from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights, priors_of
@@ -25,11 +27,12 @@ from training.recipe import TrainingRecipe
 if TYPE_CHECKING:
     from training.baselines.baseline import Baseline
 
-Network: TypeAlias = "F2PNet | Baseline"
+Network: TypeAlias = "F2PNet | Baseline | GoodOnlyNetwork"
 
 BASELINES = {
     "unet": "training.baselines.unet:unet",
     "segformer": "training.baselines.segformer:segformer",
+    "unet_imagenet": "training.baselines.unet_imagenet:unet_imagenet",
 }
 CLASS_HEAD = "decoder.class_head."
 BASELINE_FORMAT = "f2pnet-baseline-1"
@@ -55,10 +58,18 @@ def new_network(
         baseline = _baseline(recipe.network, recipe.image_size)
         if recipe.start_from is not None and with_weights:
             baseline.load_state_dict(read_network(recipe.start_from)[0].state_dict())
+        elif recipe.network == "unet_imagenet" and with_weights:
+            return Started(baseline, _start_encoder(baseline, recipe.cnn_weights, pretrained_folder(pretrained)))
         return Started(baseline, [])
     if recipe.start_from is not None:
         return _from_checkpoint(recipe, recipe.start_from, classes)
-    config = network_config(recipe.sam_type, recipe.image_size, num_classes=classes, without=recipe.without)
+    config = network_config(
+        recipe.sam_type,
+        recipe.image_size,
+        num_classes=classes,
+        without=recipe.without,
+        second_pass=recipe.second_pass,
+    )
     if recipe.cnn_weights == "none" and config.cnn_norm == "fixed":
         config = replace(config, cnn_norm="batch")  # there are no statistics to keep
     if not with_weights:
@@ -66,6 +77,20 @@ def new_network(
     found = find_weights(config, recipe.sam_weights, recipe.cnn_weights, pretrained_folder(pretrained))
     network = build_network(config)
     return Started(network, give_weights(network, found))
+
+
+def _start_encoder(baseline: Baseline, weights: str | Path, folder: Path) -> list[Prior]:
+    """Gives a baseline's encoder the weights that F2P-Net's CNN would get."""
+    like = replace(network_config("vit_t"), sam_type=baseline.config.network)
+    priors = []
+    for found in find_weights(like, "none", weights, folder):
+        priors.append(found.checked())
+        try:
+            body: Any = baseline.body
+            body.start_encoder(read_cnn(found.path, like.cnn), str(found.path))
+        except CheckpointError as error:
+            raise ConfigError(str(error)) from error
+    return priors
 
 
 def adopt_start(recipe: TrainingRecipe) -> TrainingRecipe:
@@ -86,7 +111,13 @@ def _from_checkpoint(recipe: TrainingRecipe, path: Path, classes: int) -> Starte
     if not isinstance(old, F2PNet) or old.config.sam_type != recipe.sam_type:
         seen = old.config.sam_type if isinstance(old, F2PNet) else old.config.network
         raise ConfigError(f"{path} is a {seen}, the recipe's network is a {recipe.sam_type}: set sam_type to {seen}")
-    config = replace(old.config, image_size=recipe.image_size, num_classes=classes, without=recipe.without)
+    config = replace(
+        old.config,
+        image_size=recipe.image_size,
+        num_classes=classes,
+        without=recipe.without,
+        second_pass=recipe.second_pass,
+    )
     network = build_network(config)
     ours = network.state_dict()
     tensors = fit_tables(dict(old.state_dict()), network)
@@ -125,6 +156,8 @@ def read_network(path: Path) -> tuple[Network, dict[str, Any]]:
     if (description := _baseline_description(path)) is not None:
         return _read_baseline(path, description)
     try:
+        if is_good_only(path):
+            return load_good_only(path)
         return load_checkpoint(path)
     except CheckpointError as error:
         raise ConfigError(str(error)) from error

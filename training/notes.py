@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from training.curves import draw_curves
 from training.journal import Journal, read_journal
-from training.pictures import draw_curves
 
 LOG, CURVES, TENSORBOARD = "log.jsonl", "curves.png", "tensorboard"
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from f2pnet.preprocess import Resize, covered
 from models.f2pnet import F2PNet
 from models.prompts import POSITIVE, Prompts
-from training.evaluate import Map, Predicted
+from training.evaluate import Map, Predicted, without_filling, without_ignored
 from training.images import Pixels
 from training.records import Record
 from training.score_sheet import read_fitted
@@ -27,13 +28,18 @@ SMALLEST_PX = 20
 SMALLEST_SHARE = 0.001  # of the largest defect's area; smaller ones get no prompt in the published evaluation
 
 
-def oracle_answers(network: F2PNet, records: Sequence[Record], kind: OraclePrompt) -> Validated:
+def oracle_answers(
+    network: F2PNet, records: Sequence[Record], kind: OraclePrompt, resize: Resize = "stretch"
+) -> Validated:
     """Masks are the union over the prompts; pixel map, score and images without a prompt come from the plain pass."""
-    images, masks = read_fitted(records, network.config.image_size)
-    each = [_ask(network.eval(), image, mask, kind) for image, mask in zip(images, masks, strict=True)]
+    size = network.config.image_size
+    images, masks, ignored = read_fitted(records, size, resize)
+    each = [_ask(network.eval(), image, mask, kind, resize) for image, mask in zip(images, masks, strict=True)]
     mask_maps, pixel_maps, scores = zip(*each, strict=True)
     predicted = Predicted(np.stack(mask_maps), np.stack(pixel_maps), np.array(scores, np.float32))
-    return Validated(predicted, masks, [record.label for record in records])
+    if resize == "letterbox":
+        predicted = without_filling(predicted, masks, size)
+    return Validated(without_ignored(predicted, ignored), masks, [record.label for record in records])
 
 
 def prompted_defects(mask: Pixels) -> list[Pixels]:
@@ -57,10 +63,11 @@ def point_of(defect: Pixels) -> tuple[int, int]:
     return x, y
 
 
-def prompts_for(defects: Sequence[Pixels], side: int, kind: OraclePrompt) -> Prompts:
+def prompts_for(defects: Sequence[Pixels], side: int, kind: OraclePrompt, resize: Resize = "stretch") -> Prompts:
     """N prompts for one image, in pixels of a network input of this side."""
     height, width = defects[0].shape
-    scale = np.array([side / width, side / height])
+    rows, columns = covered((height, width), side, resize)
+    scale = np.array([columns / width, rows / height])
     if kind == "oracle-box":
         boxes = np.array([box_of(defect) for defect in defects]) * np.tile(scale, 2)
         return Prompts.from_boxes(torch.from_numpy(boxes[None].astype(np.float32)))
@@ -70,14 +77,14 @@ def prompts_for(defects: Sequence[Pixels], side: int, kind: OraclePrompt) -> Pro
 
 
 @torch.inference_mode()
-def _ask(network: F2PNet, image: Pixels, mask: Pixels, kind: OraclePrompt) -> tuple[Map, Map, float]:
+def _ask(network: F2PNet, image: Pixels, mask: Pixels, kind: OraclePrompt, resize: Resize) -> tuple[Map, Map, float]:
     """(mask, pixel map, score) of one image."""
     pixels = np.broadcast_to(image, (*image.shape[:2], 3)).transpose(2, 0, 1)[None]
     encoded = network.encode(torch.from_numpy(pixels.astype(np.float32)))
     plain = network.decode(encoded)
     defects = prompted_defects(mask)
     side = network.config.image_size
-    answer = network.decode(encoded, prompts_for(defects, side, kind)) if defects else plain
+    answer = network.decode(encoded, prompts_for(defects, side, kind, resize)) if defects else plain
     union = answer.mask_logits[0].amax(dim=0)
     return _probability(union), _probability(plain.pixel_logits[0, 0]), float(plain.image_logits[0].sigmoid())
 

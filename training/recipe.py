@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
-from models.configuration import Module
+from f2pnet.preprocess import Resize
+from models.configuration import Module, SecondPass
 
 WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode="left_to_right")]
 
@@ -27,7 +28,7 @@ class DatasetChoice(StrictModel):
     val_share: float = Field(0.15, gt=0, lt=1, description="share of the parts held out for validation")
     weight: float = Field(1.0, gt=0, description="share of this set in the images drawn, against the other sets")
     defective_share: float | None = Field(
-        None, ge=0, le=1, description="share of defective images among those drawn; null: as the set has them"
+        None, ge=0, le=1, description="share of defective images among those drawn; null: as the recipe says"
     )
 
 
@@ -36,6 +37,7 @@ class Augmentation(StrictModel):
 
     flips: bool = Field(True, description="mirrored left-right and top-bottom")
     turns: bool = Field(False, description="by 90 degrees; for surfaces that have no up and down")
+    rotation_deg: float = Field(0.0, ge=0, le=180, description="by any angle up to this, either way")
     scale: float = Field(0.25, ge=0, lt=1, description="zoom factor 1/(1+scale) .. 1+scale")
     aspect: float = Field(0.15, ge=0, lt=1, description="stretch of one side against the other")
     shift: float = Field(0.15, ge=0, lt=1, description="of the side")
@@ -59,28 +61,71 @@ class LossWeights(StrictModel):
     pixel: float = Field(1.0, ge=0)
     image: float = Field(1.0, ge=0)
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
+    refined: float = Field(1.0, ge=0, description="mask loss of the second pass, in runs that have one")
     classes: float = Field(0.5, ge=0, description="cross entropy of the class map, in runs that train one")
     dice_on_good: bool = Field(False, description="Dice also on images without a defect, as the reference does")
+    positive_start: float = Field(
+        1.0,
+        ge=1,
+        description="weight of a defective pixel in the cross entropy at the first step, falling to 1 by the middle of "
+        "the run; above 1, tiny defects are not ignored at the start",
+    )
+
+
+class LearningRates(StrictModel):
+    """Learning rate of each part that may come pretrained, as a factor of `learning_rate`; 0: frozen; null: as the
+    size prescribes, which freezes SAM's weights in SAM's own sizes and trains all else."""
+
+    vit: float | None = Field(None, ge=0, description="the ViT")
+    cnn: float | None = Field(None, ge=0, description="the CNN; of a baseline, its encoder")
+    decoder: float | None = Field(None, ge=0, description="SAM's mask decoder and prompt encoder")
 
 
 class TrainingRecipe(StrictModel):
     """A run. Equal recipe, data and machine give equal weights."""
 
-    network: Literal["f2pnet", "unet", "segformer"] = Field(
+    network: Literal["f2pnet", "unet", "segformer", "unet_imagenet"] = Field(
         "f2pnet", description="f2pnet, or a baseline to compare with"
     )
     sam_type: str = Field("nano", description="size of F2P-Net")
     without: tuple[Module, ...] = Field((), description="modules of F2P-Net left out, to see what each brings")
     image_size: int = Field(256, ge=32, le=2048, description="side of the network's input, pixels")
+    resize: Resize = Field(
+        "stretch",
+        description="how an image becomes square: stretch; letterbox keeps its aspect ratio and fills the rest",
+    )
     datasets: tuple[DatasetChoice, ...] = Field((), description="`f2p train --dataset` takes their place")
     shots: int | None = Field(None, ge=1, description="few-shot list of this size; null: the full list")
     seed: int = Field(3407, ge=0, description="of start weights, draws and augmentation")
     split_seed: int = Field(3407, ge=0, description="of what is held out; the same in recipes that build on each other")
 
+    defective_share: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of defective images among those drawn, in data sets with both; null: as each set has them",
+    )
+    even_classes: bool = Field(
+        False, description="draw each defect class of a data set equally often, however few images a class has"
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=8,
+        description="for few images: hold out none, train on all, and choose thresholds on the answers of this many "
+        "shorter runs, each for the images it was trained without",
+    )
+    fold_share: float = Field(0.5, gt=0, le=1, description="steps of a fold's run, of `steps`")
+
     prompts: Literal["mixed", "reference"] = Field(
         "mixed",
         description="mixed: a pass without prompts, on some steps one with; reference: prompts from the truth wherever "
         "there is a defect, as the published code trains (D3)",
+    )
+    second_pass: SecondPass = Field(
+        "none",
+        description="what the network makes of its own pixel map to prompt a second decoding, in training, evaluation "
+        "and engine alike: the map itself as a mask, its peaks as points, or boxes around findings; none: one decoding",
     )
     pixel_target: Literal["union", "first_object"] = Field(
         "union", description="what the pixel map learns; first_object: one defect of the image, as published (D11)"
@@ -110,6 +155,7 @@ class TrainingRecipe(StrictModel):
     class_map: bool = Field(False, description="also learn which class a defective pixel has")
     accumulate: int = Field(1, ge=1, description="parts that a step's images pass in, one by one; saves memory")
     learning_rate: float = Field(1e-3, gt=0, description="peak")
+    rates: LearningRates = LearningRates()
     final_learning_rate: float = Field(1e-5, ge=0)
     warmup_steps: int = Field(100, ge=0)
     weight_decay: float = Field(1e-4, ge=0)
@@ -150,8 +196,16 @@ class TrainingRecipe(StrictModel):
 
     @model_validator(mode="after")
     def _the_published_protocol_is_binary(self) -> Self:
+        if self.prompts == "reference" and self.second_pass != "none":  # noqa: S105 (no password)
+            raise ValueError(f"second_pass is {self.second_pass}, wanted none: prompts 'reference' trains one pass")
         if self.prompts == "reference" and self.class_map:
             raise ValueError("class_map is true, wanted false: prompts 'reference' trains masks alone")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_hold_out(self) -> Self:
+        if self.folds is not None and self.select_on == "test":
+            raise ValueError(f"folds is {self.folds}, wanted null: select_on 'test' holds out nothing")
         return self
 
     @model_validator(mode="after")

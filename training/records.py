@@ -57,7 +57,7 @@ def read_records(folder: Path, list_name: str) -> list[Record]:
         if found := list(_problems_of(entry, folder)):
             problems += [f"record {position}: {problem}" for problem in found]
         else:
-            records.append(_record(entry, folder))
+            records.append(as_record(entry, folder))
     problems += [f"id {name!r} stands {n} times" for name, n in Counter(r.id for r in records).items() if n > 1]
     if problems:
         raise ConfigError(f"{path} does not fit:\n  " + _few(problems, "\n  "))
@@ -113,7 +113,18 @@ def split_by_part(records: Sequence[Record], share: float, seed: int) -> tuple[l
     return training, [record for record in records if record.part_id in held]
 
 
-def _record(entry: dict[str, Any], folder: Path) -> Record:
+def folds_by_part(records: Sequence[Record], folds: int, seed: int) -> list[list[Record]]:
+    """The records in `folds` groups of about one size, whole parts only, each class spread over them as far as that
+    allows. The same records and seed give the same folds."""
+    rest, groups = list(records), []
+    for left in range(folds, 1, -1):
+        rest, held = split_by_part(rest, 1 / left, seed)
+        groups.append(held)
+    return [*groups, rest]
+
+
+def as_record(entry: dict[str, Any], folder: Path) -> Record:
+    """An entry of an index file of `folder`, whose keys have been checked."""
     return Record(
         id=entry["id"],
         image=folder / entry["image"],
@@ -144,8 +155,8 @@ def _problems_of(entry: Any, folder: Path) -> Iterable[str]:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
+from f2pnet.blind import blind_on
+from f2pnet.picture_writing import encode_picture
 from training.evaluate import map_at
 from training.image_stats import ImageStats
 from training.images import Pixels, read_pair
@@ -23,23 +26,7 @@ from training.thresholds import Choice, Validated
 SHOWN = 8
 TILE_PX = 240
 TRUTH, FOUND = (90, 200, 60), (60, 60, 235)  # BGR
-STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #57606a; --a: #0969da;
-        --b: #bc4c00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #3d444d; --soft: #9198a1;
-        --a: #58a6ff; --b: #f0883e; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 72rem;
-       margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid var(--line); padding: .2rem .7rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-.wide { overflow-x: auto; } .soft { color: var(--soft); }
-.row { display: flex; flex-wrap: wrap; gap: 1.5rem; }
-figure { margin: 0; } figcaption { font-size: 13px; color: var(--soft); max-width: 240px; overflow-wrap: anywhere; }
-svg text { fill: var(--soft); font-size: 12px; } svg .frame { stroke: var(--line); fill: none; }
-svg .a { stroke: var(--a); fill: none; } svg .b { stroke: var(--b); fill: none; } svg .grid { stroke: var(--line); }
-svg .dot { fill: var(--ink); } .key-a { color: var(--a); } .key-b { color: var(--b); }
-"""
+PICTURE_TYPES = {".jpg": "jpeg", ".png": "png"}
 
 
 @dataclass(frozen=True)
@@ -55,62 +42,58 @@ class Scored:
 
 def write_page(path: Path, scored: Sequence[Scored]) -> None:
     """All sheets on one page."""
-    sections = "".join(_section(each) for each in scored)
-    path.write_text(
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Score sheets</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
-        f"<body><h1>Score sheets</h1>{_overview(scored)}{sections}</body></html>\n",
-        encoding="utf-8",
+    pages = Environment(loader=PackageLoader("training"), autoescape=True, trim_blocks=True, undefined=StrictUndefined)
+    pages.filters["breakable"] = breakable
+    text = pages.get_template("score_sheets.html").render(
+        blind=[str(each) for each in blind_on([each.sheet for each in scored])],
+        overview=_overview(scored),
+        sections=[_section(each) for each in scored],
+        tile_px=TILE_PX,
     )
+    path.write_text(text + "\n", encoding="utf-8")
 
 
-def _overview(scored: Sequence[Scored]) -> str:
+def breakable(text: str) -> Markup:
+    """Text that may break after an underscore."""
+    return Markup("_<wbr>").join(escape(part) for part in str(text).split("_"))
+
+
+def _overview(scored: Sequence[Scored]) -> dict[str, Any]:
     sheets = [each.sheet for each in scored]
     names = dict.fromkeys(name for sheet in sheets for name in sheet["values"])
-    head = ["", *(sheet["dataset"] for sheet in sheets)]
     rows = [[key, *(str(sheet[key]) for sheet in sheets)] for key in ("model", "split", "protocol", "images", "parts")]
     rows += [[name, *(figure_text(sheet, name) for sheet in sheets)] for name in names]
-    return (
-        '<p class="soft">In brackets: 95 % intervals from drawing the parts again. Pixel figures are at the size of '
-        "the source images.</p>" + _table(head, rows)
-    )
+    return {"head": ["", *(sheet["dataset"] for sheet in sheets)], "rows": rows}
 
 
-def _section(scored: Scored) -> str:
+def _section(scored: Scored) -> dict[str, Any]:
     sheet, limits = scored.sheet, scored.choice.thresholds
-    note = f"<p>{escape(sheet['note'][:1].upper() + sheet['note'][1:])}.</p>" if "note" in sheet else ""
-    return (
-        f"<h2>{escape(sheet['dataset'])}, protocol {escape(sheet['protocol'])}</h2>"
-        f'<p class="soft">{escape(sheet["model"])}, {escape(sheet["split"])}; defects are cut from the output '
+    return {
+        "title": f"{sheet['dataset']}, protocol {sheet['protocol']}",
+        "subtitle": f"{sheet['model']}, {sheet['split']}; defects are cut from the output "
         f"{scored.choice.defect_output} at {limits.pixel:g}, score gate {limits.score:g}, smallest area "
-        f"{limits.min_area_px:g} px.</p>{note}"
-        f'<div class="row">{"".join(_charts(scored))}</div>'
-        f"<h3>By class</h3>{_rows_table('class', list(sheet['by_class'].items()))}"
-        f"<h3>By size of the defect</h3>"
-        f"{_rows_table('area, px', [(size_name(row), row) for row in sheet['by_size']])}{_pictures(scored)}"
-    )
+        f"{limits.min_area_px:g} px.",
+        "note": sheet["note"][:1].upper() + sheet["note"][1:] if "note" in sheet else "",
+        "charts": list(_charts(scored)),
+        "by_class": _rows_table("class", list(sheet["by_class"].items())),
+        "by_size": _rows_table("area, px", [(size_name(row), row) for row in sheet["by_size"]]),
+        "groups": list(_groups(scored)),
+    }
 
 
-def _charts(scored: Scored) -> Iterator[str]:
+def _charts(scored: Scored) -> Iterator[Markup]:
     recall, precision = _precision_recall(scored.stats)
     if len(recall):
-        yield chart("Pixels: precision by recall", "recall", "precision", {"a": (recall, precision)})
+        yield chart("Pixels: precision by recall", "recall", "precision", {"pixels": (recall, precision)})
     curves = scored.sheet["curves"]
     if curves:
         lines = {
-            style: (np.array([row[1] for row in curves[name]]), np.array([row[2] for row in curves[name]]))
-            for style, name in (("a", "by_score"), ("b", "by_map"))
+            title: (np.array([row[1] for row in curves[name]]), np.array([row[2] for row in curves[name]]))
+            for title, name in (("moving the score gate", "by_score"), ("moving the pixel threshold", "by_map"))
         }
         values = scored.sheet["values"]
-        yield chart(
-            "Frames: escapes by false rejects",
-            "false-reject rate",
-            "escape rate",
-            lines,
-            dot=(values["false_reject_rate"], values["escape_rate"]),
-            key='<span class="key-a">moving the score gate</span>, '
-            '<span class="key-b">moving the pixel threshold</span>, dot: as shipped',
-        )
+        dot = (values["false_reject_rate"], values["escape_rate"])
+        yield chart("Frames: escapes by false rejects", "false-reject rate", "escape rate", lines, dot=dot)
 
 
 def _precision_recall(stats: ImageStats) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -124,7 +107,7 @@ def _precision_recall(stats: ImageStats) -> tuple[np.ndarray[Any, Any], np.ndarr
     return recall[keep], precision[keep]
 
 
-def _pictures(scored: Scored) -> str:
+def _groups(scored: Scored) -> Iterator[dict[str, Any]]:
     """The defective images with the lowest and the highest IoU, and the good ones with most false pixels."""
     tp, fp, fn, _ = scored.stats.pixels.T
     iou = tp / np.maximum(tp + fp + fn, 1)
@@ -137,24 +120,19 @@ def _pictures(scored: Scored) -> str:
         "Best defective images": [(int(i), f"IoU {iou[i]:.2f}") for i in order[::-1][:SHOWN]],
         "Good images with most false pixels": [(int(i), f"{fp[i]} px") for i in worst_good[:SHOWN]],
     }
-    return "".join(
-        f'<h3>{title}</h3><p class="soft">Truth outlined green, found red.</p><div class="row">'
-        + "".join(_figure(scored, index, text) for index, text in chosen)
-        + "</div>"
-        for title, chosen in groups.items()
-        if chosen
-    )
+    for title, chosen in groups.items():
+        if chosen:
+            yield {"title": title, "tiles": [_tile(scored, index, text) for index, text in chosen]}
 
 
-def _figure(scored: Scored, index: int, text: str) -> str:
+def _tile(scored: Scored, index: int, text: str) -> dict[str, str]:
     record = scored.records[index]
-    words = f"{text}, score {scored.stats.score[index]:.2f}, {record.class_name}, {record.id}"
-    _, png = cv2.imencode(".jpg", overlay(scored, index), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    data = base64.b64encode(png.tobytes()).decode()
-    return (
-        f'<figure><img width="{TILE_PX}" alt="{escape(words)}" src="data:image/jpeg;base64,{data}">'
-        f"<figcaption>{escape(words)}</figcaption></figure>"
-    )
+    picture, suffix = encode_picture(overlay(scored, index), ".jpg", 85)
+    return {
+        "words": f"{text}, score {scored.stats.score[index]:.2f}, {record.class_name}, {record.id}",
+        "kind": PICTURE_TYPES[suffix],
+        "data": base64.b64encode(picture).decode(),
+    }
 
 
 def overlay(scored: Scored, index: int) -> Pixels:
@@ -172,17 +150,10 @@ def overlay(scored: Scored, index: int) -> Pixels:
     return np.asarray(tile, np.uint8)
 
 
-def _rows_table(key: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+def _rows_table(key: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
     names = [name for name in dict.fromkeys(name for _, row in rows for name in row) if not name.endswith("_px")]
-    return _table([key, *names], [[label, *(_cell(row.get(name)) for name in names)] for label, row in rows])
+    return {"head": [key, *names], "rows": [[label, *(_cell(row.get(name)) for name in names)] for label, row in rows]}
 
 
 def _cell(value: float | None) -> str:
     return "" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{escape(cell).replace('_', '_<wbr>')}</{tag}>" for cell in cells) + "</tr>"
-
-    return f'<div class="wide"><table>{line(head, "th")}{"".join(line(row, "td") for row in rows)}</table></div>'

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from f2pnet.preprocess import Resize
 from training.bootstrap import intervals
-from training.evaluate import predict
+from training.evaluate import predict, without_filling, without_ignored
+from training.examples import MaskForms, read_example
 from training.image_stats import ImageStats, image_stats, select
-from training.images import Pixels, fit_image, read_pair
+from training.images import Pixels, fit_image
 from training.metrics import tradeoff
 from training.model import Model
 from training.records import Record
@@ -29,18 +31,27 @@ DECIMALS = 4
 
 def answers_for(model: Model, records: Sequence[Record]) -> Validated:
     """Run every image through the model; keeps the true masks at the size of their pictures."""
-    images, masks = read_fitted(records, model.image_size)
-    return Validated(predict(model.predictor, images, model.max_batch), masks, [record.label for record in records])
+    images, masks, ignored = read_fitted(records, model.image_size, model.resize)
+    predicted = predict(model.predictor, images, model.max_batch)
+    if model.resize == "letterbox":
+        predicted = without_filling(predicted, masks, model.image_size)
+    return Validated(without_ignored(predicted, ignored), masks, [record.label for record in records])
 
 
-def read_fitted(records: Sequence[Record], size: int) -> tuple[list[Pixels], list[Pixels]]:
-    """Images at the network's size, and masks at the size of their pictures."""
-    images, masks = [], []
+def read_fitted(
+    records: Sequence[Record], size: int, resize: Resize
+) -> tuple[list[Pixels], list[Pixels], list[Pixels | None]]:
+    """Images at the network's size; masks, and what is ignored of them, at the size of their pictures."""
+    images, masks, ignored = [], [], []
+    forms = MaskForms()
     for record in records:
-        frame, mask = read_pair(record)
-        images.append(fit_image(frame, size))
-        masks.append(mask)
-    return images, masks
+        example = read_example(record)
+        forms.add(record, example)
+        images.append(fit_image(example.image, size, resize))
+        masks.append(example.mask)
+        ignored.append(example.ignored)
+    forms.check()
+    return images, masks, ignored
 
 
 def score_sheet(answers: Validated, choice: Choice) -> dict[str, float]:

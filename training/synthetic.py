@@ -45,7 +45,7 @@ class DefectDonors:
             donor = donors[int(rng.integers(len(donors)))]
             patch = cut_defect(self._images.images[donor], self._images.masks[donor], rng)
         light, mask = draw_defect(size, rng) if patch is None else _vary(*patch, rng)
-        return paste(image, light, mask, rng)
+        return paste(image, light, mask, rng, self._images.filled[index])
 
 
 def cut_defect(image: Pixels, mask: Pixels, rng: np.random.Generator) -> tuple[Signed, Pixels] | None:
@@ -76,11 +76,18 @@ def draw_defect(size: int, rng: np.random.Generator) -> tuple[Signed, Pixels]:
     return (mask * strength * grain).astype(np.float32), mask
 
 
-def paste(image: Pixels, light: Signed, mask: Pixels, rng: np.random.Generator) -> tuple[Pixels, Pixels]:
-    """Add `light`, softened at its edges, to `image` at a random place; the mask of what was added."""
+def paste(
+    image: Pixels, light: Signed, mask: Pixels, rng: np.random.Generator, filled: tuple[int, int] | None = None
+) -> tuple[Pixels, Pixels]:
+    """Add `light`, softened at its edges, to `image` at a random place; the mask of what was added.
+
+    `filled` (rows, columns) is where the image lies in its square, None: everywhere.
+    """
     size = image.shape[0]
-    height, width = min(mask.shape[0], size), min(mask.shape[1], size)
-    top, left = (int(rng.integers(0, size - extent + 1)) for extent in (height, width))
+    rows, columns = filled or (size, size)
+    height, width = min(mask.shape[0], rows), min(mask.shape[1], columns)
+    top = int(rng.integers(0, rows - height + 1))
+    left = int(rng.integers(0, columns - width + 1))
     place = (slice(top, top + height), slice(left, left + width))
     added = np.zeros((size, size), np.float32)
     placed = np.zeros((size, size), np.uint8)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from f2pnet.bundle import Thresholds
 from f2pnet.errors import ConfigError
-from training.evaluate import Predicted
+from training.evaluate import Predicted, without_ignored
+from training.examples import read_example, read_frame
 from training.images import Pixels, read_pair
 from training.oracle import box_of, prompted_defects
 from training.records import Record
@@ -38,10 +39,11 @@ def protocol_of(name: TrivialName) -> str:
 def trivial_answers(name: TrivialName, records: Sequence[Record], training: Sequence[Record]) -> Validated:
     """What a baseline finds in each image; only `twin` looks at the training images."""
     find = _twin_finder(training) if name == "twin" else FINDERS[name]
-    pairs = [read_pair(record) for record in records]
-    found = [find(_grey(image), mask).astype(np.float32) for image, mask in pairs]
+    examples = [read_example(record) for record in records]
+    found = [find(_grey(example.image), example.mask).astype(np.float32) for example in examples]
     score = np.array([float(mask.any()) for mask in found], np.float32)
-    return Validated(Predicted(found, found, score), [mask for _, mask in pairs], [record.label for record in records])
+    predicted = without_ignored(Predicted(found, found, score), [example.ignored for example in examples])
+    return Validated(predicted, [example.mask for example in examples], [record.label for record in records])
 
 
 def find_nothing(image: Pixels, truth: Pixels) -> Pixels:
@@ -110,10 +112,7 @@ def _twin_finder(training: Sequence[Record]) -> Find:
 
 
 def _read_grey(record: Record) -> Pixels:
-    image = cv2.imread(str(record.image), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise ConfigError(f"{record.image}: wanted a readable 8-bit image")
-    return np.asarray(image, np.uint8)
+    return _grey(read_frame(record.image))
 
 
 def _grey(image: Pixels) -> Pixels:

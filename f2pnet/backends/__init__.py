@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from pathlib import Path
 
 from f2pnet.backends.base import Backend, BackendFacts, Device
@@ -26,20 +27,33 @@ BACKENDS = {
 }
 
 CHECKPOINTS = "export.origin:open_checkpoint"
-"""Named, not imported: this room stays free of torch."""
+"""Named, not imported: this package stays free of torch."""
+CHECKPOINT_PACKAGES = ("export", "models", "training")
 
 
 def open_checkpoint(path: Path) -> tuple[Bundle, Backend]:
     """A checkpoint as if it were a bundle, with torch to run it.
 
-    Raises MissingExtra without torch, MissingResource or ConfigError where the file is not usable.
+    Raises MissingExtra without torch, MissingResource or ConfigError where the file is not usable, or where other
+    packages have the names of ours.
     """
     module, _, attribute = CHECKPOINTS.partition(":")
     try:
         opened: tuple[Bundle, Backend] = getattr(importlib.import_module(module), attribute)(path)
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in CHECKPOINT_PACKAGES:
+            raise ConfigError(
+                f"the package '{package}' of this program ({_place_of(package)}) hides the one that reads checkpoints: "
+                "rename it, or export the checkpoint to an engine (f2p export) and open that"
+            ) from error
         raise MissingExtra(f"checkpoints and their packages ({error.name})", "train") from error
     return opened
+
+
+def _place_of(package: str) -> str:
+    found = sys.modules.get(package)
+    return "not found" if found is None else found.__file__ or ", ".join(found.__path__)
 
 
 def open_backend(

@@ -21,6 +21,17 @@ ROUNDING = 1e-3
 """How far beyond 0..1 a probability may lie: half precision rounds 1 to at most 1.0005."""
 
 
+def run_size(count: int, max_batch: int, *, static: bool = False) -> int:
+    """How many images a GPU is given for `count`: the next power of two up to `max_batch`, so few sizes are set up.
+
+    `static`: the graph takes `max_batch` images and no other number.
+
+    >>> [run_size(count, max_batch=12) for count in (1, 3, 8, 9)]
+    [1, 4, 8, 12]
+    """
+    return max_batch if static else min(1 << (count - 1).bit_length(), max_batch)
+
+
 @dataclass(frozen=True)
 class BackendFacts:
     """What runs, and where."""

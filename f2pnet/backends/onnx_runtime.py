@@ -11,13 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
+from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs, run_size
 from f2pnet.bundle import Bundle, Precision
 from f2pnet.errors import BackendError, MissingExtra, MissingResource
 
 log = logging.getLogger(__name__)
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CUDA_OPTIONS = {
+    "use_tf32": "0",  # on by default, it rounds products to 10 bits of mantissa: fp32 engines then miss the gate
+    "cudnn_conv_algo_search": "HEURISTIC",  # the exhaustive search runs again for every batch size
+}
 ERRORS_ONLY = 3  # the runtime's own log level; its warnings are about graph details nobody can act on
 
 
@@ -43,7 +47,8 @@ class OnnxRuntimeBackend(Backend):
         manifest = bundle.manifest
         _check_graph(self._session, manifest.input.name, {spec.name for spec in manifest.outputs})
         self._input = manifest.input.name
-        self._fixed_batch = artifact.max_batch if artifact.static_batch else None
+        self._pads = artifact.static_batch or used != "cpu"  # CUDA sets itself up anew for every size of batch
+        self._static_batch, self._max_batch = artifact.static_batch, artifact.max_batch
         self._names = [spec.name for spec in manifest.outputs]
         super().__init__(
             BackendFacts(
@@ -54,8 +59,9 @@ class OnnxRuntimeBackend(Backend):
 
     def _run(self, batch: Batch) -> Outputs:
         count = len(batch)
-        if self._fixed_batch is not None and count < self._fixed_batch:
-            batch = np.concatenate([batch, np.zeros((self._fixed_batch - count, *batch.shape[1:]), np.uint8)])
+        size = run_size(count, self._max_batch, static=self._static_batch) if self._pads else count
+        if count < size:
+            batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.uint8)])
         try:
             values = self._session.run(self._names, {self._input: np.ascontiguousarray(batch)})
         except Exception as error:  # the runtime's exceptions share no base class
@@ -104,7 +110,9 @@ def open_session(runtime: Any, path: Path, device: Device, threads: int | None) 
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        session = runtime.InferenceSession(str(path), options, providers=[CUDA, CPU] if use_cuda else [CPU])
+        session = runtime.InferenceSession(
+            str(path), options, providers=[(CUDA, CUDA_OPTIONS), CPU] if use_cuda else [CPU]
+        )
     except Exception as error:  # the runtime's exceptions share no base class
         raise BackendError(f"ONNX Runtime refuses {path}: {error}") from error
     if use_cuda and CUDA not in session.get_providers():

@@ -14,7 +14,7 @@ from itertools import count as count_from
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.backends.base import Batch, Outputs
+from f2pnet.backends.base import Batch, Outputs, run_size
 from f2pnet.backends.cuda_edge import Cuda
 from f2pnet.errors import BackendError
 
@@ -46,15 +46,8 @@ class BufferPlan:
         return count * int(np.prod(self.outputs[name], dtype=np.int64)) * FLOAT_BYTES
 
     def run_size(self, count: int) -> int:
-        """How many images the GPU is given for `count`: the next power of two, so that few graphs serve all.
-
-        >>> plan = BufferPlan("image", 32, {}, max_batch=12)
-        >>> [plan.run_size(count) for count in (1, 3, 8, 9)]
-        [1, 4, 8, 12]
-        """
-        if self.static_batch:
-            return self.max_batch
-        return min(1 << (count - 1).bit_length(), self.max_batch)
+        """How many images the GPU is given for `count`."""
+        return run_size(count, self.max_batch, static=self.static_batch)
 
 
 class _Slot:

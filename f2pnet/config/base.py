@@ -7,16 +7,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 
-from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.address import HIDDEN, looks_like_address
+from f2pnet.errors import ConfigError
+from f2pnet.text import printable
+from f2pnet.yaml_file import read_yaml
+
+SECRET_KEYS = ("url", "redis", "endpoint", "password", "secret", "token", "key", "user", "login")
+"""Keys whose values are never repeated in a message, whatever they look like."""
 
 
 class StrictModel(BaseModel):
     """Base of all configuration: unknown keys are errors, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # Values may hold passwords, and the texts of pydantic's own errors would repeat them.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 def _relative_to_file(path: Path, info: ValidationInfo) -> Path:
@@ -37,13 +43,7 @@ def load_yaml(path: Path, model: type[M]) -> M:
     Raises MissingResource when there is no such file, ConfigError (all problems at once, each with its place in the
     file and, for an unknown key, the nearest known one) when it does not fit.
     """
-    if not path.is_file():
-        raise MissingResource(f"no configuration file {path}: check the path")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    return parse_config(content, model, source=str(path), folder=path.parent.resolve())
+    return parse_config(read_yaml(path), model, source=printable(path), folder=path.parent.resolve())
 
 
 def parse_config(content: object, model: type[M], *, source: str, folder: Path | None = None) -> M:
@@ -54,19 +54,32 @@ def parse_config(content: object, model: type[M], *, source: str, folder: Path |
         return model.model_validate(content, context={"folder": folder})
     except ValidationError as error:
         problems = "\n".join(f"  {_describe(problem, model)}" for problem in error.errors())
-        raise ConfigError(f"{source} does not fit:\n{problems}") from error
+        raise ConfigError(f"{source} does not fit:\n{problems}") from None
 
 
 def _describe(problem: Any, model: type[BaseModel]) -> str:
-    place = [str(part) for part in problem["loc"]]
+    place = [HIDDEN if looks_like_address(str(part)) else printable(part) for part in problem["loc"]]
     where = ".".join(place) or "(top)"
     if problem["type"] == "extra_forbidden":
         known = set(_known_keys(model)) - {place[-1]}
         nearest = difflib.get_close_matches(place[-1], sorted(known), n=1, cutoff=0.5)
         return f"{where}: unknown key" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
+    told = _without_address(problem["msg"].removeprefix("Value error, "), problem.get("ctx", {}).get("tag"))
     seen = problem.get("input")
-    shown = "" if isinstance(seen, dict | list) or problem["type"] == "missing" else f" (found {seen!r})"
-    return f"{where}: {problem['msg']}{shown}"
+    if problem["type"] == "missing" or isinstance(seen, dict | list) or _may_be_secret(place, seen):
+        return f"{where}: {told}"
+    return f"{where}: {told} (found {printable(repr(seen))})"
+
+
+def _without_address(told: str, tag: str | None) -> str:
+    """The text of a wrong `kind` repeats it, even where it is an address."""
+    return told.replace(tag, HIDDEN) if tag is not None and looks_like_address(tag) else told
+
+
+def _may_be_secret(place: list[str], seen: object) -> bool:
+    keys = [part for part in place if not part.isdigit()]
+    named = bool(keys) and any(word in keys[-1] for word in SECRET_KEYS)
+    return isinstance(seen, str | bytes) and (named or looks_like_address(str(seen)))
 
 
 def _known_keys(model: type[BaseModel], seen: set[type[BaseModel]] | None = None) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,8 +14,9 @@ from f2pnet.config.served import LOOPBACK
 from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
+from f2pnet.errors import ConfigError
 from f2pnet.precision import Precision
-from f2pnet.redis_address import SCHEMES
+from f2pnet.redis_address import SCHEMES, parse_redis_address
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -43,6 +44,14 @@ class CameraConfig(StrictModel):
     deadline_ms: float | None = Field(
         None, gt=0, description="from capture to durable verdict; later is NOT_INSPECTED; null: none"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_hot_folder_waits(cls, content: Any) -> Any:
+        """A watched folder has no picture to lose: unless the file says otherwise it waits for room."""
+        source = content.get("source") if isinstance(content, dict) else None
+        is_watched = source.get("watch") if isinstance(source, dict) else getattr(source, "watch", False)
+        return {"on_overload": "block", **content} if is_watched else content
 
 
 class EngineConfig(StrictModel):
@@ -131,6 +140,7 @@ class PublishConfig(StrictModel):
         "embedded",
         description="embedded, or redis://[user:password@]host:port[/db], rediss://..., unix://..., "
         "redis+sentinel://host,host/service, redis+cluster://host,host",
+        repr=False,
     )
     min_replicas: int = Field(
         0, ge=0, le=16, description="replicas of Redis that must have a verdict too before it counts as durable"
@@ -141,10 +151,14 @@ class PublishConfig(StrictModel):
     results_kept: int = Field(1_000_000, ge=1, description="length to which the results stream is trimmed (about)")
     alerts_kept: int = Field(1_000_000, ge=1, description="length to which the alerts stream is trimmed (about)")
 
+    chain: bool = Field(
+        False, description="seal each result with a hash of those before it, so that `f2p alerts verify` finds changes"
+    )
+
     @model_validator(mode="after")
     def _known_redis(self) -> Self:
-        if self.redis != "embedded" and not self.redis.startswith(SCHEMES):
-            raise ValueError(f"redis: wanted 'embedded' or an address that starts with {', '.join(SCHEMES)}")
+        if self.redis != "embedded":
+            _check_redis(self.redis)
         names = [sink.name for sink in self.sinks]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"sink names must differ; used twice: {', '.join(sorted(double))}")
@@ -154,6 +168,15 @@ class PublishConfig(StrictModel):
     def embedded_redis_dir(self) -> Path:
         """Data folder of the embedded Redis server: beside the spool, since both must outlive the line."""
         return self.spool.dir / "embedded-redis"
+
+
+def _check_redis(url: str) -> None:
+    if not url.startswith(SCHEMES):
+        raise ValueError(f"redis: wanted 'embedded' or an address that starts with {', '.join(SCHEMES)}")
+    try:
+        parse_redis_address(url)
+    except ConfigError as error:
+        raise ValueError(f"redis: {error}") from None  # pydantic adds the place in the file
 
 
 class TimeoutsConfig(StrictModel):
@@ -187,10 +210,31 @@ class LineConfig(StrictModel):
         if double:
             raise ValueError(f"camera ids must differ; used twice: {', '.join(sorted(double))}")
         if isinstance(self.transport, TcpTransport):
+            if taken := sorted({"publish", "alerts"} & set(ids)):
+                raise ValueError(
+                    f"camera id {', '.join(taken)} is reserved: transport.ports names the port of the publish worker "
+                    "so; choose another id"
+                )
             missing = {*ids, "publish", "alerts"} - set(self.transport.ports)
             if missing:
                 raise ValueError(f"transport.ports lacks a port for: {', '.join(sorted(missing))}")
         return self
+
+
+RESERVED_NAMES = ("publish", "alerts", "console", "supervisor", "line")
+"""Names of the line's own parts: a camera of that name can't be told from them in tables, topics and port lists."""
+
+
+def refuse_reserved_names(line: LineConfig) -> None:
+    """Raise ConfigError for cameras that are called like a part of the line (`f2p check`).
+
+    A line that has run with such a name goes on running: nothing of it collides on one host.
+    """
+    if taken := sorted(camera.id for camera in line.cameras if camera.id in RESERVED_NAMES):
+        raise ConfigError(
+            f"camera id {', '.join(taken)} is reserved, since a part of the line has that name: choose another id "
+            f"(reserved are {', '.join(RESERVED_NAMES)})"
+        )
 
 
 def load_line(path: Path) -> LineConfig:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from f2pnet.address import Address, is_host_name, parse_address
 from f2pnet.config.base import ConfigPath, StrictModel
 from f2pnet.config.served import LOOPBACK
-from f2pnet.errors import MissingResource
+from f2pnet.errors import ConfigError, MissingResource
+
+HTTP = ("http", "https")
 
 
 class _Sink(StrictModel):
@@ -36,18 +38,37 @@ class WebhookSink(_Sink):
     """One HTTP POST for each alert, signed where a secret is given."""
 
     kind: Literal["webhook"] = "webhook"
-    url: SecretStr = Field(description="http[s]://host/path; never logged with its password or query")
+    url: SecretStr = Field(
+        description="http[s]://[user:password@]host[:port]/path: user and password are sent as Basic authentication; "
+        "shown as scheme, host and port only"
+    )
     secret_file: ConfigPath | None = Field(
         None, description="file with the key of the signature: X-F2P-Signature, HMAC-SHA256 of '<timestamp>.<body>'"
     )
 
+    ca_file: ConfigPath | None = Field(
+        None, description="authority of the receiver's certificate (PEM); null: the system's"
+    )
+
     @field_validator("url")
     @classmethod
-    def _scheme(cls, url: SecretStr) -> SecretStr:
-        parts = urlsplit(url.get_secret_value())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("wanted an address like https://host/path")
+    def _valid_address(cls, url: SecretStr) -> SecretStr:
+        try:
+            parse_address(url.get_secret_value(), HTTP, "https://host/path")
+        except ConfigError as error:
+            raise ValueError(str(error)) from None  # pydantic adds the place in the file
         return url
+
+    @model_validator(mode="after")
+    def _authority_of_tls(self) -> WebhookSink:
+        if self.ca_file is not None and self.address.scheme != "https":
+            raise ValueError("ca_file is for https:// addresses: the url is an http:// one")
+        return self
+
+    @property
+    def address(self) -> Address:
+        """The parts of `url`; shown without its secrets."""
+        return parse_address(self.url.get_secret_value(), HTTP, "https://host/path")
 
     def read_secret(self) -> bytes | None:
         """The key, None where nothing is signed. Raises MissingResource."""
@@ -58,7 +79,7 @@ class MqttSink(_Sink):
     """One MQTT message (QoS 1) for each alert, and a retained topic that tells whether the line is there."""
 
     kind: Literal["mqtt"] = "mqtt"
-    host: str
+    host: str = Field(description="host name or IP address of the broker")
     port: int = Field(1883, ge=1, le=65535)
     topic: Annotated[str, Field(pattern=r"^[^#+]+$")] = Field(
         "f2p", description="alerts: TOPIC/<line>/<camera>/<verdict>; availability: TOPIC/<line>/available"
@@ -67,6 +88,13 @@ class MqttSink(_Sink):
     password_file: ConfigPath | None = Field(None, description="file with the user's password")
     tls: bool = Field(False, description="encrypt, and check the broker's certificate")
     ca_file: ConfigPath | None = Field(None, description="authority of that certificate; null: the system's")
+
+    @field_validator("host")
+    @classmethod
+    def _only_a_host(cls, host: str) -> str:
+        if not is_host_name(host):
+            raise ValueError("wanted a host name or IP address alone; user, password_file, port and tls have own keys")
+        return host
 
     @model_validator(mode="after")
     def _no_open_password(self) -> MqttSink:

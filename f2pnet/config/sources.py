@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
-from urllib.parse import parse_qsl, urlsplit
+from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 
+from f2pnet.address import Address, looks_like_address, parse_address
 from f2pnet.config.base import ConfigPath, StrictModel
 from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.pictures.suffixes import VIDEO_SUFFIXES
+from f2pnet.text import printable
 
 TextureName = Literal["brushed_steel", "woven", "cast", "dagm"]
 DefectName = Literal["scratch", "pit", "crack", "stain", "inclusion", "missing_texture"]
 
 TEXTURES: tuple[TextureName, ...] = ("brushed_steel", "woven", "cast", "dagm")
 DEFECTS: tuple[DefectName, ...] = ("scratch", "pit", "crack", "stain", "inclusion", "missing_texture")
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".ts", ".m4v", ".mpg", ".mpeg"})
 
 Fps = Annotated[float, Field(gt=0, le=10_000)]
 FrameSize = Annotated[str, Field(pattern=r"^[1-9]\d{1,4}x[1-9]\d{1,4}$")]
@@ -36,6 +37,16 @@ class _File(StrictModel):
         """False: the source may be paused."""
         return False
 
+    @property
+    def comes_back(self) -> bool:
+        """Whether a source that is lost is waited for: a damaged file does not mend itself."""
+        return False
+
+    @property
+    def finite(self) -> bool:
+        """Whether it ends by itself, and must have given a frame by then."""
+        return not getattr(self, "loop", False)
+
 
 class _Camera(StrictModel):
     """Pictures of a world that does not wait."""
@@ -45,14 +56,60 @@ class _Camera(StrictModel):
         """True: the source can't be paused."""
         return True
 
+    @property
+    def comes_back(self) -> bool:
+        """True: a camera that is lost is opened anew."""
+        return True
+
+    @property
+    def finite(self) -> bool:
+        """False: it ends when the line does."""
+        return False
+
 
 class FolderSource(_File):
-    """Image files of one folder in natural order (`part2.png` before `part10.png`)."""
+    """Image files of one folder in natural order (`part2.png` before `part10.png`), or as they come (`watch`)."""
 
     kind: Literal["folder"] = "folder"
     path: ConfigPath = Field(description="folder of images; links are followed, subfolders are not")
     fps: Fps | None = Field(default=None, description="frames per second; null: as fast as they are asked for")
     loop: bool = Field(default=False, description="start again after the last image, for ever")
+    bit_depth: int | None = Field(
+        default=None,
+        ge=9,
+        le=16,
+        description="bits that pixels of 16-bit files fill, where the files don't say; null: such files are refused",
+    )
+    watch: bool = Field(
+        default=False, description="never end: inspect each picture that appears once, in the order of arrival"
+    )
+    done_dir: ConfigPath | None = Field(
+        default=None, description="with watch: files are moved here when their verdict is durable; null: they stay"
+    )
+    journal: ConfigPath | None = Field(
+        default=None,
+        description="with watch: file that remembers what is inspected; null: `.LINE.CAMERA.inspected` in the folder",
+    )
+
+    @model_validator(mode="after")
+    def _watched(self) -> Self:
+        if not self.watch and (self.done_dir or self.journal):
+            raise ValueError("done_dir and journal are for a watched folder: add watch: true")
+        if self.watch and self.loop:
+            raise ValueError("a watched folder gives each picture once: remove loop, or watch")
+        if self.done_dir is not None and self.done_dir.resolve() == self.path.resolve():
+            raise ValueError("done_dir must be another folder than path")
+        return self
+
+    @property
+    def comes_back(self) -> bool:
+        """Whether a folder that is lost is waited for, as a watched one on a network share is."""
+        return self.watch
+
+    @property
+    def finite(self) -> bool:
+        """Whether it ends by itself, and must have given a frame by then."""
+        return not (self.loop or self.watch)
 
 
 class VideoSource(_File):
@@ -68,7 +125,7 @@ class RtspSource(_Camera):
     """A network camera over RTSP."""
 
     kind: Literal["rtsp"] = "rtsp"
-    url: SecretStr = Field(description="rtsp://[user:password@]host[:port]/path; never logged with its password")
+    url: SecretStr = Field(description="rtsp://[user:password@]host[:port]/path; shown as scheme, host and port only")
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="udp saves some latency and loses packets")
     timeout_s: float = Field(
         default=5.0, gt=0, le=600, description="silence after which the camera counts as lost, in s"
@@ -76,23 +133,37 @@ class RtspSource(_Camera):
 
     @field_validator("url")
     @classmethod
-    def _scheme(cls, url: SecretStr) -> SecretStr:
-        return _with_scheme(url, "rtsp", "rtsps")
+    def _valid_address(cls, url: SecretStr) -> SecretStr:
+        _camera_address(url, "rtsp", "rtsps")
+        return url
+
+    @property
+    def address(self) -> Address:
+        """The parts of `url`; shown without its secrets."""
+        return _camera_address(self.url, "rtsp", "rtsps")
 
 
 class MjpegSource(_Camera):
     """A network camera that sends JPEG pictures over HTTP (multipart/x-mixed-replace)."""
 
     kind: Literal["mjpeg"] = "mjpeg"
-    url: SecretStr = Field(description="http[s]://[user:password@]host[:port]/path; never logged with its password")
+    url: SecretStr = Field(
+        description="http[s]://[user:password@]host[:port]/path; shown as scheme, host and port only"
+    )
     timeout_s: float = Field(
         default=5.0, gt=0, le=600, description="silence after which the camera counts as lost, in s"
     )
 
     @field_validator("url")
     @classmethod
-    def _scheme(cls, url: SecretStr) -> SecretStr:
-        return _with_scheme(url, "http", "https")
+    def _valid_address(cls, url: SecretStr) -> SecretStr:
+        _camera_address(url, "http", "https")
+        return url
+
+    @property
+    def address(self) -> Address:
+        """The parts of `url`; shown without its secrets."""
+        return _camera_address(self.url, "http", "https")
 
 
 class V4l2Source(_Camera):
@@ -180,6 +251,16 @@ class SyntheticSource(StrictModel):
         return self.fps is not None
 
     @property
+    def comes_back(self) -> bool:
+        """As a camera, where it is one."""
+        return self.live
+
+    @property
+    def finite(self) -> bool:
+        """Whether the belt has an end."""
+        return self.frames is not None
+
+    @property
     def size_px(self) -> tuple[int, int]:
         """(width, height) of a frame."""
         width, height = self.size.split("x")
@@ -196,49 +277,45 @@ _ADAPTER: TypeAdapter[SourceConfig] = TypeAdapter(SourceConfig)
 
 
 def source_from_uri(uri: str) -> SourceConfig:
-    """The source that one word on a command line means.
+    """The source that one word on a command line means; a path is meant from the current folder.
 
-    `rtsp://...`, `http://...`, `genicam:SERIAL`, `/dev/video0`, a folder, a video file, or
+    `rtsp://...`, `http://...`, `genicam:SERIAL`, `/dev/video0`, a folder, a video file, `file://...`, or
     `synthetic:TEXTURE?seed=7&size=640x480&fps=60` (all options of `SyntheticSource`). Raises ConfigError (no source can
     be meant) or MissingResource (no such file).
     """
-    scheme = urlsplit(uri).scheme.lower()
-    if scheme in ("rtsp", "rtsps"):
-        return _checked({"kind": "rtsp", "url": uri}, uri)
-    if scheme in ("http", "https"):
-        return _checked({"kind": "mjpeg", "url": uri}, uri)
-    if scheme == "genicam":
-        return _checked({"kind": "genicam", **({"serial": name} if (name := uri.partition(":")[2]) else {})}, uri)
-    if uri == "synthetic" or scheme == "synthetic":
-        return _checked({"kind": "synthetic", **_synthetic_options(uri)}, uri)
-    path = Path(uri.removeprefix("file://")).expanduser()
-    if path.is_char_device():
-        return V4l2Source(device=path)
-    if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
-        return VideoSource(path=path)
-    if path.is_dir():
-        return FolderSource(path=path)
+    scheme, _, rest = uri.partition(":")
+    match scheme.lower():
+        case "rtsp" | "rtsps":
+            return _checked({"kind": "rtsp", "url": uri}, "RTSP camera")
+        case "http" | "https":
+            return _checked({"kind": "mjpeg", "url": uri}, "HTTP camera")
+        case "genicam":
+            return _checked({"kind": "genicam", **({"serial": rest} if rest else {})}, printable(uri))
+        case "synthetic":
+            return _checked({"kind": "synthetic", **_synthetic_options(uri)}, printable(uri))
+    return _source_at(Path(unquote(rest.removeprefix("//"))) if scheme == "file" else Path(uri).expanduser())
+
+
+def _source_at(path: Path) -> SourceConfig:
+    absolute = Path.cwd() / path
+    if absolute.is_char_device():
+        return V4l2Source(device=absolute)
+    if absolute.is_dir():
+        return FolderSource(path=absolute)
     wanted = "wanted a folder, a video file, rtsp://..., http://..., genicam:SERIAL or synthetic:TEXTURE"
-    if path.exists():
-        raise ConfigError(f"source {uri}: not a video file ({', '.join(sorted(VIDEO_SUFFIXES))}); {wanted}")
-    raise MissingResource(f"source {redact_url(uri)} is not there; {wanted}")
+    shown = "an address of an unknown kind" if looks_like_address(str(path)) else printable(path)
+    if not absolute.exists():
+        raise MissingResource(f"source {shown} is not there; {wanted}")
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        raise ConfigError(f"source {shown}: not a video file ({', '.join(sorted(VIDEO_SUFFIXES))}); {wanted}")
+    return VideoSource(path=absolute)
 
 
-def redact_url(url: str) -> str:
-    """`url` fit for logs: user and password, and the values of its query, are replaced by ``***``."""
-    parts = urlsplit(url)
-    if not parts.netloc:
-        return url
-    netloc = f"***@{parts.netloc.rpartition('@')[2]}" if "@" in parts.netloc else parts.netloc
-    query = "&".join(f"{name}=***" for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    return parts._replace(netloc=netloc, query=query, fragment="").geturl()
-
-
-def _with_scheme(url: SecretStr, *wanted: str) -> SecretStr:
-    parts = urlsplit(url.get_secret_value())
-    if parts.scheme.lower() not in wanted or not parts.hostname:
-        raise ValueError(f"wanted an address like {wanted[0]}://host/path")
-    return url
+def _camera_address(url: SecretStr, *schemes: str) -> Address:
+    try:
+        return parse_address(url.get_secret_value(), schemes, f"{schemes[0]}://host/path")
+    except ConfigError as error:
+        raise ValueError(str(error)) from None  # pydantic adds the place in the file
 
 
 def _synthetic_options(uri: str) -> dict[str, str]:
@@ -247,9 +324,11 @@ def _synthetic_options(uri: str) -> dict[str, str]:
     return {"texture": parts.path, **options} if parts.scheme and parts.path else options
 
 
-def _checked(content: dict[str, str], uri: str) -> SourceConfig:
+def _checked(content: dict[str, str], shown: str) -> SourceConfig:
     try:
         return _ADAPTER.validate_python(content)
     except ValidationError as error:
-        problems = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors())
-        raise ConfigError(f"source {redact_url(uri)}: {problems}") from error
+        problems = "; ".join(
+            f"{problem['loc'][-1]}: {problem['msg'].removeprefix('Value error, ')}" for problem in error.errors()
+        )
+        raise ConfigError(f"source {shown}: {problems}") from None

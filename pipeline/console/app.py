@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -20,31 +22,38 @@ from starlette.staticfiles import StaticFiles
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.errors import ConfigError, F2pError, StoreAway
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
+from f2pnet.stream import LONGEST_EVENT_ID, order_of
 from pipeline.console.doors import COOKIE, Doors, is_token
+from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
 from pipeline.console.history import NewestAlerts, Wanted, page_of
-from pipeline.console.live import Live
+from pipeline.console.live import Live, event
 from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
-from pipeline.console.store import Store
+from pipeline.console.store import Store, is_stream_id
 from pipeline.status import read_status, store_url
-from pipeline.store.why import FrameId, as_json
+from pipeline.store.why import as_json
 from pipeline.store.why import why as gather
 from pipeline.wire.rundir import RunDir
 
 STATIC = Path(__file__).parent / "static"
 MOST_ON_A_PAGE = 200
 LARGEST_BODY = 16_384
+LONGEST_BODY_S = 10.0
+MOST_FIELDS = 8
 
 
-def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig, closing: threading.Event) -> Starlette:
+def console_app(
+    line: LineConfig, run_dir: RunDir, config: ConsoleConfig, closing: threading.Event, guard: Guard
+) -> Starlette:
     """The application, which lets its pages go when `closing` is set.
 
     Raises MissingResource or ConfigError for a token that can't be read.
     """
     token = config.read_token()
-    desk = _Desk(line, run_dir, config, token, closing)
+    desk = _Desk(line, run_dir, config, token, closing, guard)
     routes = [
         Route("/", desk.page),
         Route("/login", desk.login_page),
@@ -59,15 +68,23 @@ def console_app(line: LineConfig, run_dir: RunDir, config: ConsoleConfig, closin
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Any]] = {F2pError: _as_answer}
-    return Starlette(routes=routes, middleware=[Middleware(Doors, token=token)], exception_handlers=handlers)
+    middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(Doors, token=token)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 
 class _Desk:
     """Plain functions run in the server's threads: a slow store holds up nobody but who asked."""
 
     def __init__(
-        self, line: LineConfig, run_dir: RunDir, config: ConsoleConfig, token: str | None, closing: threading.Event
+        self,
+        line: LineConfig,
+        run_dir: RunDir,
+        config: ConsoleConfig,
+        token: str | None,
+        closing: threading.Event,
+        guard: Guard,
     ) -> None:
+        self._guard = guard
         self._line = line
         self._config = config
         self._token = token
@@ -83,22 +100,33 @@ class _Desk:
         return FileResponse(STATIC / "login.html")
 
     async def login(self, request: Request) -> Response:
-        async with request.form(max_fields=1, max_part_size=LARGEST_BODY) as form:
-            given = str(form.get("token", ""))
+        body = (await _body_of(request)).decode(errors="replace")
+        try:
+            given = parse_qs(body, max_num_fields=MOST_FIELDS).get("token", [""])[0]
+        except ValueError as error:
+            raise HTTPException(400, "wanted a form with a token") from error
         if self._token is None or not is_token(given, self._token):
             return FileResponse(STATIC / "login.html", 401)
         answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.url.scheme == "https")
+        answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=request.scope["scheme"] == "https")
         return answer
 
     async def live(self, request: Request) -> Response:
-        return StreamingResponse(self._live.stream(), media_type="text/event-stream")
+        return StreamingResponse(self._events_for(address_of(request)), media_type="text/event-stream")
+
+    async def _events_for(self, address: str) -> AsyncIterator[str]:
+        with self._guard.stream(address) as may:
+            if not may:
+                yield event("trouble", {"error": "too many pages are open here: close some"})
+                return
+            async for text in self._live.stream(LONGEST_STREAM_S):
+                yield text
 
     def state(self, request: Request) -> Response:
         return JSONResponse(self._read_state())
 
     def _read_state(self) -> dict[str, Any]:
-        status = read_status(self._line)
+        status = read_status(self._line, self._store.foreign)
         state = status.summary()
         for camera_id, ledger in status.cameras.items():
             state["cameras"][camera_id]["balanced"] = ledger.balanced
@@ -111,8 +139,8 @@ class _Desk:
                 camera=query.get("camera") or None,
                 verdict=Verdict(query["verdict"]) if query.get("verdict") else None,
                 class_name=query.get("class") or None,
-                since_ms=int(query["since_ms"]) if query.get("since_ms") else None,
-                until_ms=int(query["until_ms"]) if query.get("until_ms") else None,
+                since_ms=_milliseconds(query.get("since_ms")),
+                until_ms=_milliseconds(query.get("until_ms")),
                 before=_stream_id(query.get("before")),
                 limit=max(1, min(MOST_ON_A_PAGE, int(query.get("limit", 50)))),
             )
@@ -141,34 +169,55 @@ class _Desk:
             link.close()
         if path is None:
             raise HTTPException(404, "no picture was kept of this frame, or it was deleted to make room")
-        return FileResponse(path, media_type="image/jpeg")
+        return FileResponse(path, media_type="image/png" if path.suffix == ".png" else "image/jpeg")
 
     async def review(self, request: Request) -> Response:
         body = await _json_of(request)
-        frame_id, word = str(FrameId.parse(str(body.get("frame_id", "")))), str(body.get("word", ""))
-        by = str(body.get("by") or self._config.reviewer)
+        frame_id, word = str(FrameId.parse(_text_in(body, "frame_id"))), _text_in(body, "word")
+        by = _text_in(body, "by") or self._config.reviewer
         if not word:
             self._reviews.withdraw(frame_id)
         else:
-            self._reviews.say(frame_id, word, str(body.get("note", "")), by)
+            self._reviews.say(frame_id, word, _text_in(body, "note"), by)
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
     async def seen(self, request: Request) -> Response:
         body = await _json_of(request)
-        frame_id = str(body.get("frame_id", ""))[:256]
-        self._reviews.acknowledge(frame_id, str(body.get("by") or self._config.reviewer))
+        frame_id = _text_in(body, "frame_id")[:LONGEST_EVENT_ID]
+        self._reviews.acknowledge(frame_id, _text_in(body, "by") or self._config.reviewer)
         return JSONResponse(self._reviews.of([frame_id])[frame_id])
 
 
-async def _json_of(request: Request) -> dict[str, Any]:
+def _text_in(body: dict[str, Any], name: str) -> str:
+    """A text of the request; what no encoding takes is kept as an escape."""
+    value = body.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise HTTPException(400, f"{name}: wanted text")
+    return value.encode(errors="backslashreplace").decode()
+
+
+async def _body_of(request: Request) -> bytes:
+    """The request's body, bounded in size and time while it is read."""
     data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > LARGEST_BODY:
-            raise HTTPException(413, f"more than {LARGEST_BODY} bytes")
     try:
-        body = json.loads(data)
-    except ValueError as error:
+        async with asyncio.timeout(LONGEST_BODY_S):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > LARGEST_BODY:
+                    raise HTTPException(413, f"more than {LARGEST_BODY} bytes", {"connection": "close"})
+    except ClientDisconnect as error:
+        raise HTTPException(400, "no whole request") from error
+    except TimeoutError:
+        raise HTTPException(408, f"no whole request within {LONGEST_BODY_S:g} s", {"connection": "close"}) from None
+    return data
+
+
+async def _json_of(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await _body_of(request))
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, "wanted JSON") from error
     if not isinstance(body, dict):
         raise HTTPException(400, "wanted an object")
@@ -178,8 +227,18 @@ async def _json_of(request: Request) -> dict[str, Any]:
 def _stream_id(text: str | None) -> str | None:
     if not text:
         return None
-    ms, _, number = text.partition("-")
-    return f"{int(ms)}-{int(number or 0)}"
+    if not is_stream_id(text):
+        raise ValueError("before: wanted the id of an entry")
+    ms, number = order_of(text)
+    return f"{ms}-{number}"
+
+
+def _milliseconds(text: str | None) -> int | None:
+    if not text:
+        return None
+    if not is_stream_id(text):
+        raise ValueError("wanted a time in ms since the epoch")
+    return order_of(text)[0]
 
 
 def _as_answer(request: Request, error: F2pError) -> Response:

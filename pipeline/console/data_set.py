@@ -19,9 +19,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from f2pnet.picture_writing import write_picture
+from f2pnet.pictures.decode import decode_picture
+from f2pnet.pictures.header import UnreadablePicture
 from f2pnet.result import Defect, InspectionResult
 from pipeline.console.reviews import Review
-from pipeline.sources.images import decode_image
 
 Found = tuple[InspectionResult, Path]
 """The result of a frame and the picture that was kept of it."""
@@ -50,10 +52,14 @@ def write_data_set(reviews: Sequence[Review], find: Callable[[str], Found | None
             continue
         result, picture = found
         name = review.frame_id.replace("/", "_")
-        image = out / "images" / f"{name}.jpg"
+        image = out / "images" / f"{name}{picture.suffix}"
+        try:
+            height, width = decode_picture(picture.read_bytes()).shape[:2]
+        except (UnreadablePicture, OSError):
+            written.without_picture.append(review.frame_id)
+            continue
         shutil.copyfile(picture, image)
-        height, width = decode_image(image.read_bytes()).shape[:2]
-        said = {"id": name, "image": f"images/{name}.jpg", "part_id": result.part_id or name, "note": review.note}
+        said = {"id": name, "image": f"images/{image.name}", "part_id": result.part_id or name, "note": review.note}
         if review.word == "missed":
             to_label.append(said)
             coco.add(said["image"], width, height, [])
@@ -70,10 +76,15 @@ def write_data_set(reviews: Sequence[Review], find: Callable[[str], Found | None
 def _labelled(out: Path, name: str, width: int, height: int, defects: Sequence[Defect]) -> dict[str, Any]:
     mask = np.zeros((height, width), np.uint8)
     for defect in defects:
-        cv2.fillPoly(mask, [np.array(defect.polygon_px, np.int32)], 255)
-    cv2.imwrite(str(out / "masks" / f"{name}.png"), mask)
+        cv2.fillPoly(mask, [np.array(_outline(defect, width, height), np.int32).reshape(-1, 2)], 255)
+    write_picture(out / "masks" / f"{name}.png", mask)
     names = "+".join(sorted({defect.class_name for defect in defects})) or "good"
     return {"mask": f"masks/{name}.png", "label": int(bool(defects)), "class_name": names}
+
+
+def _outline(defect: Defect, width: int, height: int) -> list[tuple[int, int]]:
+    """The polygon within the picture: results come from a store that others may write to."""
+    return [(min(max(x, 0), width), min(max(y, 0), height)) for x, y in defect.polygon_px]
 
 
 class _Coco:
@@ -93,7 +104,7 @@ class _Coco:
                     "id": len(self._annotations) + 1,
                     "image_id": image_id,
                     "category_id": self._categories.setdefault(defect.class_name, len(self._categories) + 1),
-                    "segmentation": [[float(value) for point in defect.polygon_px for value in point]],
+                    "segmentation": [[float(value) for point in _outline(defect, width, height) for value in point]],
                     "area": defect.area_px,
                     "bbox": list(defect.bbox_px),
                     "iscrowd": 0,

@@ -1,4 +1,8 @@
-"""Who may see the page: everybody on this machine, or who has the token; and nobody through another site's page."""
+"""Who may see the page: everybody on this machine, or who has the token; and nobody through another site's page.
+
+Which path is asked for is what the server itself routes by, `scope["path"]`: nothing that a client can put together
+another way, such as an address with its Host header in it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from f2pnet.config.served import LOOPBACK
 
 COOKIE = "f2p_token"
-OPEN_PATHS = ("/login", "/static/")
+OPEN_PATH = "/login"
+OPEN_FOLDER = "/static/"
 SAME_SITE = "x-f2p"  # a header that another site's page can't send without asking first
 HEADERS = (
     (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"),
@@ -35,8 +40,7 @@ class Doors:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+            return  # the page has nothing else to offer
         answer = self._refusal(HTTPConnection(scope))
         if answer is not None:
             await answer(scope, receive, _adding_headers(send))
@@ -44,10 +48,10 @@ class Doors:
         await self._app(scope, receive, _adding_headers(send))
 
     def _refusal(self, request: HTTPConnection) -> Response | None:
-        path, method = request.url.path, request.scope["method"]
+        path, method = str(request.scope["path"]), request.scope["method"]
         if self._token is None and not _names_this_machine(request.headers):
             return JSONResponse({"error": "wanted the address 127.0.0.1 or localhost"}, 403)
-        if path.startswith(OPEN_PATHS):
+        if path == OPEN_PATH or path.startswith(OPEN_FOLDER):
             return None
         if self._token is not None and not self._has_token(request):
             wants_page = method == "GET" and "text/html" in request.headers.get("accept", "")
@@ -62,7 +66,7 @@ class Doors:
 
 
 def is_token(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode(), token.encode())
+    return hmac.compare_digest(given.encode(errors="replace"), token.encode())
 
 
 def _names_this_machine(headers: Headers) -> bool:

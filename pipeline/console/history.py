@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.stream import ALERT_VERDICTS, RESULT_VERDICTS
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store, StreamTail
 
@@ -36,13 +34,20 @@ class Wanted:
 def page_of(store: Store, line: str, wanted: Wanted, reviews: Reviews) -> dict[str, Any]:
     """{"items": [...], "next": id or None}. OK verdicts are looked for among the results, all others among alerts."""
     keys = LineKeys(line)
-    stream = keys.results if wanted.verdict is Verdict.OK else keys.alerts
+    of_results = wanted.verdict is Verdict.OK
+    found = store.newest_first(
+        keys.results if of_results else keys.alerts,
+        RESULT_VERDICTS if of_results else ALERT_VERDICTS,
+        first="-" if wanted.since_ms is None else str(wanted.since_ms),
+        last=f"({wanted.before}" if wanted.before else "+" if wanted.until_ms is None else str(wanted.until_ms),
+        page=READ_AT_ONCE,
+    )
     items: list[dict[str, Any]] = []
     read, last = 0, None
-    for entry_id, result in _newest_first(store, stream, wanted):
-        read, last = read + 1, entry_id
-        if _fits(result, wanted):
-            items.append(_item(entry_id, result))
+    for entry in found:
+        read, last = read + 1, entry.id
+        if _fits(entry.result, wanted):
+            items.append(_item(entry.id, entry.result))
         if len(items) >= wanted.limit or read >= MOST_READ:
             break
     else:
@@ -57,39 +62,17 @@ class NewestAlerts:
     """The newest page of alerts, whatever they are, read on from look to look. For one thread at a time."""
 
     def __init__(self, store: Store, line: str, reviews: Reviews) -> None:
-        self._tail = StreamTail(store, LineKeys(line).alerts, PAGE)
+        self._tail = StreamTail(store, LineKeys(line).alerts, ALERT_VERDICTS, PAGE)
         self._reviews = reviews
         self._items: deque[dict[str, Any]] = deque(maxlen=PAGE)  # newest first
 
     def page(self) -> dict[str, Any]:
         """As `page_of` gives it. Raises StoreAway."""
-        for entry_id, fields in self._tail.news():
-            if (result := _result_in(fields)) is not None:
-                self._items.appendleft(_item(entry_id, result))
+        for entry in self._tail.news():
+            self._items.appendleft(_item(entry.id, entry.result))
         words = self._reviews.of([item["frame_id"] for item in self._items])
         last = self._items[-1]["id"] if len(self._items) == PAGE else None
         return {"items": [item | words[item["frame_id"]] for item in self._items], "next": last}
-
-
-def _newest_first(store: Store, stream: str, wanted: Wanted) -> Iterator[tuple[str, InspectionResult]]:
-    newest = f"({wanted.before}" if wanted.before else str(wanted.until_ms) if wanted.until_ms is not None else "+"
-    oldest = str(wanted.since_ms) if wanted.since_ms is not None else "-"
-    while True:
-        entries = store.entries(["XREVRANGE", stream, newest, oldest, "COUNT", READ_AT_ONCE])
-        for entry_id, fields in entries:
-            if (result := _result_in(fields)) is not None:
-                yield entry_id, result
-        if len(entries) < READ_AT_ONCE:
-            return
-        newest = f"({entries[-1][0]}"
-
-
-def _result_in(fields: dict[str, bytes]) -> InspectionResult | None:
-    """None for an entry that is not ours."""
-    try:
-        return InspectionResult.from_json(fields["data"])
-    except (msgspec.DecodeError, KeyError):
-        return None
 
 
 def _fits(result: InspectionResult, wanted: Wanted) -> bool:

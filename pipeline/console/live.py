@@ -11,6 +11,7 @@ import asyncio
 import base64
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -48,14 +49,15 @@ class Live:
         self._told: Events = {}
         self._shown: dict[str, Preview] = {}
 
-    async def stream(self) -> AsyncIterator[str]:
-        """Events for one page, until it leaves or the server ends; and when looking fails, since pages come again."""
+    async def stream(self, longest_s: float) -> AsyncIterator[str]:
+        """Events for one page, until it leaves, the server ends, time is over or looking fails: pages come again."""
         self._pages += 1
+        until_s = time.monotonic() + longest_s
         seen: Events = {}
         try:
             looking = self._looking = self._looking or asyncio.create_task(self._keep_looking())
-            while not looking.done() and not self._closing.is_set():
-                fresh = [event for topic, event in self._told.items() if seen.get(topic) != event]
+            while not looking.done() and not self._closing.is_set() and time.monotonic() < until_s:
+                fresh = [text for topic, text in self._told.items() if seen.get(topic) != text]
                 seen = self._told
                 if fresh:
                     yield "".join(fresh)
@@ -71,7 +73,7 @@ class Live:
             while self._pages:
                 events = await loop.run_in_executor(self._thread, self._look, looks % LOOKS_PER_STATE == 0)
                 looks += 1
-                self._told = {topic: event for topic, event in self._told.items() if topic != "trouble"} | events
+                self._told = {topic: text for topic, text in self._told.items() if topic != "trouble"} | events
                 self._wake_pages()
                 await asyncio.sleep(LOOK_S)
         finally:
@@ -84,18 +86,19 @@ class Live:
 
     def _look(self, with_state: bool) -> Events:
         try:
-            events = {} if not with_state else {"state": self._state(), "alerts": self._alerts.page()}
-            told = {topic: _event(topic, content) for topic, content in events.items()}
+            content = {} if not with_state else {"state": self._state(), "alerts": self._alerts.page()}
+            told = {topic: event(topic, said) for topic, said in content.items()}
             for camera_id, preview in self._previews.newest().items():
                 if self._shown.get(camera_id) is not preview:
                     self._shown[camera_id] = preview
-                    told[f"picture {camera_id}"] = _event("picture", _picture(camera_id, preview))
+                    told[f"picture {camera_id}"] = event("picture", _picture(camera_id, preview))
         except F2pError as error:
-            return {"trouble": _event("trouble", {"error": str(error)})}
+            return {"trouble": event("trouble", {"error": str(error)})}
         return told
 
 
-def _event(name: str, content: dict[str, Any]) -> str:
+def event(name: str, content: dict[str, Any]) -> str:
+    """As it is sent."""
     return f"event: {name}\ndata: {json.dumps(content)}\n\n"
 
 

@@ -9,14 +9,16 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from f2pnet.errors import F2pError
+from f2pnet.picture_writing import encode_picture
 from f2pnet.redis_keys import LineKeys
-from f2pnet.result import InspectionResult
+from f2pnet.result import InspectionResult, Verdict
+from f2pnet.stream import RESULT_VERDICTS, StreamEntry
 from pipeline.console.store import Store, StreamTail
 from pipeline.frames.ring import RingReader
 from pipeline.frames.ring_memory import HeldFrame, StaleFrame
@@ -44,14 +46,17 @@ class Previews:
     def __init__(self, run_dir: RunDir, store: Store) -> None:
         self._run_dir = run_dir
         cameras = len(run_dir.line.cameras)
-        self._tail = StreamTail(store, LineKeys(run_dir.line.line).results, RESULTS_KEPT * cameras)
-        self._results: dict[str, deque[_Entry]] = defaultdict(lambda: deque(maxlen=RESULTS_KEPT))  # newest first
+        stream = LineKeys(run_dir.line.line).results
+        self._tail = StreamTail(store, stream, RESULT_VERDICTS, RESULTS_KEPT * cameras)
+        self._results: dict[str, deque[StreamEntry]] = defaultdict(lambda: deque(maxlen=RESULTS_KEPT))  # newest first
         self._last: dict[str, Preview] = {}
 
     def newest(self) -> dict[str, Preview]:
         """By camera; none of a camera of which no frame with a verdict was in reach yet. Raises StoreAway."""
-        for _, fields in self._tail.news():
-            self._results[fields["camera_id"].decode()].appendleft(_Entry.of(fields))
+        known = {camera.id for camera in self._run_dir.line.cameras}
+        for entry in self._tail.news():
+            if entry.camera_id in known:
+                self._results[entry.camera_id].appendleft(entry)
         for camera in self._run_dir.line.cameras:
             if made := self._made(camera.id):
                 self._last[camera.id] = made
@@ -60,47 +65,30 @@ class Previews:
     def _made(self, camera_id: str) -> Preview | None:
         try:
             reader = RingReader(self._run_dir.ring_name(camera_id))
-        except StaleFrame:
+        except F2pError:  # not made yet, just replaced, or no descriptor to open it with
             return None
         try:
             frames = {frame.seq: frame for frame in reader.readable_frames()}
             last = self._last.get(camera_id)
             for entry in _in_order_of_interest(self._results[camera_id], reader.run_id):
-                if last is not None and entry.frame_id == last.result.frame_id:
+                if last is not None and str(entry.frame) == last.result.frame_id:
                     return last
-                frame = frames.get(entry.seq)
+                frame = None if entry.frame is None else frames.get(entry.frame.seq)
                 picture = None if frame is None else _copy(reader, frame)
                 if frame is not None and picture is not None:
                     height, width = frame.shape[:2]
-                    result = InspectionResult.from_json(entry.data)
-                    return Preview(_encoded(picture, result), width, height, result)
+                    return Preview(_encoded(picture, entry.result), width, height, entry.result)
             return None
         finally:
             reader.close()
 
 
-class _Entry(NamedTuple):
-    """A stored result, its JSON not yet read: of a page's worth of them one is shown."""
-
-    frame_id: str
-    run_id: str
-    seq: int
-    verdict: bytes
-    captured_at_ns: int
-    data: bytes
-
-    @classmethod
-    def of(cls, fields: dict[str, bytes]) -> _Entry:
-        frame_id = fields["frame_id"].decode()
-        _, run_id, seq = frame_id.split("/")
-        return cls(frame_id, run_id, int(seq), fields["verdict"], int(fields["captured_at_ns"]), fields["data"])
-
-
-def _in_order_of_interest(entries: Iterable[_Entry], run_id: str) -> list[_Entry]:
+def _in_order_of_interest(entries: Iterable[StreamEntry], run_id: str) -> list[StreamEntry]:
     """A defect of the last second first, then newest first; only of this run and with pixels."""
     now_ns = time.time_ns()
-    usable = [entry for entry in entries if entry.verdict in (b"OK", b"NG") and entry.run_id == run_id]
-    recent = [entry for entry in usable if entry.verdict == b"NG" and now_ns - entry.captured_at_ns < NG_SHOWN_NS]
+    judged = [entry for entry in entries if entry.verdict in (Verdict.OK, Verdict.NG)]
+    usable = [entry for entry in judged if entry.frame is not None and entry.frame.run_id == run_id]
+    recent = [entry for entry in usable if entry.verdict is Verdict.NG and now_ns - entry.captured_at_ns < NG_SHOWN_NS]
     return [*recent[:1], *usable]
 
 
@@ -118,7 +106,4 @@ def _copy(reader: RingReader, frame: HeldFrame) -> npt.NDArray[np.uint8] | None:
 
 
 def _encoded(picture: npt.NDArray[np.uint8], result: InspectionResult) -> bytes:
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise ValueError(f"{result.frame_id}: a picture of {picture.shape} can't be made a JPEG")
-    return data.tobytes()
+    return encode_picture(picture, ".jpg", QUALITY)[0]

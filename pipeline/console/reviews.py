@@ -9,8 +9,10 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from f2pnet.errors import ConfigError
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
-from pipeline.console.store import Store, pairs
+from f2pnet.redis_link import pairs
+from pipeline.console.store import Store
 
 Word = Literal["confirmed", "false_reject", "missed"]
 WORDS: tuple[Word, ...] = get_args(Word)
@@ -59,7 +61,7 @@ class Reviews:
         return {
             frame_id: {
                 "acknowledged": at is not None,
-                "review": None if word is None else msgspec.json.decode(word),
+                "review": None if word is None else self._plain(frame_id.encode(errors="replace"), word),
             }
             for frame_id, at, word in zip(frame_ids, seen, words, strict=True)
         }
@@ -67,5 +69,21 @@ class Reviews:
     def all(self) -> list[Review]:
         """Every review, oldest first."""
         (flat,) = self._store.ask(["HGETALL", self._keys.reviews])
-        found = [msgspec.json.decode(value, type=Review) for value in pairs(flat).values()]
-        return sorted(found, key=lambda review: review.at_ns)
+        found = (self._review(name, value) for name, value in pairs(flat).items())
+        return sorted((review for review in found if review is not None), key=lambda review: review.at_ns)
+
+    def _plain(self, name: bytes, value: bytes) -> dict[str, Any] | None:
+        review = self._review(name, value)
+        return None if review is None else msgspec.structs.asdict(review)
+
+    def _review(self, name: bytes, value: bytes) -> Review | None:
+        """None for a field of the hash that holds no review of the frame that it is named after."""
+        try:
+            review = msgspec.json.decode(value, type=Review)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            self._store.foreign.note(self._keys.reviews, name, f"no review: {error}")
+            return None
+        if FrameId.parse_or_none(name) is None or review.frame_id.encode(errors="replace") != name:
+            self._store.foreign.note(self._keys.reviews, name, "a review of another frame, or of none")
+            return None
+        return review

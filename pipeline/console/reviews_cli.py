@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from f2pnet.config import LineConfig, load_line
+from f2pnet.frame_id import FrameId
+from f2pnet.output_places import try_folder
 from f2pnet.redis_link import RedisLink
 from pipeline.console.data_set import Found, write_data_set
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store
 from pipeline.store.line_store import store_of
-from pipeline.store.why import FrameId, why
+from pipeline.store.why import why
 
 READ_TIMEOUT_S = 10.0
 NAMED = 3
@@ -25,10 +27,12 @@ def reviews(
 ) -> None:
     """Write reviewed frames as a data set: train.json with masks, coco.json, and to-label.json for missed defects."""
     line = load_line(line_file)
+    try_folder(out, "--out")
     with store_of(line) as url:
         link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
         try:
-            said = Reviews(Store(lambda: url), line.line).all()
+            store = Store(lambda: url, lambda text: typer.echo(text, err=True))
+            said = Reviews(store, line.line).all()
             written = write_data_set(said, lambda frame_id: _found(link, line, frame_id), out)
         finally:
             link.close()

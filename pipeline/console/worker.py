@@ -13,14 +13,14 @@ import uvicorn
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.errors import ConfigError, MissingResource
-from pipeline.console.app import console_app
+from pipeline.console.app import LARGEST_BODY, console_app
+from pipeline.console.guard import Guard
 from pipeline.wire.rundir import RunDir
 from pipeline.workers.worker import Role, Worker
 
 STEP_S = 0.1
 START_S = 10.0
 CLOSE_S = 2.0
-MOST_CONNECTIONS = 64
 _log = structlog.get_logger(__name__)
 
 
@@ -35,7 +35,8 @@ class ConsoleWorker(Worker):
             raise ConfigError(f"line {line.line} has no console: add `console: {{port: 8088}}` to {line_file}")
         self._config: ConsoleConfig = line.console
         self._closing = threading.Event()
-        app = console_app(line, RunDir(line, line_file), self._config, self._closing)
+        guard = Guard()
+        app = console_app(line, RunDir(line, line_file), self._config, self._closing, guard)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -43,7 +44,10 @@ class ConsoleWorker(Worker):
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=int(CLOSE_S),
-                limit_concurrency=MOST_CONNECTIONS,
+                http=guard.protocol(),
+                ws="none",
+                h11_max_incomplete_event_size=LARGEST_BODY,
+                proxy_headers=False,  # a client must not choose the address that it is counted under
                 lifespan="off",
             )
         )

@@ -5,6 +5,7 @@ Reasons are a closed list, so that their counters have a fixed place in shared m
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 import msgspec
@@ -29,6 +30,12 @@ class NotInspectedReason(StrEnum):
     LINE_RESTARTED = "line_restarted"  # held by a line that ended without draining
     NO_MEMORY = "no_memory"  # shared memory was exhausted
     OVERLOAD = "overload"  # the ring was full, and the frame that gave way shows a part
+
+
+REASON_COUNTERS = frozenset(
+    [f"dropped:{reason}" for reason in DropReason] + [f"not_inspected:{reason}" for reason in NotInspectedReason]
+)
+"""Names of the counters that a ledger has only where they are not 0."""
 
 
 def reason_named(name: str) -> NotInspectedReason:
@@ -68,3 +75,41 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         fields |= {f"dropped:{reason}": count for reason, count in self.dropped.items()}
         fields |= {f"not_inspected:{reason}": count for reason, count in self.not_inspected.items()}
         return fields
+
+    @classmethod
+    def from_hash_fields(cls, fields: Mapping[str, int]) -> Ledger:
+        """Read `as_hash_fields` back."""
+        return cls(
+            captured=fields.get("captured", 0),
+            ok=fields.get("ok", 0),
+            ng=fields.get("ng", 0),
+            in_flight=fields.get("in_flight", 0),
+            dropped=_of_kind("dropped:", fields),
+            not_inspected=_of_kind("not_inspected:", fields),
+        )
+
+
+COUNTERS = ("captured", "ok", "ng", "in_flight")
+REASONED = ("dropped:", "not_inspected:")
+_MOST_DIGITS = 18
+
+
+def parse_counters(fields: Mapping[bytes, bytes]) -> tuple[dict[str, int], list[bytes]]:
+    """The counters of a ledger hash in the store, and the names of fields that are none of its counters.
+
+    No counters at all where `captured` is missing: then the hash is no ledger.
+    """
+    found: dict[str, int] = {}
+    foreign: list[bytes] = []
+    for raw_name, value in fields.items():
+        name = raw_name.decode(errors="replace")
+        known = name in COUNTERS or (name.startswith(REASONED) and name.isascii() and name.isprintable())
+        if known and value.isdigit() and len(value) <= _MOST_DIGITS:
+            found[name] = int(value)
+        elif raw_name != b"run_id":
+            foreign.append(raw_name)
+    return (found if "captured" in found else {}), foreign
+
+
+def _of_kind(prefix: str, fields: Mapping[str, int]) -> dict[str, int]:
+    return {name.removeprefix(prefix): count for name, count in fields.items() if name.startswith(prefix)}

@@ -19,6 +19,7 @@ Pixels are written once, by the ingest worker, and read in place by inference wo
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -28,26 +29,23 @@ import numpy as np
 import numpy.typing as npt
 
 from f2pnet.result import Verdict
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
+from pipeline.frames.ring_file import give_name, new_ring_file, open_ring
 from pipeline.frames.ring_memory import (
     DROPS,
-    HEADER,
-    LAYOUT_VERSION,
-    MAGIC,
+    NAME_BYTES,
     NOT_INSPECTED,
     PART_ID_BYTES,
-    SHARED_MEMORY,
     FrameTooLarge,
     HeldFrame,
     RingGeometry,
     RingMemory,
-    SharedMemoryFull,
+    RingMissing,
     StaleFrame,
-    held_frame,
-    held_frames,
     ledger_of,
-    whole_pages,
 )
+from pipeline.frames.slot_pages import SlotPages
 
 
 class FrameRing:
@@ -59,49 +57,64 @@ class FrameRing:
 
     def __init__(self, memory: RingMemory) -> None:
         self._memory = memory
-        self._reserved_bytes = [0] * memory.geometry.slots
-        held = {frame.slot for frame in held_frames(memory.table_copy())}
+        self._pages = SlotPages(memory)
+        held = {frame.slot: frame for frame in memory.held_frames(memory.table_copy())}
+        for slot, frame in held.items():
+            if frame.shape:
+                self._pages.known(slot, math.prod(frame.shape))
         # First freed, first used: a picture stays readable until its slot is needed (the console shows it).
         self._free = deque(slot for slot in range(memory.geometry.slots) if slot not in held)
         self._free_places = deque(place for place in memory.geometry.places if place not in held)
 
     @classmethod
     def create(cls, name: str, geometry: RingGeometry, run_id: str) -> FrameRing:
-        """Make a new ring; a ring of that name that is already there is replaced."""
-        path = SHARED_MEMORY / name
-        fresh = path.with_suffix(".new")
-        file = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        geometry = RingGeometry(geometry.slots, whole_pages(geometry.slot_bytes))
-        os.ftruncate(file, RingMemory.size_bytes(geometry))
-        os.posix_fallocate(file, 0, RingMemory.size_bytes(RingGeometry(geometry.slots, 0)))
-        header = np.zeros((), HEADER)
-        header["magic"], header["layout"], header["run_id"] = MAGIC, LAYOUT_VERSION, run_id.encode()
-        header["slots"], header["slot_bytes"] = geometry
-        os.pwrite(file, header.tobytes(), 0)
-        fresh.rename(path)
-        return cls(RingMemory(path, file, writable=True))
+        """Make a new ring; a ring of that name that is already there is replaced. Raises OutOfResources."""
+        memory = new_ring_file(name, geometry, run_id)
+        give_name(memory, name)
+        return cls(memory)
 
     @classmethod
     def attach(cls, name: str) -> FrameRing | None:
-        """Take over the ring that an earlier ingest worker left, or None where there is none."""
-        path = SHARED_MEMORY / name
+        """Take over the ring that an earlier ingest worker left, or None where there is none.
+
+        Raises RingUnreadable or OutOfResources.
+        """
         try:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+            return cls(open_ring(name, writable=True))
+        except RingMissing:
             return None
-        return cls(RingMemory(path, file, writable=True))
 
     @property
     def name(self) -> str:
         return self._memory.path.name
 
     @property
+    def memory(self) -> RingMemory:
+        """What it lies in, for moving it to another file."""
+        return self._memory
+
+    @property
     def run_id(self) -> str:
-        return str(self._memory.header["run_id"].item().decode())
+        return self._memory.run_id
+
+    @property
+    def ring_id(self) -> str:
+        """Of this file: leases name it, since a ring may be replaced by another one of its name and run."""
+        return self._memory.ring_id
+
+    @property
+    def has_its_name(self) -> bool:
+        """False once others can't find the ring any more: its file was removed or replaced."""
+        return self._memory.has_its_name
 
     @property
     def geometry(self) -> RingGeometry:
         return self._memory.geometry
+
+    @property
+    def slots_without_memory(self) -> int:
+        """How many slots are not used because shared memory has no room for them."""
+        return self._pages.refused
 
     @property
     def ledger(self) -> Ledger:
@@ -109,8 +122,30 @@ class FrameRing:
 
     @property
     def cursor(self) -> int:
-        """Position in the source after the last captured frame; where a restarted worker goes on reading."""
+        """Position in its `source` after the last captured frame; where a restarted worker goes on reading."""
         return int(self._valid_table()["cursor"])
+
+    @property
+    def last_name(self) -> str:
+        """File name of the last captured frame; empty where frames have none."""
+        return bytes(self._valid_table()["last_name"]).decode(errors="surrogateescape")
+
+    @property
+    def source(self) -> str:
+        """What the cursor counts in; empty before `begin_source`."""
+        return bytes(self._valid_table()["source"]).decode()
+
+    def begin_source(self, source: str, cursor: int) -> None:
+        """From now on the cursor counts in this source."""
+        if self.version == 0:  # nothing was captured: the run has not begun, and does not begin with this
+            self._set_source(self._valid_table(), source, cursor)
+            return
+        with self._change() as table:
+            self._set_source(table, source, cursor)
+
+    @staticmethod
+    def _set_source(table: Any, source: str, cursor: int) -> None:
+        table["source"], table["cursor"], table["last_name"] = source.encode(), cursor, b""
 
     @property
     def version(self) -> int:
@@ -119,7 +154,8 @@ class FrameRing:
 
     @property
     def has_free_slot(self) -> bool:
-        return bool(self._free)
+        """Whether a frame can be written, or at least waiting for a slot would not help."""
+        return self._pages.any_usable(self._free)
 
     @property
     def has_free_place(self) -> bool:
@@ -127,7 +163,7 @@ class FrameRing:
         return bool(self._free_places)
 
     def held_frames(self) -> list[HeldFrame]:
-        return held_frames(self._valid_table())
+        return self._memory.held_frames(self._valid_table())
 
     def write_pixels(self, image: npt.NDArray[np.uint8]) -> int:
         """Copy a frame into a free slot and return the slot; the frame counts only once `captured` says so.
@@ -141,12 +177,8 @@ class FrameRing:
                 f"a frame of {image.nbytes / 2**20:.1f} MB {image.shape} is larger than a slot of {limit_mb:.0f} MB: "
                 "raise the camera's max_frame_mb"
             )
-        slot = self._free.popleft()
-        try:
-            self._reserve(slot, image.nbytes)
-        except SharedMemoryFull:
-            self._free.appendleft(slot)
-            raise
+        slot = self._pages.reserve_one(self._free, image.nbytes)
+        self._free.remove(slot)
         memory.generations[slot] |= np.uint64(1)  # odd: being written
         np.copyto(memory.pixels(slot, image.shape), image)
         memory.generations[slot] += np.uint64(1)
@@ -162,14 +194,19 @@ class FrameRing:
         captured_mono_ns: int,
         part_id: str | None = None,
         reason: NotInspectedReason | None = None,
+        file: FileRef | None = None,
     ) -> HeldFrame:
-        """Count one captured frame and hold it. `slot` None: no pixels; without a free place it takes a slot."""
+        """Count one captured frame and hold it. `slot` None: no pixels; without a free place it takes a slot.
+
+        `file`: where it comes from, which also finds the place in the source again.
+        """
         if slot is None:
             slot = (self._free_places or self._free).popleft()
+        self._memory.set_file(slot, file)
         with self._change() as table:
             seq = int(table["captured"])
             table["captured"] += np.uint64(1)
-            table["cursor"] = cursor
+            _set_place(table, cursor, file)
             row = table["slots"][slot]
             row["held"] = True
             row["reason"] = 0 if reason is None else 1 + NOT_INSPECTED.index(reason)
@@ -178,13 +215,13 @@ class FrameRing:
             row["generation"], row["seq"] = self._generation(slot), seq
             row["captured_at_ns"], row["captured_mono_ns"] = captured_at_ns, captured_mono_ns
             row["part_id"] = (part_id or "").encode()[:PART_ID_BYTES]
-        return held_frame(slot, row)
+        return self._memory.held_frame(slot, table)
 
-    def dropped_on_arrival(self, *, cursor: int) -> None:
+    def dropped_on_arrival(self, *, cursor: int, file: FileRef | None = None) -> None:
         """Count a captured frame that found the ring full and gave way itself."""
         with self._change() as table:
             table["captured"] += np.uint64(1)
-            table["cursor"] = cursor
+            _set_place(table, cursor, file)
             table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
 
     def dropped(self, frame: HeldFrame) -> None:
@@ -197,6 +234,7 @@ class FrameRing:
     def shed(self, frame: HeldFrame, reason: NotInspectedReason) -> HeldFrame:
         """Decide NOT_INSPECTED for a held frame and free its slot; it is held on in a place without pixels."""
         place = self._free_places.popleft()
+        self._memory.set_file(place, frame.file)
         with self._change() as table:
             table["slots"][place] = table["slots"][frame.slot]
             row = table["slots"][place]
@@ -204,7 +242,7 @@ class FrameRing:
             row["reason"] = 1 + NOT_INSPECTED.index(reason)
             table["slots"][frame.slot]["held"] = False
         self._release(frame.slot)
-        return held_frame(place, row)
+        return self._memory.held_frame(place, table)
 
     def decided(self, frame: HeldFrame, reason: NotInspectedReason) -> None:
         """Remember that NOT_INSPECTED was decided for a held frame; it is counted when that is durable."""
@@ -247,34 +285,28 @@ class FrameRing:
         yield self._memory.tables[then]
         self._memory.header["commits"] = commits + 1
 
-    def _reserve(self, slot: int, count_bytes: int) -> None:
-        if count_bytes <= self._reserved_bytes[slot]:
-            return
-        try:
-            os.posix_fallocate(self._memory.file, self._memory.slot_offset(slot), count_bytes)
-        except OSError as error:
-            raise SharedMemoryFull(
-                f"no room for a frame of {count_bytes / 2**20:.1f} MB in {SHARED_MEMORY} ({error.strerror}): enlarge "
-                "it (containers: --shm-size) or lower the cameras' ring_slots"
-            ) from error
-        self._reserved_bytes[slot] = count_bytes
+
+def _set_place(table: Any, cursor: int, file: FileRef | None) -> None:
+    table["cursor"] = cursor
+    table["last_name"] = b"" if file is None else os.fsencode(file.name)[:NAME_BYTES]
 
 
 class RingReader:
     """A reader's side: pictures in place, the ledger, nothing that changes anything."""
 
     def __init__(self, name: str) -> None:
-        path = SHARED_MEMORY / name
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise StaleFrame(f"there is no frame ring {name}: its ingest worker is gone") from error
-        self._memory = RingMemory(path, file, writable=False)
+        """Raises RingMissing, RingUnreadable or OutOfResources."""
+        self._memory = open_ring(name, writable=False)
+
+    @property
+    def memory(self) -> RingMemory:
+        """What it lies in, for moving it to another file."""
+        return self._memory
 
     @property
     def is_gone(self) -> bool:
         """Whether the ring was removed, or replaced by another one of its name."""
-        return os.fstat(self._memory.file).st_nlink == 0
+        return not self._memory.has_its_name
 
     @property
     def ledger(self) -> Ledger:
@@ -282,29 +314,33 @@ class RingReader:
 
     @property
     def run_id(self) -> str:
-        return str(self._memory.header["run_id"].item().decode())
+        return self._memory.run_id
+
+    @property
+    def ring_id(self) -> str:
+        """Of this file; see `FrameRing.ring_id`."""
+        return self._memory.ring_id
 
     def readable_frames(self) -> list[HeldFrame]:
         """Frames whose pixels are still there, held or not, in no order."""
-        rows = enumerate(self._memory.table_copy()["slots"][: self._memory.geometry.slots])  # the others have no pixels
-        frames = (held_frame(slot, row) for slot, row in rows)
+        table = self._memory.table_copy()
+        frames = (self._memory.held_frame(slot, table) for slot in range(self._memory.geometry.slots))
         return [f for f in frames if f.shape and int(self._memory.generations[f.slot]) == f.generation]
 
     def pixels(self, slot: int, generation: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         """The frame in place, read-only. Call `check` again when you are done looking. Raises StaleFrame."""
         self.check(slot, generation)
+        if math.prod(shape) > self._memory.geometry.slot_bytes:
+            raise StaleFrame(f"a frame of shape {shape} is larger than slot {slot}")
         return self._memory.pixels(slot, shape)
 
     def check(self, slot: int, generation: int) -> None:
         """Raise StaleFrame unless the slot still holds that generation, whole."""
+        if not 0 <= slot < self._memory.geometry.slots:
+            raise StaleFrame(f"there is no slot {slot}")
         found = int(self._memory.generations[slot])
         if found != generation:
             raise StaleFrame(f"slot {slot} holds generation {found}, wanted {generation}")
 
     def close(self) -> None:
         self._memory.close()
-
-
-def unlink_ring(name: str) -> None:
-    """Remove a ring that no worker uses any more."""
-    (SHARED_MEMORY / name).unlink(missing_ok=True)

@@ -18,12 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from f2pnet.errors import F2pError
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - the kernel's shared-memory file system, not a temporary folder
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 PART_ID_BYTES = 64
+SOURCE_BYTES = 32
+NAME_BYTES = 255  # what file systems allow for a name
+MOST_SLOTS = 2**20
 PLACES = 256  # frames that only wait for their NOT_INSPECTED to be durable: seconds of a camera, and a few KB
 
 DROPS = tuple(DropReason)
@@ -36,6 +39,7 @@ HEADER = np.dtype(
         ("slots", "<u8"),
         ("slot_bytes", "<u8"),
         ("run_id", "S40"),
+        ("ring_id", "S16"),  # of this file: no two rings have the same, also within one run
         ("commits", "<u8"),  # number of committed changes; its low bit names the valid table
     ],
     align=True,
@@ -55,11 +59,21 @@ _SLOT = np.dtype(
     ],
     align=True,
 )
+_FILE = np.dtype([("name", f"S{NAME_BYTES}"), ("frame", "<i8")], align=True)
+_NO_FRAME = -1
 MAGIC = b"f2pring\x01"
 
 
 class StaleFrame(F2pError):
     """The slot holds another frame by now, or is being overwritten."""
+
+
+class RingMissing(F2pError):
+    """There is no ring of that name."""
+
+
+class RingUnreadable(F2pError):
+    """A file of that name is there, and it is not a ring that this version can use."""
 
 
 class FrameTooLarge(F2pError):
@@ -82,6 +96,7 @@ class HeldFrame:
     shape: tuple[int, ...]  # (H, W) or (H, W, 3); () for a frame without pixels
     part_id: str | None = None
     reason: NotInspectedReason | None = None
+    file: FileRef | None = None
 
 
 class RingGeometry(NamedTuple):
@@ -101,6 +116,8 @@ def _table_dtype(slots: int) -> np.dtype[Any]:
         [
             ("captured", "<u8"),
             ("cursor", "<u8"),
+            ("source", f"S{SOURCE_BYTES}"),  # what the cursor counts in
+            ("last_name", f"S{NAME_BYTES}"),  # file name of the last captured frame, where frames have one
             ("ok", "<u8"),
             ("ng", "<u8"),
             ("dropped", "<u8", (len(DROPS),)),
@@ -116,36 +133,93 @@ def whole_pages(count_bytes: int) -> int:
 
 
 class RingMemory:
-    """One mapped ring file and the arrays that lie in it."""
+    """One mapped ring file and the arrays that lie in it.
+
+    `file`: an open descriptor, which this object closes. A writer keeps it to reserve pages; a reader needs none.
+    """
 
     def __init__(self, path: Path, file: int, *, writable: bool) -> None:
         self.path = path
         self.file = file
-        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-        self.memory = mmap.mmap(file, 0, access=access)
-        if len(self.memory) < HEADER.itemsize:
-            raise F2pError(f"{path} is no frame ring: {len(self.memory)} bytes; delete it")
-        self.header = np.ndarray((), HEADER, self.memory)
-        if self.header["magic"] != MAGIC or int(self.header["layout"]) != LAYOUT_VERSION:
-            raise F2pError(f"{path} is no frame ring of layout {LAYOUT_VERSION}; stop what made it and delete it")
+        try:
+            facts = os.fstat(file)
+            self._inode = (facts.st_dev, facts.st_ino)
+            if facts.st_uid != os.getuid() or facts.st_size < HEADER.itemsize:
+                raise RingUnreadable(f"{path} is not a frame ring of ours ({facts.st_size} bytes, user {facts.st_uid})")
+            self.memory = mmap.mmap(file, 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
+            self.header = np.ndarray((), HEADER, self.memory)
+            self._check_header(facts.st_size)
+        except BaseException:
+            self._close_file()
+            raise
         self.geometry = RingGeometry(int(self.header["slots"]), int(self.header["slot_bytes"]))
         table = _table_dtype(self.geometry.slots)
         offset = PAGE_BYTES
         self.tables = np.ndarray((2,), table, self.memory, offset)
         offset += whole_pages(2 * table.itemsize)
         self.generations = np.ndarray((self.geometry.slots,), "<u8", self.memory, offset)
-        self.pixels_offset = offset + whole_pages(self.geometry.slots * 8)
+        offset += whole_pages(self.geometry.slots * 8)
+        # Outside the tables, which are copied at every change: a row is written before its frame is held.
+        self._files = np.ndarray((self.geometry.slots + PLACES,), _FILE, self.memory, offset)
+        self.pixels_offset = offset + _files_bytes(self.geometry.slots)
+        if not writable:
+            self._close_file()
+
+    def _check_header(self, size_bytes: int) -> None:
+        header = self.header
+        if header["magic"] != MAGIC or int(header["layout"]) != LAYOUT_VERSION:
+            raise RingUnreadable(f"{self.path} is not a frame ring of layout {LAYOUT_VERSION}")
+        geometry = RingGeometry(int(header["slots"]), int(header["slot_bytes"]))
+        if geometry.slots > MOST_SLOTS or size_bytes != self.size_bytes(geometry):
+            raise RingUnreadable(f"{self.path} is damaged: {size_bytes} bytes for {geometry}")
+
+    @property
+    def run_id(self) -> str:
+        return str(self.header["run_id"].item().decode())
+
+    @property
+    def ring_id(self) -> str:
+        return str(self.header["ring_id"].item().decode())
+
+    @property
+    def has_its_name(self) -> bool:
+        """False once the file was removed, or replaced by another one."""
+        try:
+            facts = self.path.stat()
+        except OSError:
+            return False
+        return (facts.st_dev, facts.st_ino) == self._inode
 
     @staticmethod
     def size_bytes(geometry: RingGeometry) -> int:
         table_bytes = whole_pages(2 * _table_dtype(geometry.slots).itemsize)
-        return PAGE_BYTES + table_bytes + whole_pages(geometry.slots * 8) + geometry.slots * geometry.slot_bytes
+        small_bytes = table_bytes + whole_pages(geometry.slots * 8) + _files_bytes(geometry.slots)
+        return PAGE_BYTES + small_bytes + geometry.slots * geometry.slot_bytes
 
     def slot_offset(self, slot: int) -> int:
         return self.pixels_offset + slot * self.geometry.slot_bytes
 
     def pixels(self, slot: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
         return np.ndarray(shape, np.uint8, self.memory, self.slot_offset(slot))
+
+    def set_file(self, row: int, file: FileRef | None) -> None:
+        """Note which file the frame comes from that is going to be held in `row`."""
+        frame = _NO_FRAME if file is None or file.frame is None else file.frame
+        self._files[row] = (os.fsencode(file.name)[:NAME_BYTES] if file else b"", frame)
+
+    def file_of(self, row: int) -> FileRef | None:
+        """Which file the frame in `row` comes from."""
+        name, frame = os.fsdecode(self._files[row]["name"].item()), int(self._files[row]["frame"])
+        return FileRef(name, None if frame == _NO_FRAME else frame) if name else None
+
+    def held_frame(self, row: int, table: Any) -> HeldFrame:
+        """The frame that `table` holds in `row`."""
+        return _held_frame(row, table["slots"][row], self.file_of(row))
+
+    def held_frames(self, table: Any) -> list[HeldFrame]:
+        """Held frames in the order of capture."""
+        held = np.flatnonzero(table["slots"]["held"])
+        return sorted((self.held_frame(int(row), table) for row in held), key=lambda frame: frame.seq)
 
     def table_copy(self) -> Any:
         """The valid table, as one consistent copy, also while the writer goes on."""
@@ -157,10 +231,15 @@ class RingMemory:
         raise F2pError(f"{self.path}: no quiet moment to read the ledger in 1000 tries")
 
     def close(self) -> None:
-        del self.header, self.tables, self.generations
+        del self.header, self.tables, self.generations, self._files
         with contextlib.suppress(BufferError):  # a picture is still looked at; the mapping goes with its last view
             self.memory.close()
-        os.close(self.file)
+        self._close_file()
+
+    def _close_file(self) -> None:
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
 
 
 def ledger_of(table: Any) -> Ledger:
@@ -174,13 +253,11 @@ def ledger_of(table: Any) -> Ledger:
     )
 
 
-def held_frames(table: Any) -> list[HeldFrame]:
-    """Held frames in the order of capture."""
-    rows = [(index, row) for index, row in enumerate(table["slots"]) if row["held"]]
-    return [held_frame(index, row) for index, row in sorted(rows, key=lambda pair: int(pair[1]["seq"]))]
+def _files_bytes(slots: int) -> int:
+    return whole_pages((slots + PLACES) * _FILE.itemsize)
 
 
-def held_frame(slot: int, row: Any) -> HeldFrame:
+def _held_frame(slot: int, row: Any, file: FileRef | None) -> HeldFrame:
     size = (int(row["height"]), int(row["width"]))
     channels = int(row["channels"])
     return HeldFrame(
@@ -192,4 +269,5 @@ def held_frame(slot: int, row: Any) -> HeldFrame:
         shape=() if channels == 0 else size if channels == 1 else (*size, channels),
         part_id=bytes(row["part_id"]).decode() or None,
         reason=NOT_INSPECTED[int(row["reason"]) - 1] if row["reason"] else None,
+        file=file,
     )

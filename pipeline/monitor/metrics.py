@@ -128,14 +128,14 @@ def _sinks(snapshot: Snapshot) -> Iterator[Metric]:
 def _cameras(snapshot: Snapshot) -> Iterator[Metric]:
     family = CounterMetricFamily("f2p_camera_reconnects", "Times a camera was opened again", labels=("line", "camera"))
     for camera, heartbeats in itertools.groupby(
-        sorted((h for h in snapshot.heartbeats if h.role == "ingest"), key=_camera_of), key=_camera_of
+        sorted((h for h in snapshot.heartbeats if h.camera_id is not None), key=_camera_of), key=_camera_of
     ):
         family.add_metric((snapshot.line, camera), sum(h.counters.get("reconnects", 0) for h in heartbeats))
     yield family
 
 
 def _camera_of(heartbeat: Heartbeat) -> str:
-    return heartbeat.name.removeprefix("ingest-")
+    return heartbeat.camera_id or ""
 
 
 def _latency(snapshot: Snapshot) -> Iterator[Metric]:

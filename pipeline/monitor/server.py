@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -18,9 +20,11 @@ from f2pnet.errors import MissingResource
 from pipeline.monitor.health import Health, alive, ready
 from pipeline.monitor.metrics import exposition
 from pipeline.monitor.snapshot import Snapshot
+from pipeline.wire.admission import Admission, Limits
 
-REQUEST_S = 5.0  # a client that says nothing for so long is hung up on
-MOST_REQUESTS = 16  # answered at once; a scraper needs one
+REQUEST_S = 5.0  # a client whose request takes longer is hung up on
+MOST_REQUESTS = 16  # at once; a scraper needs one
+MOST_OF_AN_ADDRESS = 8
 _log = structlog.get_logger(__name__)
 
 
@@ -64,23 +68,42 @@ class _Server(ThreadingHTTPServer):
     token: str | None
 
     def __init__(self, *arguments: Any) -> None:
-        self._free = threading.BoundedSemaphore(MOST_REQUESTS)
+        limits = Limits(MOST_REQUESTS, MOST_OF_AN_ADDRESS, MOST_OF_AN_ADDRESS, REQUEST_S)
+        self._admission = Admission(limits)
+        self._lock = threading.Lock()
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if not self._free.acquire(blocking=False):
+        with self._lock:
+            let_in = self._admission.admit(request, client_address[0], lambda: _hang_up(request))
+        if let_in:
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._admission.gone(request)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called twice a second: whoever is slow with a request has had enough time."""
+        with self._lock:
+            self._admission.close_overdue()
+
+    def answering(self, request: Any) -> None:
+        """The whole request is there."""
+        with self._lock:
+            self._admission.serve(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.debug("a client of the metrics hung up", client=str(client_address))
+
+
+def _hang_up(request: socket.socket) -> None:
+    """Its thread notices, and closes it."""
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -88,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        self.server.answering(self.request)
         path = self.path.partition("?")[0]
         try:
             snapshot = self.server.snapshot()

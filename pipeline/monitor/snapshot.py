@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from f2pnet.errors import F2pError
 from pipeline.frames.ledger import Ledger
 from pipeline.frames.ring import RingReader
-from pipeline.frames.ring_memory import StaleFrame
 from pipeline.wire.messages import Heartbeat
 
 
@@ -36,10 +36,10 @@ class Snapshot:
 
 
 def ledger_in_memory(ring: str) -> Ledger | None:
-    """The ledger in a camera's shared memory; None while its ingest worker has not made it."""
+    """The ledger in a camera's shared memory; None while it cannot be read, as before its ingest worker has made it."""
     try:
         reader = RingReader(ring)
-    except StaleFrame:
+    except F2pError:
         return None
     try:
         return reader.ledger

@@ -5,16 +5,19 @@ Nothing here may hold up a verdict: spans are sent by a thread of the SDK from a
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Iterator
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
+from f2pnet.address import Address, without
 from f2pnet.config.tracing import TracingConfig
 from f2pnet.result import InspectionResult, Verdict
 
@@ -23,6 +26,20 @@ SEND_EVERY_MS = 1_000
 EXPORT_S = 5.0
 STAGES = ("queued", "engine", "postprocess", "stored")
 MS = 1_000_000  # ns
+_log = structlog.get_logger(__name__)
+
+
+class _WithoutSecrets(logging.Handler):
+    """What the SDK logs, as lines of our own log: its texts repeat the collector's address."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__(logging.WARNING)
+        self._address = address
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line, without the traceback, whose exceptions repeat the address too."""
+        text = without(self._address.secrets, record.getMessage())
+        _log.warning("traces", collector=str(self._address), text=text)
 
 
 class FrameTraces:
@@ -32,7 +49,15 @@ class FrameTraces:
         self._share = config.share
         resource = Resource.create({"service.name": "f2pnet", "f2p.line": line})
         self._provider = TracerProvider(resource=resource)
-        exporter = OTLPSpanExporter(endpoint=config.endpoint, timeout=int(EXPORT_S))
+        address = config.address
+        sdk_log = logging.getLogger("opentelemetry")
+        sdk_log.handlers, sdk_log.propagate = [_WithoutSecrets(address)], False
+        login = address.basic_auth
+        exporter = OTLPSpanExporter(
+            endpoint=address.without_login,
+            headers=None if login is None else {"Authorization": login},
+            timeout=int(EXPORT_S),
+        )
         self._provider.add_span_processor(
             BatchSpanProcessor(exporter, max_queue_size=QUEUE, schedule_delay_millis=SEND_EVERY_MS)
         )

@@ -16,7 +16,7 @@ from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState, ledger_in_memory
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.rundir import RunDir
-from pipeline.workers.worker import Hook, Role
+from pipeline.workers.worker import Hook
 
 START_S = 180.0  # as the supervisor: loading a large engine takes its time
 STEPS_OF_PATIENCE = 5
@@ -24,13 +24,14 @@ _log = structlog.get_logger(__name__)
 
 
 @contextmanager
-def monitored(line: LineConfig, line_file: Path, role: Role, name: str, port: int | None) -> Iterator[list[Hook]]:
+def monitored(
+    line: LineConfig, line_file: Path, name: str, camera: str | None, port: int | None
+) -> Iterator[list[Hook]]:
     """Serve a worker's metrics and health on `port` of the host that the line names; None: no hooks, no server."""
     if port is None:
         yield []
         return
     metrics = line.metrics or MetricsConfig()
-    camera = name.removeprefix("ingest-") if role == "ingest" else None
     ring = RunDir(line, line_file).ring_name(camera) if camera else None
 
     def ledgers() -> dict[str, Ledger]:

@@ -23,7 +23,7 @@ from pipeline.sources.aravis_library import (
     cameras_found,
     library,
 )
-from pipeline.sources.base import BadFrame, Frame, Source, SourceFault
+from pipeline.sources.base import BadFrame, Frame, Opening, Source, SourceFault
 from pipeline.sources.genicam_pixels import Pixels, is_deep, picture_of
 from pipeline.sources.stream_clock import StreamClock
 
@@ -38,9 +38,9 @@ class AravisReader(Source):
 
     live = True
 
-    def __init__(self, config: GenicamSource, start_index: int) -> None:
+    def __init__(self, config: GenicamSource, opening: Opening) -> None:
         self._config = config
-        self._index = start_index
+        self._index = opening.start_index
         self._clock = StreamClock()
         self._last_s = time.monotonic()
         self._aravis = library()

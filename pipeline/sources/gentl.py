@@ -17,7 +17,7 @@ from harvesters.core import Callback, Harvester, ImageAcquirer
 
 from f2pnet.config.sources import GenicamSource
 from f2pnet.errors import ConfigError, MissingResource
-from pipeline.sources.base import BadFrame, Frame, Source, SourceFault
+from pipeline.sources.base import BadFrame, Frame, Opening, Source, SourceFault
 from pipeline.sources.genicam_pixels import Pixels, picture_of
 from pipeline.sources.stream_clock import StreamClock
 
@@ -29,9 +29,9 @@ class GentlReader(Source):
 
     live = True
 
-    def __init__(self, config: GenicamSource, start_index: int) -> None:
+    def __init__(self, config: GenicamSource, opening: Opening) -> None:
         self._config = config
-        self._index = start_index
+        self._index = opening.start_index
         self._incomplete: deque[int] = deque()  # arrival times, UTC ns
         self._clock = StreamClock()
         self._last_s = time.monotonic()

@@ -57,5 +57,5 @@ class Mailbox:
         if isinstance(item, Frame):
             self._pictures -= 1
             detail = f"more than {MAX_PICTURES} pictures waited to be read"
-            item = BadFrame(item.index, "overrun", detail, item.captured_at_ns, item.name)
+            item = BadFrame(item.index, "overrun", detail, item.captured_at_ns, item.file)
         self._lost.append(item)

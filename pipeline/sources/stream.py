@@ -2,6 +2,7 @@
 
 The thread is what makes time-outs honest: FFmpeg may sit in a read for as long as its own limits allow, while `read`
 answers within the time it was given and a camera that falls silent is lost after `timeout_s`, hung library or not.
+Silence is measured on packets: a camera may send for many seconds before the first of them gives a picture.
 """
 
 from __future__ import annotations
@@ -9,19 +10,35 @@ from __future__ import annotations
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import av
 from av.container import InputContainer
-from av.video.stream import VideoStream
+from av.stream import Stream
 
-from f2pnet.config.sources import redact_url
-from pipeline.sources.base import BadFrame, Frame, Source, SourceFault
-from pipeline.sources.decoding import Pixels, reason_of
+from f2pnet.address import redact_url
+from f2pnet.pictures.video import read_ffmpeg_messages, reason_of
+from f2pnet.preprocess import Image
+from pipeline.sources.base import BadFrame, BadFrameReason, Frame, Opening, Source, SourceFault
 from pipeline.sources.mailbox import Mailbox
 
 HUNG_S = 0.5  # FFmpeg keeps its own time-out; when it is this late the library itself hangs
 CLOSING_S = 1.0  # how long `close` waits for the thread; a hung one ends by itself after the time-out
+
+Messages = Sequence[tuple[int, str, str]]
+"""FFmpeg's messages: (level, part of FFmpeg, text)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Received:
+    """One picture of a stream, or (image None) why there is none; see `BadFrame`."""
+
+    image: Image | None
+    captured_at_ns: int
+    problem: str = ""
+    reason: BadFrameReason = "unreadable"
+    follows: bool = False
 
 
 class StreamReader(Source):
@@ -34,14 +51,15 @@ class StreamReader(Source):
         url: str,
         *,
         timeout_s: float,
-        start_index: int,
+        opening: Opening,
         options: dict[str, str],
         container_format: str | None = None,
     ) -> None:
         self._url = url
         self._name = redact_url(url)
         self._timeout_s = timeout_s
-        self._index = start_index
+        self._index = opening.start_index
+        self._max_bytes = opening.max_bytes
         self._options = options
         self._format = container_format
         self._mailbox = Mailbox()
@@ -58,8 +76,16 @@ class StreamReader(Source):
             self._mailbox.get(0)  # raises what went wrong
 
     @abstractmethod
-    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
-        """What `packet`, arrived at `arrival_ns` (UTC), completes: pixels or what is wrong, and when it was taken."""
+    def begin(self, container: InputContainer) -> Stream:
+        """The stream of `container` to read. Raises SourceFault when it has none."""
+
+    @abstractmethod
+    def pictures(self, packet: av.Packet[Stream], arrival_ns: int, messages: Messages) -> Iterator[Received]:
+        """What `packet`, arrived at `arrival_ns` (UTC), completes. `messages`: FFmpeg's while it was received."""
+
+    def is_sign_of_life(self, packet: av.Packet[Stream]) -> bool:
+        """Whether the packet shows that the camera still sends; asked after `pictures`."""
+        return bool(packet.size)
 
     def read(self, timeout_s: float) -> Frame | BadFrame | None:
         item = self._mailbox.get(timeout_s)
@@ -72,11 +98,14 @@ class StreamReader(Source):
         self._thread.join(CLOSING_S)
 
     def _run(self) -> None:
+        read_ffmpeg_messages()
         try:
-            with av.open(self._url, format=self._format, options=self._options, timeout=self._timeout_s) as container:
-                self._opened, self._last_arrival_s = True, time.monotonic()
-                self._tried_to_open.set()
-                self._decode(container)
+            with av.logging.Capture() as messages:
+                container = av.open(self._url, format=self._format, options=self._options, timeout=self._timeout_s)
+                with container:
+                    self._opened, self._last_arrival_s = True, time.monotonic()
+                    self._tried_to_open.set()
+                    self._receive(container, messages)
             self._mailbox.fail(self._told("ended its stream"))
         except SourceFault as error:
             self._mailbox.fail(self._told(str(error)))
@@ -86,27 +115,28 @@ class StreamReader(Source):
         finally:
             self._tried_to_open.set()
 
-    def _decode(self, container: InputContainer) -> None:
-        if not container.streams.video:
-            raise SourceFault("sends no video")
-        stream = container.streams.video[0]
-        stream.thread_type, stream.codec_context.thread_count = "SLICE", 1  # threads by frame hold pictures back
+    def _receive(self, container: InputContainer, messages: list[tuple[int, str, str]]) -> None:
+        stream = self.begin(container)
+        messages.clear()
         for packet in container.demux(stream):
             if self._stopping.is_set():
                 return
             silence_s = self._silence_s()
-            for picture, captured_at_ns in self.pictures(packet, time.time_ns()):
-                self._hand_over(picture, captured_at_ns)
+            for picture in self.pictures(packet, time.time_ns(), tuple(messages)):
+                self._hand_over(picture)
+            messages.clear()
             if silence_s >= self._timeout_s:  # what came now is the last picture, which FFmpeg had held back
                 raise SourceFault(self._silent())
+            if self.is_sign_of_life(packet):
+                self._last_arrival_s = time.monotonic()
 
-    def _hand_over(self, picture: Pixels | str, captured_at_ns: int) -> None:
+    def _hand_over(self, picture: Received) -> None:
         index, self._index = self._index, self._index + 1
-        self._last_arrival_s = time.monotonic()
-        if isinstance(picture, str):
-            self._mailbox.put(BadFrame(index, "unreadable", picture, captured_at_ns))
+        if picture.image is None:
+            bad = BadFrame(index, picture.reason, picture.problem, picture.captured_at_ns, follows=picture.follows)
+            self._mailbox.put(bad)
         else:
-            self._mailbox.put(Frame(picture, captured_at_ns, index))
+            self._mailbox.put(Frame(picture.image, picture.captured_at_ns, index))
 
     def _told(self, what: str) -> str:
         """A sentence about this camera; its address stands without password."""

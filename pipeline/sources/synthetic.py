@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from f2pnet.config.sources import SyntheticSource
-from pipeline.sources.base import Frame, Source, SourceEnded
+from pipeline.sources.base import Frame, Opening, Source, SourceEnded
 from pipeline.sources.conveyor import Conveyor
 from pipeline.sources.pacing import Pacer
 
@@ -16,11 +16,11 @@ from pipeline.sources.pacing import Pacer
 class SyntheticReader(Source):
     """Each frame is a part of its own; frame `index` is `Conveyor(config).frame(index)`, modulo a closed belt."""
 
-    def __init__(self, config: SyntheticSource, start_index: int) -> None:
+    def __init__(self, config: SyntheticSource, opening: Opening) -> None:
         self.live = config.live
         self._config = config
         self._belt = Conveyor(config)
-        self._index = start_index
+        self._index = opening.start_index
         self._pacer = Pacer(config.fps)
         self._loop = [self._draw(n) for n in range(config.loop_frames or 0)]
 

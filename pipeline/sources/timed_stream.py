@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import av
+from av.container import InputContainer
+from av.stream import Stream
 from av.video.stream import VideoStream
 
-from pipeline.sources.decoding import Pixels, pixels_of, reason_of
-from pipeline.sources.stream import StreamReader
+from f2pnet.pictures.video import PacketDecoder, VideoPicture
+from pipeline.sources.base import BadFrameReason, SourceFault
+from pipeline.sources.stream import Messages, Received, StreamReader
 from pipeline.sources.stream_clock import StreamClock
 
 
@@ -20,15 +23,18 @@ class TimedStreamReader(StreamReader):
         self._clock = StreamClock()  # before the thread starts that reads by it
         super().__init__(url, **options)
 
-    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError as error:
-            yield reason_of(error), arrival_ns
-            return
-        for frame in frames:
-            captured_at_ns = self._dated(frame, arrival_ns)
-            yield "parts of the picture were lost on the way" if frame.is_corrupt else pixels_of(frame), captured_at_ns
+    def begin(self, container: InputContainer) -> Stream:
+        if not container.streams.video:
+            raise SourceFault("sends no video")
+        stream = container.streams.video[0]
+        self._decoder = PacketDecoder(stream, self._max_bytes)
+        return stream
 
-    def _dated(self, frame: av.VideoFrame, arrival_ns: int) -> int:
-        return arrival_ns if frame.time is None else self._clock.captured_at_ns(frame.time, arrival_ns)
+    def pictures(self, packet: av.Packet[Stream], arrival_ns: int, messages: Messages) -> Iterator[Received]:
+        for picture in self._decoder.decode(cast("av.Packet[VideoStream]", packet)):
+            yield self._received(picture, arrival_ns)
+
+    def _received(self, picture: VideoPicture, arrival_ns: int) -> Received:
+        dated_ns = arrival_ns if picture.time_s is None else self._clock.captured_at_ns(picture.time_s, arrival_ns)
+        reason: BadFrameReason = "frame_too_large" if picture.too_large else "unreadable"
+        return Received(picture.pixels, dated_ns, picture.problem or "", reason, picture.follows)

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -19,7 +18,9 @@ from rich.table import Table
 from f2pnet.alerts import Alert, subscribe
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
+from f2pnet.foreign import clipped
 from f2pnet.redis_link import RedisLink
+from f2pnet.text import printable
 from pipeline.store.line_store import running_store_of, store_of
 from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import waiting_in
@@ -95,13 +96,7 @@ def _verify(line: LineConfig, as_json: bool) -> None:
     with store_of(line) as url:
         link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
         try:
-            report = verify(
-                link,
-                line.line,
-                list(waiting_in(publish.spool.dir)),
-                results_kept=publish.results_kept,
-                alerts_kept=publish.alerts_kept,
-            )
+            report = verify(link, line.line, list(waiting_in(publish.spool.dir)), chain=publish.chain)
         finally:
             link.close()
     if as_json:
@@ -120,32 +115,46 @@ def _print_report(report: Verification) -> None:
         began = run.run_id[:RUN_SHOWN]
         table.add_row(run.camera_id, began, *map(str, counts), style=None if run.holds else "red")
     console.print(table)
+    if trimmed := sum(run.trimmed for run in report.runs):
+        typer.echo(f"taken away by retention (results_kept), and not judged: {trimmed} results")
     for run in report.runs:
         if run.unexplained and run.missing_seqs:
-            console.print(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
-    console.print(f"alerts {report.alerts}, faults {report.faults}")
+            typer.echo(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
+        if run.unexplained and run.in_flight and run.is_over:
+            typer.echo(
+                f"{run.camera_id}/{run.run_id} is over and had {run.in_flight} frames in flight: "
+                "starting the line again reports those that its shared memory still holds"
+            )
+        if run.miscounted is not None:
+            typer.echo(f"{run.camera_id}/{run.run_id}: {run.miscounted}")
+    typer.echo(f"alerts {report.alerts}, faults {report.faults}")
     for text, names in (
         ("alerts missing", report.alerts_missing),
         ("alerts doubled", report.alerts_doubled),
         ("alerts without a result", report.alerts_without_result),
+        ("alerts that differ from their result", report.alerts_changed),
+        ("alerts out of order", report.alerts_out_of_order),
     ):
         if names:
-            console.print(f"{text}: {len(names)}, such as {', '.join(names[:3])}", style="red")
+            typer.echo(f"{text}: {len(names)}, such as {', '.join(map(clipped, names[:3]))}")
+    if report.chain_length is not None:
+        typer.echo(f"hash chain: {report.chain_length} entries, newest link {report.chain_newest}")
+    for problem in report.chain_problems:
+        typer.echo(f"hash chain broken: {clipped(problem)}")
+    if report.foreign:
+        typer.echo(f"passed over, since it is not the line's: {len(report.foreign)}, such as {report.foreign[0]}")
     console.print("no gap, no double" if report.holds else "FAILED", style="green" if report.holds else "red")
 
 
 def _show(alert: Alert) -> None:
     moment = datetime.fromtimestamp(alert.captured_at_ns / 1e9, UTC).astimezone().isoformat(timespec="milliseconds")
     part = f"  part {alert.part_id}" if alert.part_id else ""
-    typer.echo(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}")
+    typer.echo(printable(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}"))
 
 
 def _gist(alert: Alert) -> str:
     """What is wrong, in a few words."""
-    try:
-        result = alert.result
-    except msgspec.DecodeError:
-        return ""
+    result = alert.result
     defects = Counter(f"{defect.class_name} ({defect.severity})" for defect in result.defects)
     return result.reason or ", ".join(f"{count} x {name}" for name, count in defects.items())
 

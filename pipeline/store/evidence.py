@@ -1,6 +1,6 @@
 """Pictures behind verdicts, in a folder that never grows beyond its bounds: the oldest go first, and are counted.
 
-    <folder>/2026-11-23/cam1/130502.123_<run>_000042_NG.jpg      day and time of capture, UTC
+    <folder>/2026-11-23/cam1/130502.123_<run>_000042_NG.jpg      day and time of capture, UTC; .png beyond 65,500 px
 
 Evidence helps people and decides nothing: a disk that refuses it is logged and counted, and the line goes on.
 """
@@ -17,11 +17,15 @@ from typing import NamedTuple
 
 import structlog
 
+from f2pnet.errors import F2pError
+from f2pnet.frame_id import SEQ_DIGITS, FrameId
 from f2pnet.result import InspectionResult
 
 _log = structlog.get_logger(__name__)
 
 _UNFINISHED = ".part"
+_PNG = b"\x89PNG"
+_SUFFIXES = (".jpg", ".png")
 
 
 class _Kept(NamedTuple):
@@ -60,11 +64,11 @@ class EvidenceStore:
         return self._bytes_used
 
     def save(self, result: InspectionResult, picture: bytes) -> str | None:
-        """Save the JPEG behind `result`; its path from the folder's parent on, or None when it could not be saved.
+        """Save the JPEG or PNG behind `result`; its path from the folder's parent on, None when it could not be saved.
 
         A picture appears whole or not at all. The same result saved again changes nothing.
         """
-        path = self.folder / _place(result)
+        path = self.folder / _place(result, ".png" if picture.startswith(_PNG) else ".jpg")
         try:
             if not path.exists():
                 self._make_room(len(picture))
@@ -110,18 +114,40 @@ class EvidenceStore:
             picture.path.parent.parent.rmdir()
 
 
-def _place(result: InspectionResult) -> Path:
+def kept_picture(folder: Path, result: InspectionResult) -> Path | None:
+    """The picture behind a result, where it still lies in `folder`.
+
+    Results come from a store that others may write to: a picture is only ever looked for where `EvidenceStore` puts it,
+    and a link that leads elsewhere is no picture.
+    """
+    try:
+        places = {str(Path(folder.name) / place): place for place in (_place(result, suffix) for suffix in _SUFFIXES)}
+    except (F2pError, OverflowError, ValueError):
+        return None
+    place = places.get(result.evidence or "")
+    if place is None:
+        return None
+    try:
+        root = folder.resolve(strict=True)
+        path = (root / place).resolve(strict=True)
+    except OSError:
+        return None
+    return path if path == root / place and path.is_file() else None
+
+
+def _place(result: InspectionResult, suffix: str) -> Path:
     """Where the picture of a result belongs, within the folder."""
     captured = datetime.fromtimestamp((result.captured_at_ns or 0) / 1e9, UTC)
-    camera, run, seq = (result.frame_id or "//").split("/")
+    frame = FrameId.parse(result.frame_id or "")
     moment = f"{captured:%H%M%S}.{captured.microsecond // 1000:03d}"
-    return Path(f"{captured:%Y-%m-%d}", camera, f"{moment}_{run}_{seq}_{result.verdict}.jpg")
+    name = f"{moment}_{frame.run_id}_{frame.seq:0{SEQ_DIGITS}d}_{result.verdict}{suffix}"
+    return Path(f"{captured:%Y-%m-%d}", frame.camera_id, name)
 
 
 def _find(folder: Path) -> list[_Kept]:
     """Pictures of earlier runs, oldest first; what an interrupted save left is removed."""
     for path in folder.glob(f"*/*/*{_UNFINISHED}"):
         path.unlink(missing_ok=True)
-    found = [(path, path.stat()) for path in folder.glob("*/*/*.jpg")]
+    found = [(path, path.stat()) for path in folder.glob("*/*/*") if path.suffix in _SUFFIXES]
     found.sort(key=lambda item: item[1].st_mtime_ns)
     return [_Kept(path, facts.st_size, facts.st_mtime) for path, facts in found]

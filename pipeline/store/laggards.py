@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from f2pnet.redis_link import RedisLink
+from f2pnet.foreign import clipped
+from f2pnet.redis_link import Command, RedisLink, pairs
+from f2pnet.stream import order_of
 
 NEARLY_FULL = 0.8  # share of what is kept, below which nobody is at risk
 LAST_PART = 0.2  # a group that is still in this part of what is kept, counted in time, is far behind
+
+MOST_GROUPS = 256  # other programs make groups; looking at them must not hold up the verdicts
 
 Id = tuple[int, int]
 """Stream id: ms since the epoch (UTC), and a number."""
@@ -26,6 +30,7 @@ class Laggard:
     """A group and the oldest alert that it has not finished, in ms since the epoch (UTC)."""
 
     group: str
+    """Its name as it may be shown: other programs choose it, and it may be any bytes."""
     unfinished_ms: int
     overtaken: bool  # alerts were trimmed before it had finished them
 
@@ -35,37 +40,31 @@ def laggards(link: RedisLink, stream: str, kept: int, *, trimmed: bool) -> list[
     length, first, last = link.exchange(
         ["XLEN", stream], ["XRANGE", stream, "-", "+", "COUNT", 1], ["XREVRANGE", stream, "+", "-", "COUNT", 1]
     )
-    if length < NEARLY_FULL * kept:
+    if length < NEARLY_FULL * kept or not first or not last:
         return []
-    first_id, last_id = _id(first[0][0]), _id(last[0][0])
+    first_id, last_id = order_of(first[0][0]), order_of(last[0][0])
     edge_ms = first_id[0] + LAST_PART * (last_id[0] - first_id[0])
     found = []
     for name, unfinished in _unfinished(link, stream, last_id):
         overtaken = trimmed and NOTHING_READ < unfinished < first_id
         if overtaken or unfinished[0] < edge_ms:
-            found.append(Laggard(name, unfinished[0], overtaken))
+            found.append(Laggard(clipped(name), unfinished[0], overtaken))
     return found
 
 
-def _unfinished(link: RedisLink, stream: str, last_id: Id) -> list[tuple[str, Id]]:
+def _unfinished(link: RedisLink, stream: str, last_id: Id) -> list[tuple[bytes, Id]]:
     """Groups that have something to do, and where: their oldest unacknowledged entry, or the last one they read."""
     (replies,) = link.exchange(["XINFO", "GROUPS", stream])
-    groups = [dict(zip(flat[::2], flat[1::2], strict=True)) for flat in replies]
-    begin: list[tuple[str, Id]] = []
-    for group in groups:
-        places = [_id(group[b"last-delivered-id"])]
-        if group[b"pending"]:
-            (summary,) = link.exchange(["XPENDING", stream, group[b"name"]])
-            places += _oldest_pending(summary)
-        if group[b"pending"] or places[0] < last_id:
-            begin.append((group[b"name"].decode(), min(places)))
-    return begin
+    groups = [pairs(flat) for flat in replies[:MOST_GROUPS]]
+    behind = [group for group in groups if group[b"pending"] or order_of(group[b"last-delivered-id"]) < last_id]
+    if not behind:
+        return []
+    questions: list[Command] = [["XPENDING", stream, group[b"name"]] for group in behind]
+    return [
+        (group[b"name"], min([order_of(group[b"last-delivered-id"]), *_oldest_pending(summary)]))
+        for group, summary in zip(behind, link.exchange(*questions), strict=True)
+    ]
 
 
 def _oldest_pending(summary: Sequence[Any]) -> list[Id]:
-    return [_id(summary[1])] if summary[0] else []  # acknowledged since
-
-
-def _id(raw: bytes) -> Id:
-    ms, _, number = raw.decode().partition("-")
-    return int(ms), int(number)
+    return [order_of(summary[1])] if summary[0] else []  # acknowledged since

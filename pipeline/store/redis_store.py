@@ -9,18 +9,28 @@ trying again is safe: the bits tell whether the transaction happened.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
+import structlog
+
 from f2pnet.errors import StoreAway
+from f2pnet.foreign import ForeignData, clipped
 from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
-from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Command, RedisLink
+from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, RedisLink
 from f2pnet.result import Verdict
-from pipeline.frames.ledger import NotInspectedReason
+from f2pnet.stream import encode, newest
+from f2pnet.text import printable
+from pipeline.frames.ledger import REASON_COUNTERS, NotInspectedReason
+from pipeline.store.chain import ChainHead, next_link
 from pipeline.store.laggards import Laggard, laggards
 from pipeline.store.records import Record, Stored
+from pipeline.store.retention import Retention
+
+_log = structlog.get_logger(__name__)
 
 KNOWN_FOR_S = 7 * 24 * 3600  # a frame that comes a second time does so within seconds; a spool may be carried for days
+EVENTS_KEPT = 50_000  # ids of fault events that are recognised when they come again; they do so within seconds
 ATTEMPTS = 20  # lost races in a row; one of two racing writers always wins, so many losses mean something is wrong
 
 # What the byte of a frame says. The numbers live in running servers: never give one a new meaning.
@@ -47,8 +57,8 @@ def meaning_of(code: int) -> tuple[Verdict, str | None]:
     return _MEANINGS.get(code, (Verdict.NOT_INSPECTED, None))
 
 
-Identity = tuple[str, int]
-"""Where a frame's bits are: (key, offset). A fault event has a key of its own, offset 0."""
+Identity = tuple[str, int | str]
+"""Where it stands that a frame is known: (key of its bit field, offset); of a fault: (set of events, event id)."""
 
 
 class RedisStore:
@@ -62,14 +72,17 @@ class RedisStore:
         results_kept: int = 1_000_000,
         alerts_kept: int = 1_000_000,
         min_replicas: int = 0,
+        chain: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         self.keys = LineKeys(line)
         self._link = RedisLink(url, timeout_s=timeout_s)
-        self._results_kept = results_kept
         self._alerts_kept = alerts_kept
-        self._alerts_trimmed = False  # by this writer
+        self._retention = Retention(self._link, self.keys, results_kept=results_kept, alerts_kept=alerts_kept)
+        self._chain = ChainHead() if chain else None  # as read at the begin of each write
+        self._foreign = ForeignData(lambda text: _log.error("foreign data", text=text))
         self._min_replicas = min_replicas
+        self._present_runs: dict[str, str] = {}  # whose counters stand at each camera, as this writer knows
         self._replica_wait_ms = int(timeout_s * 500)  # within the wait for the answer itself
 
     @property
@@ -101,15 +114,18 @@ class RedisStore:
 
     def laggards(self) -> list[Laggard]:
         """Consumer groups of the alerts that trimming overtakes. Raises StoreAway."""
-        return laggards(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._alerts_trimmed)
+        return laggards(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._retention.alerts_trimmed)
 
     def write_states(
-        self, ledgers: Mapping[tuple[str, str], Mapping[str, int]], workers: Mapping[str, bytes | None]
+        self,
+        ledgers: Mapping[tuple[str, str], Mapping[str, int]],
+        workers: Mapping[str, bytes | None],
+        ended: Set[tuple[str, str]] = frozenset(),
     ) -> None:
         """State counters by camera and run, and heartbeats (JSON) by worker, in one round trip. Raises StoreAway.
 
-        Counters are for everyone who asks, and for later checks of their run. A worker whose heartbeat is None ended in
-        order: it is missed by nobody.
+        Counters are for everyone who asks, and for later checks of their run; those of `ended` runs for checks only.
+        A worker whose heartbeat is None ended in order: it is missed by nobody.
         """
         commands: list[Command] = []
         for (camera_id, run_id), counters in ledgers.items():
@@ -117,13 +133,38 @@ class RedisStore:
             for name, count in counters.items():
                 fields += [name, count]
             kept = self.keys.run_ledger(camera_id, run_id)
-            commands += [["HSET", self.keys.ledger(camera_id), *fields], ["HSET", kept, *fields]]
-            commands.append(["EXPIRE", kept, KNOWN_FOR_S])
+            if (camera_id, run_id) not in ended:
+                commands += self._present_ledger(camera_id, run_id, fields)
+            commands += [["HSET", kept, *fields], ["EXPIRE", kept, KNOWN_FOR_S]]
         for name, heartbeat in workers.items():
             gone = ["HDEL", self.keys.workers, name]
             commands.append(gone if heartbeat is None else ["HSET", self.keys.workers, name, heartbeat])
         if commands:
+            self._write_past_foreign_keys(commands)
+            self._present_runs |= {
+                camera_id: run_id for camera_id, run_id in ledgers if (camera_id, run_id) not in ended
+            }
+
+    def _present_ledger(self, camera_id: str, run_id: str, fields: Sequence[str | int]) -> list[Command]:
+        """The counters of a camera's present run, without those that only an earlier run had."""
+        key = self.keys.ledger(camera_id)
+        if self._present_runs.get(camera_id) == run_id:
+            return [["HSET", key, *fields]]
+        return [["HDEL", key, *sorted(REASON_COUNTERS - set(fields))], ["HSET", key, *fields]]
+
+    def _write_past_foreign_keys(self, commands: Sequence[Command]) -> None:
+        """All of the commands, except those whose key somebody else uses for something else: that is reported once."""
+        try:
             self._link.exchange(*commands)
+        except ErrorReply as error:
+            if error.code != "WRONGTYPE":
+                raise
+            keys = sorted({str(command[1]) for command in commands})
+            questions: list[Command] = [["TYPE", key] for key in keys]
+            kinds = self._link.exchange(*questions)
+            for key, kind in zip(keys, kinds, strict=True):
+                if kind not in (b"none", b"hash"):
+                    self._foreign.note("store", key, f"it is a {kind.decode()}; the line keeps a hash there: rename it")
 
     def ping(self) -> None:
         """Return if the server answers and lets us in. Raises StoreRefused or StoreAway."""
@@ -134,62 +175,118 @@ class RedisStore:
 
     def _identity(self, record: Record) -> Identity:
         if record.seq is None:
-            return self.keys.event(record.frame_id), 0
+            return self.keys.events, record.frame_id
         return self.keys.seen(record.camera_id, record.run_id, record.seq), record.seq % FRAMES_PER_CHUNK
 
     def _watch_and_read(self, identities: Sequence[Identity]) -> dict[Identity, int]:
-        """Code of each frame, 0 where it is unknown; from here on a change by others makes `_commit` fail."""
-        offsets: dict[str, list[int]] = {}
-        for key, offset in identities:
-            offsets.setdefault(key, []).append(offset)
-        reads: list[Command] = []
-        for key, wanted in offsets.items():
-            read: list[str] = ["BITFIELD", key]
-            for offset in wanted:
-                read += ["GET", "u8", f"#{offset}"]
-            reads.append(read)
-        streams = [self.keys.results, self.keys.alerts]
-        _, *types_and_codes = self._link.exchange(["WATCH", *offsets], *(["TYPE", key] for key in streams), *reads)
-        for key, kind in zip(streams, types_and_codes[:2], strict=True):
-            # Checked beforehand, because a transaction goes on after a command of it has failed.
-            if kind not in (b"none", b"stream"):
-                raise StoreAway(f"Redis at {self.address}: {key} is a {kind.decode()}, not a stream; rename that key")
-        codes = types_and_codes[2:]
+        """Code of each frame or fault, 0 where it is unknown; a change by others from here on makes `_commit` fail."""
+        wanted: dict[str, list[int | str]] = {}
+        for key, place in identities:
+            wanted.setdefault(key, []).append(place)
+        reads = [_read_of(key, places, self.keys.events) for key, places in wanted.items()]
+        kinds = {self.keys.results: b"stream", self.keys.alerts: b"stream"}
+        kinds |= {key: b"zset" if key == self.keys.events else b"string" for key in wanted}
+        watched = [*wanted]
+        if self._chain is not None:
+            kinds[self.keys.chain] = b"hash"
+            watched.append(self.keys.chain)
+            reads.append(["HGET", self.keys.chain, "head"])
+        types: list[Command] = [["TYPE", key] for key in kinds]
+        try:
+            replies = self._link.exchange(["WATCH", *watched], *types, *reads)
+        except ErrorReply as error:
+            if error.code == "WRONGTYPE":
+                self._check_types(kinds, self._link.exchange(["UNWATCH"], *types)[1:])
+            raise
+        self._check_types(kinds, replies[1 : len(types) + 1])
+        found = replies[len(types) + 1 :]
+        if self._chain is not None:
+            self._chain = self._head(found.pop())
         return {
-            (key, offset): code
-            for (key, wanted), found in zip(offsets.items(), codes, strict=True)
-            for offset, code in zip(wanted, found, strict=True)
+            (key, place): _known(code)
+            for (key, places), codes in zip(wanted.items(), found, strict=True)
+            for place, code in zip(places, codes, strict=True)
         }
 
+    def _check_types(self, wanted: Mapping[str, bytes], found: Sequence[bytes]) -> None:
+        """Raise StoreAway where a key holds something else: a transaction goes on after a command of it has failed."""
+        for (key, kind), there in zip(wanted.items(), found, strict=True):
+            if there not in (b"none", kind):
+                raise StoreAway(
+                    f"Redis at {self.address}: {clipped(key)} is a {there.decode()}, not a {kind.decode()}; rename it"
+                )
+
+    def _head(self, text: bytes | None) -> ChainHead:
+        head = ChainHead() if text is None else ChainHead.parse(text)
+        if head is None:
+            raise StoreAway(
+                f"Redis at {self.address}: {self.keys.chain} holds no link of the hash chain; delete that key to begin "
+                "a new chain"
+            )
+        return head
+
     def _commit(self, fresh: Mapping[Identity, Record]) -> bool:
-        """Add the records in one transaction; False when a bit field changed since it was read."""
+        """Add the records in one transaction; False when what was read has changed since."""
         if not fresh:
             self._confirm(self._link.exchange(["UNWATCH"], *self._wait()))
             return True
-        commands: list[Command] = [["MULTI"]]
-        marks: dict[str, list[str | int]] = {}
-        for (key, offset), record in fresh.items():
-            marks.setdefault(key, []).extend(("SET", "u8", f"#{offset}", _code(record)))
-            commands += self._entries(record)
-        for key, mark in marks.items():
-            commands += [["BITFIELD", key, *mark], ["EXPIRE", key, KNOWN_FOR_S]]
-        commands.append(["EXEC"])
-        # Outside of the transaction: Redis writes down how much was trimmed, and a transaction that a crash cut off
-        # (see `append_only_file`) must not take older entries with it.
-        trims: list[Command] = [
-            ["XTRIM", self.keys.results, "MAXLEN", "~", self._results_kept],
-            ["XTRIM", self.keys.alerts, "MAXLEN", "~", self._alerts_kept],
-        ]
-        replies = self._link.exchange(*commands, *trims, *self._wait())
-        outcome, trimmed = replies[len(commands) - 1], replies[len(commands) + 1]
-        self._alerts_trimmed = self._alerts_trimmed or trimmed > 0
+        commands: list[Command] = [["MULTI"], *self._entries(fresh.values()), *self._marks(fresh), ["EXEC"]]
+        # Lengths outside of the transaction, and trimming later: a transaction that a crash cut off (see
+        # `append_only_file`) must not take older entries with it.
+        lengths: list[Command] = [["XLEN", self.keys.results], ["XLEN", self.keys.alerts]]
+        replies = self._link.exchange(*commands, *lengths, *self._wait())
+        outcome = replies[len(commands) - 1]
         if outcome is None:
             return False
         failed = [str(reply) for reply in outcome if isinstance(reply, Exception)]
         if failed:
-            raise StoreAway(f"Redis at {self.address} carried out a transaction in part only: {failed[0]}")
+            self._undo(fresh, commands[1:-1], outcome)
+            raise StoreAway(f"Redis at {self.address} refuses verdicts: {printable(failed[0])}")
         self._confirm(replies)
+        self._trim(*replies[len(commands) : len(commands) + 2])
         return True
+
+    def _undo(self, fresh: Mapping[Identity, Record], commands: Sequence[Command], outcome: Sequence[Any]) -> None:
+        """Take back what a transaction did that failed in part, such as on a stream whose last id somebody used up.
+
+        Nothing may be marked as known that has no entry.
+        """
+        undo: list[Command] = []
+        for command, reply in zip(commands, outcome, strict=True):
+            if command[0] == "XADD" and not isinstance(reply, Exception):
+                undo.append(["XDEL", command[1], reply])
+        for key, place in fresh:
+            if isinstance(place, str):
+                undo.append(["ZREM", key, place])
+            else:
+                undo.append(["BITFIELD", key, "SET", "u8", f"#{place}", 0])
+        if self._chain is not None:
+            undo.append(["HSET", self.keys.chain, "head", self._chain.as_text()])
+        self._link.exchange(["MULTI"], *undo, ["EXEC"])
+
+    def _trim(self, results_length: int, alerts_length: int) -> None:
+        """Keep the streams to their length. What was written stands; trimming is made up for with the next batch."""
+        try:
+            self._retention.trim(results_length, alerts_length)
+        except StoreAway as error:
+            _log.warning("streams not trimmed", reason=str(error))
+
+    def _marks(self, fresh: Mapping[Identity, Record]) -> list[Command]:
+        """From now on these frames and faults are known."""
+        marks: dict[str, list[Argument]] = {}
+        events: list[Argument] = []
+        for (key, place), record in fresh.items():
+            if isinstance(place, str):
+                events += [time.time_ns() // 1_000_000, place]
+            else:
+                marks.setdefault(key, []).extend(("SET", "u8", f"#{place}", _code(record)))
+        commands: list[Command] = []
+        for key, mark in marks.items():
+            commands += [["BITFIELD", key, *mark], ["EXPIRE", key, KNOWN_FOR_S]]
+        if events:
+            oldest: Command = ["ZREMRANGEBYRANK", self.keys.events, 0, -EVENTS_KEPT - 1]
+            commands += [["ZADD", self.keys.events, *events], oldest, ["EXPIRE", self.keys.events, KNOWN_FOR_S]]
+        return commands
 
     def _wait(self) -> list[Command]:
         return [["WAIT", self._min_replicas, self._replica_wait_ms]] if self._min_replicas else []
@@ -202,16 +299,47 @@ class RedisStore:
                 f"{self._min_replicas}: bring the replicas back or lower it"
             )
 
-    def _entries(self, record: Record) -> list[Command]:
-        fields: list[str | bytes | int] = ["*"]
-        fields += ["frame_id", record.frame_id, "camera_id", record.camera_id, "part_id", record.part_id or ""]
-        fields += ["verdict", record.verdict.value, "captured_at_ns", record.captured_at_ns, "data", record.data]
-        entries: list[Command] = []
-        if not record.is_fault:  # the results stream holds verdicts of frames and nothing else
-            entries.append(["XADD", self.keys.results, *fields])
-        if record.is_alert:
-            entries.append(["XADD", self.keys.alerts, *fields])
-        return entries
+    def _entries(self, records: Iterable[Record]) -> list[Command]:
+        commands: list[Command] = []
+        head = self._chain
+        for record in records:
+            fields = encode(
+                frame_id=record.frame_id,
+                camera_id=record.camera_id,
+                part_id=record.part_id,
+                verdict=record.verdict,
+                captured_at_ns=record.captured_at_ns,
+                data=record.data,
+            )
+            if not record.is_fault:  # the results stream holds verdicts of frames and nothing else
+                link: list[Argument] = []
+                if head is not None:
+                    head = next_link(head, fields)
+                    link = ["chain", head.as_text()]
+                commands.append(["XADD", self.keys.results, "*", *fields, *link])
+            if record.is_alert:
+                commands.append(["XADD", self.keys.alerts, "*", *fields])
+        if self._chain is not None and head is not None and head != self._chain:
+            if self._chain.number == 0:
+                behind = newest(self._link.exchange, self.keys.results) or "0-0"
+                commands.append(["HSET", self.keys.chain, "begun_behind", behind])
+            commands.append(["HSET", self.keys.chain, "head", head.as_text()])
+        return commands
+
+
+def _read_of(key: str, places: Sequence[int | str], events: str) -> Command:
+    """The command that answers with a number for each place: 0 or nothing where it is unknown."""
+    if key == events:
+        return ["ZMSCORE", key, *places]
+    read: list[Argument] = ["BITFIELD", key]
+    for place in places:
+        read += ["GET", "u8", f"#{place}"]
+    return read
+
+
+def _known(answer: int | bytes | None) -> int:
+    """Code of a frame; of a fault, whose answer is the time of its storing, 1 or 0."""
+    return answer if isinstance(answer, int) else int(answer is not None)
 
 
 def _code(record: Record) -> int:

@@ -3,6 +3,9 @@
 A folder of numbered segment files and a cursor. A batch is on the disk when `append` returns. Files that were replayed
 are deleted. What a power cut or a bad disk did to a file is found by checksum, skipped, logged and told by
 `take_damages`. A lost cursor costs only a replay of records that the store knows already.
+
+Files may also be deleted by people and cleaners while they are open, and would then take in records that nobody finds
+again. So a file counts only while its name leads to it: what is gone is told, and made anew.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +33,8 @@ _log = structlog.get_logger(__name__)
 SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENTS_AT_LEAST = 8  # of a small spool, so that space comes free while it is replayed
 DAMAGES_KEPT = 64
+LOCK_FILE = "spool.lock"
+_SEGMENT_NAME = re.compile(r"[0-9]{10,18}\.spool")
 
 
 class SpoolFull(SpoolError):
@@ -49,10 +55,21 @@ class Damage:
     unfinished: bool
 
 
+@dataclass(frozen=True)
+class Removal:
+    """The spool's folder or files of it were deleted while they were in use, and with them acknowledged records."""
+
+    path: Path
+    """The folder, or one of the files."""
+    records: int
+    """How many records waited there, and are lost."""
+
+
 @dataclass
 class _Segment:
     number: int
     path: Path
+    inode: tuple[int, int]
     size: int = 0  # bytes that hold records; anything behind is from a failed write
     pending: int = 0
 
@@ -75,7 +92,9 @@ class Spool:
         self.max_bytes = max_bytes
         self._segment_bytes = min(SEGMENT_BYTES, max_bytes // SEGMENTS_AT_LEAST)
         self._segments: deque[_Segment] = deque()
-        self._damages: deque[Damage] = deque(maxlen=DAMAGES_KEPT)
+        self._next_number = 1
+        self._folder_missing = False
+        self._damages: deque[Damage | Removal] = deque(maxlen=DAMAGES_KEPT)
         self._reading: _Reading | None = None
         self._tail = -1  # descriptor of the segment that grows; -1: the next append begins a new one
         with _disk(folder, "open"):
@@ -100,6 +119,7 @@ class Spool:
 
         Raises SpoolFull (the bound) or SpoolError (the disk refuses); then none of them is in the spool.
         """
+        self.check_files()
         encoded = [encode(record) for record in records]
         length = sum(map(len, encoded))
         if self.bytes_used + length > self.max_bytes:
@@ -110,6 +130,9 @@ class Spool:
         with _disk(self.folder, "append to"):
             segment = self._growing_segment()
             self._write(segment, b"".join(encoded))
+        if not _leads_to(segment.path, segment.inode):
+            self.check_files()
+            raise SpoolError(f"spool file {segment.path} was deleted while it was written; it is written anew")
         start = segment.size
         for record in encoded:
             if self._reading is not None and self._reading.segment is segment:
@@ -120,6 +143,7 @@ class Spool:
 
     def peek(self, limit: int) -> list[Record]:
         """The oldest records, at most `limit`; they stay until `commit`. Fewer at the end of a file."""
+        self.check_files()
         while self._segments:
             with _disk(self.folder, "read"):
                 records = self._peek_oldest_segment(limit)
@@ -133,6 +157,9 @@ class Spool:
             return
         if self._reading is None or count > len(self._reading.peeked):
             raise ValueError(f"commit of {count} records, but the last peek did not show as many")
+        if not _leads_to(self._reading.segment.path, self._reading.segment.inode):
+            self.check_files()  # nothing is left to take out
+            return
         reading = self._reading
         end = reading.peeked[count - 1]
         del reading.peeked[:count]
@@ -143,8 +170,41 @@ class Spool:
             if not self._drop_if_done():
                 self._move_cursor(reading.segment.number, end)
 
-    def take_damages(self) -> list[Damage]:
-        """Damages found since the last call (the latest 64): each is worth an alert."""
+    def check_files(self) -> None:
+        """Notice what was deleted from under us, and make the folder anew. Raises SpoolError when that fails.
+
+        A few calls of `stat`: to be made often.
+        """
+        gone = [segment for segment in self._segments if not _leads_to(segment.path, segment.inode)]
+        folder_gone = not _leads_to(self.folder / LOCK_FILE, _inode_of(self._lock))
+        if not gone and not folder_gone:
+            return
+        if gone and gone[-1] is self._segments[-1]:
+            self._close_tail()
+        for segment in gone:
+            self._segments.remove(segment)
+            if self._reading is not None and self._reading.segment is segment:
+                self._reading = None
+        if gone or not self._folder_missing:  # told once, however long the disk refuses a new one
+            lost = sum(segment.pending for segment in gone)
+            removal = Removal(self.folder if folder_gone else gone[0].path, lost)
+            _log.error("spool deleted while it was in use", path=str(removal.path), lost_records=lost)
+            self._damages.append(removal)
+        self._folder_missing = folder_gone
+        with _disk(self.folder, "make anew"):
+            self._make_folder_anew()
+        self._folder_missing = False
+
+    def _make_folder_anew(self) -> None:
+        """The folder, its lock and its cursor, as far as they are gone."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not _leads_to(self.folder / LOCK_FILE, _inode_of(self._lock)):
+            former, self._lock = self._lock, _lock(self.folder)
+            os.close(former)
+        reserve_cursor(self.folder)
+
+    def take_damages(self) -> list[Damage | Removal]:
+        """What was found since the last call (the latest 64): each is worth an alert."""
         damages = list(self._damages)
         self._damages.clear()
         return damages
@@ -156,8 +216,10 @@ class Spool:
 
     def _recover(self) -> None:
         """Find the segments that a former process left, and what is whole in them."""
-        for path in sorted(self.folder.glob("*.spool")):
-            segment = _Segment(int(path.stem), path, size=path.stat().st_size)
+        for path in segments_in(self.folder):
+            facts = path.stat()
+            segment = _Segment(int(path.stem), path, (facts.st_dev, facts.st_ino), size=facts.st_size)
+            self._next_number = max(self._next_number, segment.number + 1)
             if segment.number < self._cursor[0]:
                 path.unlink()  # replayed already, but its deletion did not reach the disk
                 continue
@@ -177,8 +239,11 @@ class Spool:
     def _peek_oldest_segment(self, limit: int) -> list[Record]:
         segment = self._segments[0]
         if self._reading is None or self._reading.segment is not segment:
-            found = extents(_content(segment), self._start_of(segment))
-            self._reading = _Reading(segment, deque(extent for extent in found if extent.whole))
+            content = _content(segment)
+            found = deque(extent for extent in extents(content, self._start_of(segment)) if extent.whole)
+            if len(content) < segment.size:  # somebody cut it
+                self._report(segment, Extent(len(content), segment.size, whole=False), unfinished=False)
+            self._reading = _Reading(segment, found)
         reading = self._reading
         reading.peeked.clear()
         chosen = list(islice(reading.entries, limit))
@@ -209,13 +274,15 @@ class Spool:
         return True
 
     def _growing_segment(self) -> _Segment:
-        if self._tail >= 0 and self._segments[-1].size < self._segment_bytes:
+        if self._tail >= 0 and os.fstat(self._tail).st_size == self._segments[-1].size < self._segment_bytes:
             return self._segments[-1]
         self._close_tail()
-        number = self._segments[-1].number + 1 if self._segments else max(self._cursor[0], 1)
-        path = self.folder / f"{number:010d}.spool"
+        number = max(self._next_number, self._cursor[0])
+        while (path := self.folder / f"{number:010d}.spool").exists():  # somebody else's: it is left alone
+            number += 1
         self._tail = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self._segments.append(_Segment(number, path))
+        self._next_number = number + 1
+        self._segments.append(_Segment(number, path, _inode_of(self._tail)))
         _sync_folder(self.folder)
         return self._segments[-1]
 
@@ -241,8 +308,9 @@ class Spool:
         write_cursor(self.folder, segment, offset)
         self._cursor = (segment, offset)
 
-    def _report(self, segment: _Segment, extent: Extent) -> None:
-        unfinished = extent.end == segment.size and not extent.whole
+    def _report(self, segment: _Segment, extent: Extent, unfinished: bool | None = None) -> None:
+        if unfinished is None:
+            unfinished = extent.end == segment.size and not extent.whole
         damage = Damage(segment.path, extent.start, extent.end - extent.start, unfinished)
         log = _log.warning if unfinished else _log.error
         log("spool damaged", file=str(damage.file), offset=damage.offset, bytes=damage.length, unfinished=unfinished)
@@ -266,7 +334,7 @@ def waiting_in(folder: Path) -> Iterator[Record]:
     """
     with _disk(folder, "read"):
         number, offset = read_cursor(folder)
-        paths = sorted(path for path in folder.glob("*.spool") if int(path.stem) >= number)
+        paths = [path for path in segments_in(folder) if int(path.stem) >= number]
     for path in paths:
         with _disk(folder, "read"):
             try:
@@ -275,6 +343,26 @@ def waiting_in(folder: Path) -> Iterator[Record]:
                 continue
         found = (_decoded(data, extent) for extent in extents(data, offset if int(path.stem) == number else 0))
         yield from (record for record in found if record is not None)
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """The spool's own files, in order; whatever else lies there, such as a copy of one, is left alone."""
+    ours = (path for path in folder.glob("*.spool") if _SEGMENT_NAME.fullmatch(path.name))
+    return sorted((path for path in ours if path.is_file() and not path.is_symlink()), key=lambda path: int(path.stem))
+
+
+def _leads_to(path: Path, inode: tuple[int, int]) -> bool:
+    """Whether a name leads to the file that we have open."""
+    try:
+        facts = path.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    return (facts.st_dev, facts.st_ino) == inode
+
+
+def _inode_of(descriptor: int) -> tuple[int, int]:
+    facts = os.fstat(descriptor)
+    return facts.st_dev, facts.st_ino
 
 
 def _content(segment: _Segment, upto: int | None = None, start: int = 0) -> bytes:
@@ -294,7 +382,7 @@ def _decoded(data: bytes, extent: Extent, base: int = 0) -> Record | None:
 
 
 def _lock(folder: Path) -> int:
-    descriptor = os.open(folder / "spool.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(folder / LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

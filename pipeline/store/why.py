@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,37 +12,22 @@ import msgspec
 
 from f2pnet.bundle import open_bundle
 from f2pnet.config import LineConfig
-from f2pnet.errors import ConfigError, F2pError
+from f2pnet.errors import F2pError
+from f2pnet.foreign import ForeignData, clipped
+from f2pnet.frame_id import FrameId
 from f2pnet.recipe import load_recipe
 from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import InspectionResult
+from f2pnet.redis_link import RedisLink, pairs
+from f2pnet.result import InspectionResult, Verdict
+from f2pnet.stream import ALERT_VERDICTS, RESULT_VERDICTS, StreamEntry, decode, entries, newest, order_of
+from pipeline.store.evidence import kept_picture
+from pipeline.store.ledgers import read_run_ledger
 from pipeline.store.redis_store import meaning_of
 from pipeline.store.spool import waiting_in
 
 PAGE = 500
 OUT_OF_ORDER_MS = 60_000
 """Frames of one camera are stored nearly in their order; a frame that was tried again comes later by at most this."""
-
-
-@dataclass(frozen=True)
-class FrameId:
-    """`<camera>/<run>/<seq>`"""
-
-    camera_id: str
-    run_id: str
-    seq: int
-
-    @classmethod
-    def parse(cls, text: str) -> FrameId:
-        """Raises ConfigError for anything else."""
-        parts = text.split("/")
-        if len(parts) != 3 or not parts[2].isdigit():
-            raise ConfigError(f"frame id is '{text}', wanted <camera>/<run>/<number>, as alerts and results show it")
-        return cls(parts[0], parts[1], int(parts[2]))
-
-    def __str__(self) -> str:
-        return f"{self.camera_id}/{self.run_id}/{self.seq:06d}"
 
 
 @dataclass
@@ -60,27 +45,41 @@ class Facts:
     engine: dict[str, Any] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     ledger: dict[str, int] = field(default_factory=dict)  # of the frame's camera and run
+    foreign: list[str] = field(default_factory=list)  # what others wrote where this was looked for
 
 
 def why(link: RedisLink, line: LineConfig, frame: FrameId) -> Facts:
     """Gather all of it. Raises StoreAway."""
     keys = LineKeys(line.line)
-    ledger = read_ledger(link, keys, frame)
-    entry = find_entry(link, keys.results, frame)
-    spooled = next((record for record in waiting_in(line.publish.spool.dir) if record.frame_id == str(frame)), None)
-    if entry is None and spooled is None:
-        return Facts(str(frame), _why_without_result(link, keys, frame, ledger), ledger=ledger)
-    data = entry[1]["data"] if entry is not None else spooled.data if spooled is not None else b""
-    result = InspectionResult.from_json(data)
-    facts = Facts(str(frame), explain(result), result, entry[0] if entry else None, ledger=ledger)
+    passed_over: list[str] = []
+    foreign = ForeignData(passed_over.append)
+    ledger = read_run_ledger(link, keys, (frame.camera_id, frame.run_id), foreign)
+    entry = find_entry(link, keys.results, RESULT_VERDICTS, frame, foreign)
+    spooled = _spooled(line, frame) if entry is None else None
+    result = entry.result if entry is not None else spooled
+    if result is None:
+        explanation = _why_without_result(link, keys, frame, ledger)
+        return Facts(str(frame), explanation, ledger=ledger, foreign=passed_over)
+    facts = Facts(str(frame), explain(result), result, entry.id if entry else None, ledger=ledger, foreign=passed_over)
     facts.in_spool = spooled is not None
     facts.engine, facts.recipe = _engine_facts(line, result), _recipe_facts(line, result)
     facts.evidence = _evidence(line, result)
-    alert = find_entry(link, keys.alerts, frame)
+    alert = find_entry(link, keys.alerts, ALERT_VERDICTS, frame, foreign)
     if alert is not None:
-        facts.alert_entry = alert[0]
-        facts.groups = dict(_groups(link, keys.alerts, alert[0]))
+        facts.alert_entry = alert.id
+        facts.groups = dict(_groups(link, keys.alerts, alert.id))
     return facts
+
+
+def _spooled(line: LineConfig, frame: FrameId) -> InspectionResult | None:
+    """The result that waits in the spool; a record that is none is passed over."""
+    for record in waiting_in(line.publish.spool.dir):
+        if record.frame_id == str(frame):
+            try:
+                return InspectionResult.from_json(record.data)
+            except msgspec.DecodeError:
+                continue
+    return None
 
 
 def explain(result: InspectionResult) -> str:
@@ -96,29 +95,31 @@ def explain(result: InspectionResult) -> str:
     )
 
 
-def find_entry(link: RedisLink, stream: str, frame: FrameId) -> tuple[str, dict[str, bytes]] | None:
-    """(entry id, fields) of a frame; None where the stream does not hold it. Looks first where it should stand."""
-    (newest,) = link.exchange(["XREVRANGE", stream, "+", "-", "COUNT", 1])
-    if not newest:
+def find_entry(
+    link: RedisLink, stream: str, verdicts: Set[Verdict], frame: FrameId, foreign: ForeignData
+) -> StreamEntry | None:
+    """The entry of a frame; None where the stream does not hold it. Looks first where it should stand.
+
+    The store dates entries by its own clock, which may differ from the line's by any amount. So the place is found by
+    the order of the camera's frames; where clocks were set back in between, the whole stream is read.
+    """
+    (oldest,), newest_id = link.exchange(["XRANGE", stream, "-", "+", "COUNT", 1]), newest(link.exchange, stream)
+    if newest_id is None or not oldest:
         return None
-    low, high = _began_ms(frame.run_id), _ms(newest[0][0])
-    first_ms = low
+    low, high = order_of(oldest[0][0])[0], order_of(newest_id)[0]
     while high - low > OUT_OF_ORDER_MS:
         middle = (low + high) // 2
         (page,) = link.exchange(["XRANGE", stream, middle, "+", "COUNT", PAGE])
-        seqs = [other.seq for other in map(_frame_of, page) if other is not None and _same_run(other, frame)]
-        low, high = (middle, high) if seqs and min(seqs) <= frame.seq else (low, middle)
-    for since_ms in (low - OUT_OF_ORDER_MS, first_ms):
-        for entry in _entries(link, stream, max(0, since_ms), None if since_ms == first_ms else high + OUT_OF_ORDER_MS):
-            if _frame_of(entry) == frame:
-                return entry[0].decode(), _fields(entry)
+        frames = [entry.frame for raw in page if isinstance(entry := decode(raw, verdicts), StreamEntry)]
+        of_camera = [other for other in frames if other is not None and other.camera_id == frame.camera_id]
+        low, high = (middle, high) if of_camera and min(of_camera) <= frame else (low, middle)
+    for first, last in ((max(0, low - OUT_OF_ORDER_MS), high + OUT_OF_ORDER_MS), ("-", "+")):
+        for entry in entries(link.exchange, stream, verdicts, first=first, last=last, page=PAGE):
+            if not isinstance(entry, StreamEntry):
+                foreign.note(stream, entry.id, entry.why)
+            elif entry.frame == frame:
+                return entry
     return None
-
-
-def read_ledger(link: RedisLink, keys: LineKeys, frame: FrameId) -> dict[str, int]:
-    """Counters of the frame's camera in its run; empty where the run is unknown or older than a week."""
-    (flat,) = link.exchange(["HGETALL", keys.run_ledger(frame.camera_id, frame.run_id)])
-    return {name: int(value) for name, value in _pairs(flat).items() if name != "run_id"}
 
 
 def _why_without_result(link: RedisLink, keys: LineKeys, frame: FrameId, ledger: dict[str, int]) -> str:
@@ -127,9 +128,10 @@ def _why_without_result(link: RedisLink, keys: LineKeys, frame: FrameId, ledger:
     ((code,),) = link.exchange(["BITFIELD", key, "GET", "u8", f"#{frame.seq % FRAMES_PER_CHUNK}"])
     if code:
         verdict, reason = meaning_of(code)
-        return (
-            f"{verdict}{f': {reason}' if reason else ''}; its result was trimmed from the stream since (results_kept)"
-        )
+        said = f"{verdict}{f': {reason}' if reason else ''}"
+        if link.exchange(["EXISTS", keys.run_trimmed(frame.camera_id, frame.run_id)]) == [1]:
+            return f"{said}; its result was trimmed from the stream since (results_kept)"
+        return f"{said}; its result was stored and is gone, not by the line's own trimming: `f2p alerts verify`"
     if not ledger:
         return "unknown: no camera and run of these names in this store (ledgers are kept for a week)"
     captured = ledger.get("captured", 0)
@@ -165,71 +167,23 @@ def _recipe_facts(line: LineConfig, result: InspectionResult) -> dict[str, Any]:
 
 
 def _evidence(line: LineConfig, result: InspectionResult) -> Path | None:
-    if result.evidence is None or line.publish.evidence is None:
-        return None
-    path = line.publish.evidence.dir.parent / result.evidence
-    return path if path.is_file() else None
+    evidence = line.publish.evidence
+    return None if evidence is None else kept_picture(evidence.dir, result)
 
 
 def _groups(link: RedisLink, stream: str, entry_id: str) -> Iterator[tuple[str, str]]:
-    """What each consumer group did with an alert."""
+    """What each consumer group did with an alert. Names of groups and consumers are bytes that others chose."""
     (groups,) = link.exchange(["XINFO", "GROUPS", stream])
-    for group in groups:
-        facts = _pairs(group)
-        name, delivered = facts["name"].decode(), facts["last-delivered-id"].decode()
-        if _order(delivered) < _order(entry_id):
-            yield name, "unread"
+    for flat in groups:
+        group = pairs(flat)
+        name = group[b"name"]
+        if order_of(group[b"last-delivered-id"]) < order_of(entry_id):
+            yield clipped(name), "unread"
             continue
         (pending,) = link.exchange(["XPENDING", stream, name, entry_id, entry_id, 1])
-        yield name, f"pending at {pending[0][1].decode()}" if pending else "acknowledged"
-
-
-def _entries(link: RedisLink, stream: str, since_ms: int, until_ms: int | None) -> Iterator[Any]:
-    start: str = str(since_ms)
-    while True:
-        (page,) = link.exchange(["XRANGE", stream, start, "+" if until_ms is None else until_ms, "COUNT", PAGE])
-        yield from page
-        if len(page) < PAGE:
-            return
-        start = f"({page[-1][0].decode()}"
-
-
-def _frame_of(entry: Any) -> FrameId | None:
-    try:
-        return FrameId.parse(_fields(entry)["frame_id"].decode())
-    except ConfigError:  # a fault event
-        return None
-
-
-def _fields(entry: Any) -> dict[str, bytes]:
-    return _pairs(entry[1])
-
-
-def _pairs(flat: list[Any]) -> dict[str, Any]:
-    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
-
-
-def _same_run(a: FrameId, b: FrameId) -> bool:
-    return (a.camera_id, a.run_id) == (b.camera_id, b.run_id)
-
-
-def _began_ms(run_id: str) -> int:
-    """When a run began: a version 7 UUID starts with its time in milliseconds. 0 where it is none."""
-    try:
-        return uuid.UUID(run_id).int >> 80
-    except ValueError:
-        return 0
-
-
-def _ms(entry_id: bytes) -> int:
-    return _order(entry_id.decode())[0]
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number)
+        yield clipped(name), f"pending at {clipped(pending[0][1])}" if pending else "acknowledged"
 
 
 def as_json(facts: Facts) -> str:
     """For machines; paths and results as in the contract."""
-    return msgspec.json.encode(facts, enc_hook=str).decode()
+    return json.dumps(msgspec.to_builtins(facts, enc_hook=str))  # ASCII: fit for any terminal

@@ -12,9 +12,12 @@ from rich.table import Table
 
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
+from f2pnet.text import printable
 from pipeline.store.line_store import store_of
-from pipeline.store.why import Facts, FrameId, as_json
+from pipeline.store.told import report_foreign
+from pipeline.store.why import Facts, as_json
 from pipeline.store.why import why as gather
 
 READ_TIMEOUT_S = 10.0
@@ -42,19 +45,21 @@ def why(
 
 
 def _show(facts: Facts) -> None:
-    console = Console()
-    console.print(f"[bold]{facts.frame_id}[/bold]\n{facts.explanation}")
+    console = Console(markup=False)  # class names and reasons come from outside
+    console.print(facts.frame_id, style="bold")
+    console.print(printable(facts.explanation))
     table = Table(show_header=False, box=None)
     for name, value in _rows(facts):
-        table.add_row(name, value)
+        table.add_row(printable(name), printable(value))
     console.print(table)
     if facts.result is not None and facts.result.defects:
         defects = Table("class", "severity", "score", "area", "box x, y, width, height (px)")
         for defect in facts.result.defects:
             area = f"{defect.area_px} px" + (f", {defect.area_mm2:.2f} mm2" if defect.area_mm2 is not None else "")
             box = ", ".join(map(str, defect.bbox_px))
-            defects.add_row(defect.class_name, defect.severity, f"{defect.score:.2f}", area, box)
+            defects.add_row(printable(defect.class_name), printable(defect.severity), f"{defect.score:.2f}", area, box)
         console.print(defects)
+    report_foreign(facts.foreign)
 
 
 def _rows(facts: Facts) -> list[tuple[str, str]]:

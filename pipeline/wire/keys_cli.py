@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from f2pnet.errors import ConfigError
+from f2pnet.output_places import try_folder
+from f2pnet.text import printable
 from pipeline.wire.curve import write_keys
+
+LONGEST_NAME = 200
+NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_NAME - 1}}}")
 
 
 def keys(
@@ -17,6 +24,11 @@ def keys(
     ),
 ) -> None:
     """Make a key pair: HOST.key may be shown to anybody, HOST.key_secret stays on the host."""
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(
+            f"HOST is '{printable(name)}': wanted letters, digits, '.', '_' and '-', up to {LONGEST_NAME}"
+        )
+    try_folder(out, "--out")
     public, secret = write_keys(out, name)
     typer.echo(f"{public}: public; copy it into the `allowed` folder of the hosts that this one connects to")
     typer.echo(f"{secret}: secret, readable by its owner alone; keep it on this host")

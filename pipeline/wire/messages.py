@@ -1,10 +1,11 @@
 """What workers say to one another. Every message is a frozen, typed class; on the wire a version byte and msgpack.
 
-    inference -> ingest   Ready, Bye
-    ingest -> inference   Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
+    inference -> ingest   Ready, Returned, Bye
+    ingest -> inference   Ping, Lease (+ the pixels as a second part, when the worker shares no memory with the camera)
     inference -> publish  Verdicts (+ a JPEG for each result that carries one), Fault, Heartbeat
     ingest -> publish     Verdicts (of frames that were not inspected), LedgerReport, Fault, Heartbeat
     publish -> ingest     Acks, NotStored
+    publish -> everybody  FaultAcks
 
 All of them may arrive twice or not at all: they state how things are, not what changed since the last one.
 """
@@ -14,10 +15,10 @@ from __future__ import annotations
 import msgspec
 
 from f2pnet.errors import F2pError
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.result import InspectionResult, SourceRef, Verdict
 from pipeline.frames.ledger import Ledger
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 
 
 class BadMessage(F2pError):
@@ -44,6 +45,19 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     hand_ms: float  # how long it needs for all that it holds now
 
 
+class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Leases that an inference worker cannot work on: it does not get at the pixels. They go to others, or wait."""
+
+    worker: str
+    incarnation: str
+    epoch: str
+    numbers: list[int]  # of the leases
+
+
+class Ping(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Whether a worker's connection still stands is asked by sending it this; nobody answers."""
+
+
 class Bye(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """An inference worker leaves; what it still held goes to others."""
 
@@ -60,13 +74,16 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     frame_id: str
     seq: int
     part_id: str | None
+    source_ref: SourceRef | None = None
     ring: str
+    ring_id: str  # of the file: a ring may be replaced by another one of its name
     slot: int
     generation: int
     shape: list[int]  # (H, W) or (H, W, 3)
     captured_at_ns: int
     captured_mono_ns: int
     deadline_mono_ns: int | None  # in the worker's clock
+    seal: bytes = b""  # of a worker behind a key of its own: comes back with the verdict
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +93,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     captured_mono_ns: int
     judged_mono_ns: int
     has_picture: bool = False
+    seal: bytes = b""  # of the lease
 
 
 class Verdicts(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,6 +123,7 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run_id: str
     version: int
     ledger: Ledger
+    current: bool = True  # False: of a run that is over
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -114,8 +133,16 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: str  # "camera", "engine", "ledger", "overload", "source", "spool", "worker"
+    kind: (
+        str  # "camera", "configuration", "engine", "ledger", "memory", "overload", "ring", "source", "spool", "worker"
+    )
     text: str
+
+
+class FaultAcks(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Faults that are durable: nobody needs to send them again."""
+
+    event_ids: list[str]
 
 
 class LatencyCounts(msgspec.Struct, frozen=True):
@@ -135,6 +162,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     state: str  # "starting", "running", "draining", "waiting" (camera or store away)
     at_ns: int
     progress: int  # grows while the worker does its work
+    camera_id: str | None = None  # of an ingest worker
     device: str | None = None
     restarts: int = 0
     detail: str | None = None
@@ -144,7 +172,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     engine: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-Message = Ready | Bye | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | Heartbeat
+Message = (
+    Ready | Returned | Bye | Ping | Lease | Verdicts | Acks | NotStored | LedgerReport | Fault | FaultAcks | Heartbeat
+)
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 

@@ -1,58 +1,73 @@
-"""Where the workers of a line on this host meet: sockets, lock and logs in a private folder, and the run's id.
+"""Where the workers of a line on this host meet: sockets and lock in a private folder, ring names.
 
-The folder holds nothing that must survive a reboot. Its name comes from the line's file, so that two lines of the same
-name do not meet, and every worker of a line finds it without being told.
+The folder holds nothing that must survive a reboot, or that may not be removed while the line runs. Its name comes from
+the line's file, so that two lines of the same name do not meet, and every worker of a line finds it without being told.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
-import secrets
-import time
-import uuid
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from f2pnet.config.line import IpcTransport, LineConfig, TcpTransport
-from f2pnet.errors import ConfigError
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.wire.curve import Curve
+from pipeline.wire.line_lock import LineLock
+from pipeline.wire.private_folder import make_private, runtime_base
+
+LONGEST_SOCKET_PATH = 100  # of 107 bytes that unix(7) allows
+_LEFT = re.compile(r"^(?P<camera>.+)\.(?P<run>[A-Za-z0-9-]+)\.left$")
 
 
-def new_run_id() -> str:
-    """A UUID of version 7 (RFC 9562, section 5.7): sorts by the time of its making, in ms."""
-    milliseconds, noise = time.time_ns() // 1_000_000, secrets.randbits(76)
-    low = (noise >> 64) << 64 | 0b10 << 62 | noise & (1 << 62) - 1
-    return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | low))
+@dataclass(frozen=True)
+class RingName:
+    """A ring in shared memory. `left_by`: the ended run whose frames it still holds; None: it is the present one."""
 
-
-def started_at_s(run_id: str) -> float:
-    """When the run began, in seconds since the epoch: the first 48 bits of its id."""
-    return (uuid.UUID(run_id).int >> 80) / 1000
+    camera_id: str
+    file_name: str
+    left_by: str | None = None
 
 
 class RunDir:
     """Folder and addresses of one line on this host."""
 
     def __init__(self, line: LineConfig, line_file: Path) -> None:
-        base = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/f2p-{os.getuid()}")  # noqa: S108 - made private below
         digest = hashlib.sha256(str(line_file.resolve()).encode()).hexdigest()[:8]
         self.line = line
-        self.path = base / "f2p" / f"{line.line[:32]}-{digest}"
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        owner = self.path.stat().st_uid
-        if owner != os.getuid():
-            raise ConfigError(f"{self.path} belongs to user {owner}: set XDG_RUNTIME_DIR to a folder of your own")
+        self.path = runtime_base() / f"{line.line[:32]}-{digest}"
+        self._lock = LineLock(line.line, self.path)
+        self.make()
+
+    def make(self) -> None:
+        """See that the folder is there and ours alone. Raises ConfigError or OutOfResources."""
+        make_private(self.path)
 
     def ring_name(self, camera_id: str) -> str:
         """Name of the camera's frame ring in shared memory."""
         return f"{self.path.name}.{camera_id}.ring"
 
+    def left_ring(self, camera_id: str, run_id: str) -> RingName:
+        """Where the camera's ring of an ended run is kept until all of its frames are reported."""
+        return RingName(camera_id, f"{self.path.name}.{camera_id}.{run_id}.left", left_by=run_id)
+
+    def rings(self) -> list[RingName]:
+        """All rings of this line that lie in shared memory, also of cameras that it has no more."""
+        prefix, found = f"{self.path.name}.", []
+        for file_name in sorted(path.name for path in SHARED_MEMORY.glob(f"{prefix}*")):
+            rest = file_name.removeprefix(prefix)
+            if rest.endswith(".ring"):
+                found.append(RingName(rest.removesuffix(".ring"), file_name))
+            elif left := _LEFT.match(rest):
+                found.append(RingName(left["camera"], file_name, left_by=left["run"]))
+        return found
+
     def camera_address(self, camera_id: str) -> str:
-        return self._address(camera_id)
+        return self._address(camera_id, file_name=f"camera-{camera_id}")
 
     @cached_property
     def curve(self) -> Curve | None:
@@ -81,36 +96,25 @@ class RunDir:
         return isinstance(self.line.transport, IpcTransport)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[LineLock]:
         """Hold the line on this host. Raises ConfigError when it runs already."""
-        with (self.path / "lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise ConfigError(
-                    f"line '{self.line.line}' runs already (pid {file.read().strip() or 'unknown'}): stop it first"
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
+        self._lock.take()
+        try:
+            yield self._lock
+        finally:
+            self._lock.release()
 
     def running_pid(self) -> int | None:
         """Process that holds the line on this host; None when nobody does."""
-        try:
-            with (self.path / "lock").open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-        except FileNotFoundError:
-            return None
-        except BlockingIOError:
-            return int((self.path / "lock").read_text())
+        return self._lock.running_pid()
 
-    def _address(self, name: str) -> str:
+    def _address(self, name: str, file_name: str | None = None) -> str:
         transport = self.line.transport
         if isinstance(transport, IpcTransport):
-            return f"ipc://{self.path}/{name}.ipc"
+            path = f"{self.path}/{file_name or name}.ipc"
+            if len(path.encode()) > LONGEST_SOCKET_PATH:
+                path = f"{self.path}/{hashlib.sha256(name.encode()).hexdigest()[:12]}.ipc"
+            return f"ipc://{path}"
         return f"tcp://{transport.host}:{transport.ports[name]}"
 
     def bound(self, address: str) -> str:

@@ -6,13 +6,15 @@ A role's own parts are imported with it: what a worker does not need, it does no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from f2pnet.config import LineConfig
+from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import ConfigError
 from f2pnet.redis_endpoint import find_embedded
+from pipeline.active_config import ActiveConfig
+from pipeline.engine_copy import open_held
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
@@ -25,68 +27,84 @@ QUEUE_LIMIT = 4_096
 
 
 def run_worker_of(
-    line: LineConfig,
+    config: ActiveConfig,
     line_file: Path,
     role: Role,
     name: str,
-    run_id: str | None,
+    *,
+    camera_id: str | None = None,
+    run_id: str | None = None,
+    read_config: Callable[[], ActiveConfig],
     further_hooks: Iterable[Hook] = (),
     on_stored: OnStored = lambda result: None,
 ) -> None:
-    """Run one worker in this process until it is through or is asked to end. `on_stored` is for a publish worker."""
+    """Run one worker in this process until it is through or is asked to end.
+
+    `camera_id` and `run_id` are for an ingest worker, `on_stored` for a publish worker. `read_config` gives what is in
+    force when the worker is told that it changed.
+    """
+    line = config.line
     run_dir = RunDir(line, line_file)
     hooks: list[Hook] = [NotifyHook(), *further_hooks]
     worker: Worker
     if role == "publish":
-        worker = _publish_worker(name, line, run_dir, on_stored)
+        worker = _publish_worker(name, config, run_dir, on_stored)
     elif role == "sink":
-        worker = _sink_worker(name, line)
+        worker = _sink_worker(name, config)
         hooks.append(PublishHook(Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)))
-    else:
-        camera_id = name.removeprefix("ingest-")
-        peer = f"ingest/{camera_id}" if role == "ingest" else name
-        link = Link(run_dir.publish_address, peer, QUEUE_LIMIT, run_dir.curve)
+    elif role == "ingest":
+        camera = _camera_of(line, camera_id, name)
+        link = Link(run_dir.publish_address, f"ingest/{camera.id}", QUEUE_LIMIT, run_dir.curve)
         hooks.append(PublishHook(link))
-        worker = (
-            _ingest_worker(name, line, run_dir, run_id, link)
-            if role == "ingest"
-            else _infer_worker(name, line, line_file, link)
-        )
+        worker = _ingest_worker(name, line, camera, run_dir, run_id, link)
+    else:
+        link = Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)
+        hooks.append(PublishHook(link))
+        worker = _infer_worker(name, config, line_file, read_config, link)
     run_worker(worker, hooks, line.timeouts.drain_s)
 
 
-def _ingest_worker(name: str, line: LineConfig, run_dir: RunDir, run_id: str | None, link: Link) -> Worker:
-    """The worker of the camera that `name` names: `cam1` or `ingest-cam1`."""
+def _camera_of(line: LineConfig, camera_id: str | None, name: str) -> CameraConfig:
+    """The camera that `camera_id` names; without one, the worker's name does: `cam1` or `ingest-cam1`."""
+    wanted = [name, name.removeprefix("ingest-")] if camera_id is None else [camera_id]
+    for camera in line.cameras:
+        if camera.id in wanted:
+            return camera
+    known = ", ".join(camera.id for camera in line.cameras)
+    raise ConfigError(f"line {line.line} has no camera '{wanted[-1]}'; it has: {known}")
+
+
+def _ingest_worker(
+    name: str, line: LineConfig, camera: CameraConfig, run_dir: RunDir, run_id: str | None, link: Link
+) -> Worker:
     from pipeline.workers.ingest import IngestWorker
 
-    wanted = name.removeprefix("ingest-")
-    for camera in line.cameras:
-        if camera.id == wanted:
-            return IngestWorker(name, line, camera, run_dir, run_id, link)
-    known = ", ".join(camera.id for camera in line.cameras)
-    raise ConfigError(f"line {line.line} has no camera '{wanted}'; it has: {known}")
+    return IngestWorker(name, line, camera, run_dir, run_id, link)
 
 
-def _infer_worker(name: str, line: LineConfig, line_file: Path, link: Link) -> Worker:
+def _infer_worker(
+    name: str, config: ActiveConfig, line_file: Path, read_config: Callable[[], ActiveConfig], link: Link
+) -> Worker:
     from pipeline.workers.infer import InferWorker
 
-    return InferWorker(name, line, line_file, lambda: _inspector(line), link)
+    return InferWorker(name, config.line, line_file, lambda: _inspector(config), read_config, link)
 
 
-def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnStored) -> Worker:
+def _publish_worker(name: str, config: ActiveConfig, run_dir: RunDir, on_stored: OnStored) -> Worker:
     from pipeline.store.durable import DurableStore
     from pipeline.store.evidence import EvidenceStore
     from pipeline.store.redis_store import RedisStore
     from pipeline.store.spool import Spool
     from pipeline.workers.publish import PublishWorker
 
-    publish = line.publish
+    line, publish = config.line, config.line.publish
     redis = RedisStore(
-        _store_url(line),
+        _store_url(config),
         line.line,
         results_kept=publish.results_kept,
         alerts_kept=publish.alerts_kept,
         min_replicas=publish.min_replicas,
+        chain=publish.chain,
     )
     store = DurableStore(redis, Spool(publish.spool.dir, publish.spool.max_mb * 2**20))
     kept = publish.evidence
@@ -94,29 +112,33 @@ def _publish_worker(name: str, line: LineConfig, run_dir: RunDir, on_stored: OnS
     return PublishWorker(name, line, run_dir, store, evidence, on_stored)
 
 
-def _sink_worker(name: str, line: LineConfig) -> Worker:
+def _sink_worker(name: str, config: ActiveConfig) -> Worker:
     """The worker of the sink that `name` names: `mes` or `sink-mes`."""
     from pipeline.workers.sink import SinkWorker
 
-    wanted = name.removeprefix("sink-")
+    line, wanted = config.line, name.removeprefix("sink-")
     for sink in line.publish.sinks:
         if sink.name == wanted:
-            return SinkWorker(name, line.line, sink, lambda: _store_url(line))
+            return SinkWorker(name, line.line, sink, lambda: _store_url(config))
     known = ", ".join(sink.name for sink in line.publish.sinks) or "none"
     raise ConfigError(f"line {line.line} has no sink '{wanted}'; it has: {known}")
 
 
-def _store_url(line: LineConfig) -> str:
-    return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis
+def _store_url(config: ActiveConfig) -> str:
+    publish = config.line.publish
+    if publish.redis != "embedded":
+        return publish.redis
+    return config.store_url or find_embedded(publish.embedded_redis_dir)
 
 
-def _inspector(line: LineConfig) -> Inspector:
+def _inspector(config: ActiveConfig) -> Inspector:
     from f2pnet.inspector import Inspector
 
-    engine = line.engine
+    engine, folder = config.line.engine, config.line.engine.bundle
+    held = open_held(config.engine_sha256, config.engine_folder, folder) if config.engine_sha256 else folder
     return Inspector.open(
-        engine.bundle,
-        recipe=line.recipe,
+        held,
+        recipe=config.recipe,
         backend=engine.backend,
         device=engine.device,
         precision=engine.precision,

@@ -6,6 +6,8 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,17 +17,20 @@ import structlog
 from f2pnet.backoff import Backoff
 from f2pnet.config import CameraConfig
 from f2pnet.errors import MissingResource
+from f2pnet.text import printable
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import FrameTooLarge, HeldFrame, SharedMemoryFull
-from pipeline.sources import open_source
+from pipeline.frames.shared_memory import SHARED_MEMORY
+from pipeline.sources import open_source, source_identity
 from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
 from pipeline.workers.leases import LeaseBook
 
 READ_TIMEOUT_S = 0.2
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
-OVERLOAD_INTERVAL_NS = 10_000_000_000  # an overload that goes on is told this often; the ledger counts every frame
+OVERLOAD_INTERVAL_NS = 10_000_000_000  # what goes on is reported this often; the ledger counts every frame
 _log = structlog.get_logger(__name__)
 
 
@@ -59,17 +64,33 @@ class CameraState:
     book: LeaseBook
     lock: threading.Lock = field(default_factory=threading.Lock)
     wakeup: Wakeup = field(default_factory=Wakeup)
+    replaced: list[FrameRing] = field(default_factory=list)  # rings that the capturing thread may still write to
     decided_early: deque[HeldFrame] = field(default_factory=deque)  # NOT_INSPECTED from the start, still to be reported
     faults: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=1000))  # (kind, text), to be reported
 
     def __post_init__(self) -> None:
         self.slot_freed = threading.Condition(self.lock)
 
+    def use(self, ring: FrameRing) -> None:
+        """Go on with another ring, which holds the same frames. The lock is held."""
+        self.replaced.append(self.ring)
+        self.ring = ring
+        for frame in ring.held_frames():
+            self.book.replace(frame)
+        self.slot_freed.notify_all()
+
+    def close_replaced(self) -> None:
+        """Let go of rings that are no longer in use; called by the capturing thread, between two frames."""
+        with self.lock:
+            replaced, self.replaced = self.replaced, []
+        for ring in replaced:
+            ring.close()
+
 
 class Capture:
     """Thread that reads one camera. `ended` tells when a finite source is through."""
 
-    def __init__(self, camera: CameraConfig, state: CameraState) -> None:
+    def __init__(self, camera: CameraConfig, state: CameraState, owner: str) -> None:
         self.ended = False
         self.error: Exception | None = None
         self.camera_away = False
@@ -77,9 +98,16 @@ class Capture:
         self._silent_from_ns = time.monotonic_ns()
         self._camera = camera
         self._state = state
+        self._owner = owner
+        self._source: Source | None = None
+        self._source_lock = threading.Lock()
+        self._refuses_notes = False
+        self._unsettled: list[FileRef] = []  # to be told to the source when it is there
         self._stopping = threading.Event()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
         self._overload_told_ns = -OVERLOAD_INTERVAL_NS
+        self._short_of_memory = False
+        self._memory_told_ns = 0
         self._last_pixels: npt.NDArray[np.uint8] | None = None  # of a camera that is watched for freezing
         self._changed_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"capture-{camera.id}", daemon=True)
@@ -101,6 +129,12 @@ class Capture:
         if self._thread.ident is None:
             self.ended = True
 
+    def settled(self, files: Sequence[FileRef]) -> None:
+        """The verdicts of the pictures from these files are durable. For the worker's own thread."""
+        with self._source_lock:
+            self._unsettled += files
+            self._tell_settled()
+
     def join(self, timeout_s: float) -> bool:
         """Whether the thread has ended within the time."""
         if self._thread.ident is not None:
@@ -118,17 +152,66 @@ class Capture:
 
     def _read_until_fault(self) -> None:
         try:
-            with open_source(self._camera.source, start_index=self._state.ring.cursor) as source:
+            with self._opened() as source:
+                if passed_over := source.resume_after(self._state.ring.last_name):
+                    self._report("source", f"camera {self._camera.id}: {passed_over}")
                 while not self._stopping.is_set():
                     self._read(source)
         except SourceEnded:
             self.ended = True
         except (SourceFault, MissingResource) as fault:
-            if self._camera.source.live:
+            if self._camera.source.comes_back:
                 self._wait_for_camera(str(fault))
             else:  # a damaged file does not mend itself
                 self._report("source", str(fault))
                 self.ended = True
+
+    def _start_index(self) -> int:
+        """Where to go on in the source: behind the last captured frame, and at the start of another source."""
+        ring, source = self._state.ring, source_identity(self._camera.source)
+        if ring.source == source:
+            return ring.cursor
+        if ring.source and not self._camera.source.live:
+            self._report("source", f"camera {self._camera.id} has another source now; it is read from its beginning")
+        with self._state.lock:
+            self._state.ring.begin_source(source, 0)
+        return 0
+
+    @contextmanager
+    def _opened(self) -> Iterator[Source]:
+        """The camera's source. Verdicts that became durable meanwhile are told to it first."""
+        with self._state.lock:
+            in_flight = {frame.file.name for frame in self._state.ring.held_frames() if frame.file is not None}
+        source = open_source(
+            self._camera.source,
+            start_index=self._start_index(),
+            max_bytes=self._camera.max_frame_mb * 2**20,
+            owner=self._owner,
+            in_flight=in_flight | {file.name for file in self._unsettled},
+        )
+        with source:
+            with self._source_lock:
+                self._source = source
+                self._tell_settled()
+            try:
+                yield source
+            finally:
+                with self._source_lock:
+                    self._source = None
+
+    def _tell_settled(self) -> None:
+        """Under `_source_lock`. What the source can't note now is told again later."""
+        while self._source is not None and self._unsettled:
+            try:
+                self._source.settled(self._unsettled[0])
+            except OSError as error:
+                if not self._refuses_notes:
+                    name = printable(self._unsettled[0].name)
+                    self._report("source", f"{name} is inspected, and that can't be noted: {error.strerror or error}")
+                self._refuses_notes = True
+                return
+            self._refuses_notes = False
+            del self._unsettled[0]
 
     def _wait_for_camera(self, fault: str) -> None:
         if not self.camera_away:
@@ -170,18 +253,22 @@ class Capture:
 
     def _take(self, item: Frame | BadFrame) -> None:
         state, cursor = self._state, item.index + 1
+        state.close_replaced()
         now_ns, now_mono_ns = time.time_ns(), time.monotonic_ns()
         captured_mono_ns = now_mono_ns - max(0, now_ns - item.captured_at_ns)
         part_id = item.part_id if isinstance(item, Frame) else None
+        ring = state.ring
         if self._make_room(item):
-            slot, shape, reason = self._write(item)
+            slot, shape, reason = self._write(ring, item)
         elif part_id is not None and state.ring.has_free_place:
             slot, shape, reason = None, (), NotInspectedReason.OVERLOAD
         else:
             with state.lock:
-                state.ring.dropped_on_arrival(cursor=cursor)
+                state.ring.dropped_on_arrival(cursor=cursor, file=item.file)
             return
         with state.lock:
+            if state.ring is not ring:  # it went on in another file while the pixels were written to this one
+                slot, shape, reason = self._write(state.ring, item)
             frame = state.ring.captured(
                 slot,
                 shape,
@@ -190,24 +277,31 @@ class Capture:
                 captured_mono_ns=captured_mono_ns,
                 part_id=part_id,
                 reason=reason,
+                file=item.file,
             )
             state.book.add(frame)
             if reason is not None:
                 state.decided_early.append(frame)
 
-    def _write(self, item: Frame | BadFrame) -> tuple[int | None, tuple[int, ...], NotInspectedReason | None]:
+    def _write(
+        self, ring: FrameRing, item: Frame | BadFrame
+    ) -> tuple[int | None, tuple[int, ...], NotInspectedReason | None]:
         """Slot, shape and, for a picture that can't be inspected, the reason."""
         if isinstance(item, BadFrame):
-            self._report("source", f"{item.name or f'frame {item.index}'}: {item.detail}")
+            if not item.follows:  # else its cause was told with an earlier one
+                self._report("source", f"{_named(item)}: {item.detail}")
             return None, (), NotInspectedReason(item.reason)
         try:
-            return self._state.ring.write_pixels(item.image), item.image.shape, None
+            slot = ring.write_pixels(item.image)
         except FrameTooLarge as error:
             self._report("source", str(error))
             return None, (), NotInspectedReason.FRAME_TOO_LARGE
         except SharedMemoryFull as error:
-            self._report("source", str(error))
+            self._report_memory(str(error))
             return None, (), NotInspectedReason.NO_MEMORY
+        if ring.slots_without_memory or self._short_of_memory:
+            self._report_memory(_words_on_memory(ring))
+        return slot, item.image.shape, None
 
     def _make_room(self, item: Frame | BadFrame) -> bool:
         """Whether there is room now, after the policy has had its say.
@@ -240,6 +334,13 @@ class Capture:
             slots = self._state.ring.geometry.slots
             self._report("overload", f"all {slots} slots held: {self._camera.on_overload} sheds frames, see the ledger")
 
+    def _report_memory(self, text: str) -> None:
+        """Slots without memory are reported again and again while that lasts, and once when it is over."""
+        short, now_ns = self._state.ring.slots_without_memory > 0, time.monotonic_ns()
+        if short != self._short_of_memory or (short and now_ns - self._memory_told_ns >= OVERLOAD_INTERVAL_NS):
+            self._short_of_memory, self._memory_told_ns = short, now_ns
+            self._report("memory", text)
+
     def _wait_for_room(self) -> bool:
         with self._state.slot_freed:
             return self._state.slot_freed.wait_for(lambda: self._state.ring.has_free_slot, READ_TIMEOUT_S)
@@ -248,3 +349,21 @@ class Capture:
         _log.warning("capture", camera=self._camera.id, kind=kind, text=text)
         self._state.faults.append((kind, text))
         self._state.wakeup.set()
+
+
+def _words_on_memory(ring: FrameRing) -> str:
+    short, slots = ring.slots_without_memory, ring.geometry.slots
+    if not short:
+        return f"shared memory is back: all {slots} slots of the ring can be used"
+    return (
+        f"shared memory is short: {short} of {slots} slots of the ring can't be used, the others are; enlarge "
+        f"{SHARED_MEMORY} (containers: --shm-size) or lower the cameras' ring_slots"
+    )
+
+
+def _named(item: BadFrame) -> str:
+    """What people call the picture."""
+    if item.file is None:
+        return f"frame {item.index}"
+    name = printable(item.file.name)
+    return name if item.file.frame is None else f"{name}, frame {item.file.frame}"

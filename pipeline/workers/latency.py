@@ -13,6 +13,7 @@ from pipeline.wire.messages import LatencyCounts
 SMALLEST_MS = 0.01
 GROWTH = 1.02  # a percentile is at most 2 % above the true value
 _LOG_GROWTH = math.log(GROWTH)
+_LAST_BUCKET = 2_000  # ends at 1.6e15 ms: beyond any duration
 
 
 class LatencyHistogram:
@@ -31,7 +32,8 @@ class LatencyHistogram:
         self.sum_ms += value_ms
 
     def add(self, other: LatencyCounts) -> None:
-        self._counts.update(dict(other.buckets))
+        """Add another process's counts; what no histogram can hold is left out, since they come from a store."""
+        self._counts.update({b: count for b, count in other.buckets if 0 <= b <= _LAST_BUCKET and count > 0})
         self._max_ms = max(self._max_ms, other.max_ms)
         self.sum_ms += other.sum_ms
 

@@ -12,9 +12,13 @@ those that can't be done in time stay: what is lent too late costs the engine a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
+from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
@@ -23,6 +27,28 @@ MAX_ATTEMPTS = 3
 MAX_ANSWERS = 600  # ten minutes of a disk that takes nothing; beyond it the frame is not the one to wait for
 NOT_STORED_RETRY_NS = 1_000_000_000  # a verdict that could not be made durable is made again this much later
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as what the worker held, and so many runs of its engine
+
+
+LONGEST_RUN_MS = 60_000.0
+"""The longest time that a worker may state for one run of its engine, or for what it holds."""
+
+
+def within_reason(ready: Ready, most: int) -> Ready:
+    """What a worker says of itself, within what a worker of this line can be. `most`: frames of a batch."""
+    return msgspec.structs.replace(
+        ready,
+        received=max(0, ready.received),
+        held=max(0, ready.held),
+        capacity=min(max(0, ready.capacity), most),
+        at_mono_ns=min(max(0, ready.at_mono_ns), 2**62),
+        frame_ms=_duration_ms(ready.frame_ms),
+        batch_ms=_duration_ms(ready.batch_ms),
+        hand_ms=_duration_ms(ready.hand_ms),
+    )
+
+
+def _duration_ms(value_ms: float) -> float:
+    return min(max(0.0, value_ms), LONGEST_RUN_MS) if math.isfinite(value_ms) else LONGEST_RUN_MS
 
 
 @dataclass
@@ -43,13 +69,18 @@ class _Entry:
 class _Worker:
     ready: Ready
     clock_ahead_ns: int  # of the camera's, as far as a message's way lets one see
+    heard_ns: int
     late: bool = False  # a lease of it ran out, and it was not heard of since
     leased: int = 0  # number of the last lease given to this incarnation
+    blocked_until_ns: int = 0  # it could not work on what it was lent
     in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
 
     @property
     def room(self) -> int:
         return self.ready.capacity - self.ready.held - len(self.in_transit)
+
+    def may_take(self, now_ns: int) -> bool:
+        return self.room > 0 and not self.late and now_ns >= self.blocked_until_ns
 
 
 @dataclass(frozen=True)
@@ -85,6 +116,11 @@ class LeaseBook:
         entry = self._entries.pop(seq, None)
         return None if entry is None else (entry.frame, entry.decided)
 
+    def file_of(self, seq: int) -> FileRef | None:
+        """Which file the frame comes from; None also for one that was settled before."""
+        entry = self._entries.get(seq)
+        return None if entry is None else entry.frame.file
+
     def oldest_waiting(self) -> HeldFrame | None:
         """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
         return next((e.frame for e in self._entries.values() if e.holder is None and not e.decided), None)
@@ -108,15 +144,37 @@ class LeaseBook:
         if known is None:
             for incarnation in [i for i, w in self._workers.items() if w.ready.worker == ready.worker]:
                 self.worker_gone(incarnation)
-            self._workers[ready.incarnation] = _Worker(ready, clock_ahead_ns)
+            # One that is known again, after its connection broke, has counted leases already.
+            leased = ready.received if ready.epoch == self.epoch else 0
+            self._workers[ready.incarnation] = _Worker(ready, clock_ahead_ns, now_ns, leased=leased)
         else:
-            known.ready, known.clock_ahead_ns, known.late = ready, clock_ahead_ns, False
+            known.ready, known.clock_ahead_ns, known.heard_ns, known.late = ready, clock_ahead_ns, now_ns, False
             if ready.epoch == self.epoch:
                 known.in_transit = {number for number in known.in_transit if number > ready.received}
                 if ready.held == 0:
                     for entry in self._entries.values():
                         if entry.holder == ready.incarnation and entry.number <= ready.received:
                             entry.answered = True
+
+    def returned(self, incarnation: str, numbers: Iterable[int], blocked_until_ns: int) -> int:
+        """A worker gives leases back that it cannot work on; returns how many frames wait again by that.
+
+        Until `blocked_until_ns` it gets no others. No attempt is counted: nobody looked at the frames.
+        """
+        worker, given_back = self._workers.get(incarnation), set(numbers)
+        if worker is not None:
+            worker.in_transit -= given_back
+        entries = [e for e in self._entries.values() if e.holder == incarnation and e.number in given_back]
+        if worker is not None and entries:  # else it was late with frames that have their verdict
+            worker.blocked_until_ns = blocked_until_ns
+        for entry in entries:
+            entry.answered = True
+            _end_lease(entry)
+        return len(entries)
+
+    def silent_workers(self, since_ns: int) -> list[Ready]:
+        """Workers that were not heard of since then."""
+        return [worker.ready for worker in self._workers.values() if worker.heard_ns < since_ns]
 
     def worker_gone(self, incarnation: str) -> None:
         """A worker left: what it held waits again."""
@@ -128,7 +186,7 @@ class LeaseBook:
     def next_leases(self, now_ns: int) -> Iterator[Grant]:
         """Lease waiting frames to workers with room, which take turns."""
         for entry in self._in_turn(now_ns):
-            worker = self._next_worker()
+            worker = self._next_worker(now_ns)
             if worker is None:
                 return
             entry.holder, entry.attempts = worker.ready.incarnation, entry.attempts + 1
@@ -181,7 +239,7 @@ class LeaseBook:
     def _in_turn(self, now_ns: int) -> list[_Entry]:
         """Frames that wait for a worker, in the order in which they go out."""
         waiting = [e for e in self._undecided() if e.holder is None and e.attempts < MAX_ATTEMPTS]
-        workers = [worker for worker in self._workers.values() if worker.room > 0 and not worker.late]
+        workers = [worker for worker in self._workers.values() if worker.may_take(now_ns)]
         if self._deadline_ns is None or not workers or not waiting:
             return waiting
         soonest_ns = now_ns + int(min(worker.ready.frame_ms for worker in workers) * 1e6)
@@ -197,9 +255,9 @@ class LeaseBook:
         due_ns = entry.leased_ns + max(self._lease_ns, worker_ns)
         return due_ns if entry.retry_ns is None else min(due_ns, entry.retry_ns)
 
-    def _next_worker(self) -> _Worker | None:
+    def _next_worker(self, now_ns: int) -> _Worker | None:
         for incarnation, worker in self._workers.items():
-            if worker.room > 0 and not worker.late:
+            if worker.may_take(now_ns):
                 self._workers[incarnation] = self._workers.pop(incarnation)  # to the end: the others come first now
                 return worker
         return None

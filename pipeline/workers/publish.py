@@ -7,9 +7,9 @@ the store keeps the first one of a frame, so that nothing is doubled by that.
 from __future__ import annotations
 
 import dataclasses
-import secrets
+import re
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -17,14 +17,20 @@ import msgspec
 import structlog
 
 from f2pnet.config import LineConfig
-from f2pnet.errors import SpoolError
+from f2pnet.errors import F2pError, SpoolError
+from f2pnet.foreign import clipped
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_keys import LineKeys
 from f2pnet.result import InspectionResult, Verdict
+from f2pnet.stream import LATEST_NS, LONGEST_EVENT_ID
+from f2pnet.text import printable
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
-from pipeline.wire.messages import Acks, Fault, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
+from pipeline.store.spool import Removal
+from pipeline.wire.faults import LONGEST_TEXT, new_fault
+from pipeline.wire.messages import Acks, Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Broadcaster, Hub, Poller
 from pipeline.workers.latency import LatencyHistogram
@@ -34,9 +40,12 @@ WAIT_MS = 50
 FAULTS_KEPT = 1_000  # that no disk took
 FAULTS_AGAIN_S = 1.0
 STATES_INTERVAL_S = 0.1
+LOOK_INTERVAL_S = 0.1  # for socket files that somebody removed
 EXPIRE_INTERVAL_S = 60.0
 LAGGARDS_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
+LARGEST_HEARTBEAT = 65_536
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
 OnStored = Callable[[InspectionResult], None]
@@ -67,9 +76,10 @@ class PublishWorker(Worker):
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
         self._unsaid_ledgers: set[tuple[str, str]] = set()
-        self._faults: deque[Fault] = deque(maxlen=FAULTS_KEPT)  # nobody else would say them again
+        self._faults: dict[str, Fault] = {}  # that no disk took yet, by event id; a process that is gone sent some
         self._faults_at_s = 0.0
         self._states_at_s = 0.0
+        self._look_at_s = 0.0
         self._expire_at_s = 0.0
         self._laggards_at_s = 0.0
         self._laggards_told: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
@@ -78,12 +88,12 @@ class PublishWorker(Worker):
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
 
     def set_up(self) -> None:
-        self._hub = Hub(self._run_dir.bound(self._run_dir.publish_address), HUB_QUEUE_LIMIT, self._run_dir.curve)
+        address = self._run_dir.bound(self._run_dir.publish_address)
+        self._hub = Hub(address, HUB_QUEUE_LIMIT, self._run_dir.curve, from_guests=(Verdicts, Fault, Heartbeat))
         self._live = Broadcaster(
             map(self._run_dir.bound, self._run_dir.alert_addresses), ALERT_QUEUE_LIMIT, self._run_dir.curve
         )
         self._poller = Poller(self._hub)
-        self._tell_damages()
 
     def step(self) -> bool:
         self._turn()
@@ -130,6 +140,9 @@ class PublishWorker(Worker):
             self._store.replay_some()
         except SpoolError as error:
             self._refuse_all(error)
+        self._tell_damages()
+        if time.monotonic() >= self._look_at_s:
+            self._keep_sockets()
         if time.monotonic() >= self._states_at_s:
             self._write_states()
         if self._evidence is not None and time.monotonic() >= self._expire_at_s:
@@ -140,40 +153,79 @@ class PublishWorker(Worker):
             self._tell_laggards()
         return took_in
 
+    def _keep_sockets(self) -> None:
+        """Workers that are replaced find this one by its socket files."""
+        self._look_at_s = time.monotonic() + LOOK_INTERVAL_S
+        try:
+            self._hub.keep(self._run_dir.make)
+            self._live.keep(self._run_dir.make)
+        except F2pError as error:  # tried again with the next look
+            _log.error("a socket file is missing", reason=str(error))
+
     def _take_in(self) -> bool:
         """Handle what has arrived, verdicts as one batch; False when nothing had."""
         verdicts: list[tuple[Judged, bytes | None]] = []
         faults = self._faults_due()
+        tellers: dict[bytes, list[str]] = defaultdict(list)
         took_in = False
-        for _, message, parts in self._hub.receive(MESSAGES_PER_STEP):
+        for peer, message, parts in self._hub.receive(MESSAGES_PER_STEP):
             took_in = True
             match message:
                 case Verdicts():
                     pictures = iter(parts)
                     items = [(item, next(pictures, None) if item.has_picture else None) for item in message.items]
-                    verdicts += [item for item in items if _names_a_frame(item[0].result)]
+                    verdicts += [item for item in items if self._may_judge(peer, item[0])]
                 case Fault():
-                    faults.append(message)
+                    fault = self._told_by(peer, message)
+                    faults.setdefault(fault.event_id, fault)
+                    tellers[peer].append(message.event_id)
                 case LedgerReport():
                     self._hear_ledger(message)
+                case Heartbeat() if self._hub.is_guest(peer) and not _of_inference(peer, message):
+                    _log.warning("heartbeat of another worker refused", peer=clipped(peer), name=clipped(message.name))
                 case Heartbeat():
                     self._unsaid[message.name] = message
                 case _:
                     self._refuse(message)
-        if verdicts or faults:
-            self._publish(verdicts, faults)
+        if (verdicts or faults) and self._publish(verdicts, list(faults.values())):
+            for peer, event_ids in tellers.items():
+                self._hub.send(peer, FaultAcks(event_ids=event_ids))  # one that is not reached sends them again
         return took_in
 
-    def _faults_due(self) -> list[Fault]:
+    def _may_judge(self, peer: bytes, judged: Judged) -> bool:
+        """Whether the verdict is of a frame of this line, and whoever sends it was lent that frame."""
+        frame = FrameId.parse_or_none(judged.result.frame_id)
+        if frame is None or not _is_whole(judged.result, frame):
+            _log.warning("verdict of no frame refused", frame_id=clipped(judged.result.frame_id), peer=clipped(peer))
+            return False
+        if self._hub.is_guest(peer) and judged.seal != self._hub.seal(peer, str(frame)):
+            _log.warning("verdict of a frame that was not lent refused", frame_id=str(frame), peer=clipped(peer))
+            return False
+        return True
+
+    def _told_by(self, peer: bytes, fault: Fault) -> Fault:
+        """A fault as it is stored: a guest speaks in its own name, so that it can't use up another's event id."""
+        known = {camera.id for camera in self._line.cameras}
+        name = peer.partition(b"/")[0].decode(errors="replace")
+        guest = self._hub.is_guest(peer)
+        return msgspec.structs.replace(
+            fault,
+            event_id=printable(f"{name}/{fault.event_id}" if guest else fault.event_id)[:LONGEST_EVENT_ID],
+            source=name if guest else fault.source,
+            camera_id=fault.camera_id if fault.camera_id in known or not guest else None,
+            at_ns=min(max(0, fault.at_ns), LATEST_NS),
+            text=printable(fault.text[:LONGEST_TEXT]),
+        )
+
+    def _faults_due(self) -> dict[str, Fault]:
         """Faults that could not be stored, when it is time to try again."""
         if not self._faults or time.monotonic() < self._faults_at_s:
-            return []
-        due = list(self._faults)
-        self._faults.clear()
+            return {}
+        due, self._faults = self._faults, {}
         return due
 
-    def _publish(self, verdicts: list[tuple[Judged, bytes | None]], faults: list[Fault]) -> None:
-        """Store, acknowledge, announce."""
+    def _publish(self, verdicts: list[tuple[Judged, bytes | None]], faults: list[Fault]) -> bool:
+        """Store, acknowledge, announce; False when nothing could be made durable."""
         items = [(self._completed(judged, picture), judged) for judged, picture in verdicts]
         records = [self._fault_record(fault) for fault in faults] + [_record(result) for result, _ in items]
         try:
@@ -181,9 +233,8 @@ class PublishWorker(Worker):
         except SpoolError as error:  # nothing is acknowledged: the frames stay held, and come again
             self._refuse_all(error)
             self._tell_not_stored(records)
-            self._faults.extend(faults)
-            self._faults_at_s = time.monotonic() + FAULTS_AGAIN_S
-            return
+            self._keep(faults)
+            return False
         self._refused = False
         self._acknowledge(records, stored)
         now_ns = time.monotonic_ns()
@@ -193,6 +244,14 @@ class PublishWorker(Worker):
                 self._on_stored(result)
         self._announce(records, stored)
         self.progress += len(records)
+        return True
+
+    def _keep(self, faults: list[Fault]) -> None:
+        """Until a disk takes them. Beyond what is kept, whoever sent them sends them again."""
+        self._faults_at_s = time.monotonic() + FAULTS_AGAIN_S
+        for fault in faults:
+            if len(self._faults) < FAULTS_KEPT:
+                self._faults.setdefault(fault.event_id, fault)
 
     def _refuse_all(self, error: SpoolError) -> None:
         if not self._refused:
@@ -270,25 +329,25 @@ class PublishWorker(Worker):
     def _tell_damages(self) -> None:
         """Acknowledged verdicts that the spool's disk lost are an alert of their own."""
         for damage in self._store.spool.take_damages():
-            if damage.unfinished:
-                continue  # what an interrupted write leaves; nothing in it was ever acknowledged
-            text = f"spool file {damage.file} damaged at byte {damage.offset}: {damage.length} bytes of verdicts lost"
-            event_id = f"{self.name}/spool-{damage.file.name}-{damage.offset}"
-            fault = Fault(
-                event_id=event_id, at_ns=time.time_ns(), source=self.name, camera_id=None, kind="spool", text=text
-            )
-            self._publish([], [fault])
+            if isinstance(damage, Removal):
+                text = (
+                    f"spool {damage.path} was deleted while the line used it: {damage.records} verdicts and faults "
+                    "that waited in it are lost; it was made anew"
+                )
+                self._publish([], [new_fault(self.name, "spool", text)])
+            elif not damage.unfinished:  # what an interrupted write leaves was never acknowledged
+                text = (
+                    f"spool file {damage.file} damaged at byte {damage.offset}: {damage.length} bytes of verdicts lost"
+                )
+                event_id = f"{self.name}/spool-{damage.file.name}-{damage.offset}"
+                self._publish([], [new_fault(self.name, "spool", text, event_id=event_id)])
 
     def _tell_laggards(self) -> None:
-        """A group of subscribers that does not keep up loses alerts: told before it does, and when it did."""
+        """A group of subscribers that does not keep up loses alerts: reported before it does, and when it did."""
         found = {(each.group, each.overtaken): each for each in self._store.laggards()}
         for key in found.keys() - self._laggards_told:
-            event_id = f"{self.name}/group-{key[0]}-{secrets.token_hex(6)}"
             text = _words_on(found[key], LineKeys(self._line.line).alerts)
-            fault = Fault(
-                event_id=event_id, at_ns=time.time_ns(), source=self.name, camera_id=None, kind="group", text=text
-            )
-            self._publish([], [fault])
+            self._publish([], [new_fault(self.name, "group", text)])
         self._laggards_told = set(found)
 
     def _hear_ledger(self, report: LedgerReport) -> None:
@@ -303,16 +362,12 @@ class PublishWorker(Worker):
     def _tell_imbalance(self, report: LedgerReport) -> None:
         """Frames that nobody accounts for: once for each run of a camera, since it does not mend itself."""
         ledger = report.ledger
-        fault = Fault(
-            event_id=f"{report.camera_id}/{report.run_id}/ledger",
-            at_ns=time.time_ns(),
-            source=self.name,
-            camera_id=report.camera_id,
-            kind="ledger",
-            text=f"the ledger of camera {report.camera_id} does not balance: captured {ledger.captured}, accounted for "
-            f"{ledger.accounted}; keep the files of the line and look at `f2p alerts verify`",
+        text = (
+            f"the ledger of camera {report.camera_id} does not balance: captured {ledger.captured}, accounted for "
+            f"{ledger.accounted}; keep the files of the line and look at `f2p alerts verify`"
         )
-        self._publish([], [fault])
+        event_id = f"{report.camera_id}/{report.run_id}/ledger"
+        self._publish([], [new_fault(self.name, "ledger", text, camera_id=report.camera_id, event_id=event_id)])
 
     def _write_states(self) -> None:
         """Ledgers and heartbeats are states: only the newest of each is written, and kept while the store is away."""
@@ -322,7 +377,8 @@ class PublishWorker(Worker):
             name: None if heartbeat.state == "stopped" else msgspec.json.encode(heartbeat)
             for name, heartbeat in self._unsaid.items()
         }
-        if (ledgers or workers) and self._store.write_states(ledgers, workers):
+        ended = {key for key in ledgers if not self._ledgers[key].current}
+        if (ledgers or workers) and self._store.write_states(ledgers, workers, ended):
             self._unsaid_ledgers.clear()
             self._unsaid.clear()
 
@@ -333,30 +389,34 @@ class PublishWorker(Worker):
 
 def _words_on(laggard: Laggard, stream: str) -> str:
     since = datetime.fromtimestamp(laggard.unfinished_ms / 1000, UTC).isoformat(timespec="seconds")
+    quoted = laggard.group if PLAIN_NAME.fullmatch(laggard.group) else f'"{laggard.group}"'
     what = "lost alerts: they were trimmed before it finished them" if laggard.overtaken else "is about to lose alerts"
     return (
         f"subscribers of group {laggard.group}: the group {what}; it has finished none since {since}. Wake its "
         f"consumers, raise publish.alerts_kept, or remove a group that nobody uses: XGROUP DESTROY {stream} "
-        f"{laggard.group}"
+        f"{quoted}"
     )
 
 
-def _names_a_frame(result: InspectionResult) -> bool:
-    """Whether the result says of which frame it is; one that does not came from no worker of ours."""
-    whole = (result.frame_id or "").count("/") == 2 and result.seq is not None and result.seq >= 0
-    if not whole or result.verdict is Verdict.FAULT:
-        _log.warning("verdict of no frame refused", frame_id=result.frame_id, verdict=result.verdict)
-        return False
-    return True
+def _is_whole(result: InspectionResult, frame: FrameId) -> bool:
+    """Whether all of the result speaks of that frame."""
+    named = result.seq == frame.seq and result.camera_id == frame.camera_id and result.frame_id == str(frame)
+    return named and result.verdict is not Verdict.FAULT and 0 <= (result.captured_at_ns or 0) <= LATEST_NS
+
+
+def _of_inference(peer: bytes, beat: Heartbeat) -> bool:
+    """Whether a guest speaks of itself, and no more than a worker has to say."""
+    small = len(msgspec.json.encode(beat)) <= LARGEST_HEARTBEAT
+    return beat.name.encode() == peer.partition(b"/")[0] and beat.role == "infer" and small
 
 
 def _record(result: InspectionResult) -> Record:
-    camera_id, run_id, _ = (result.frame_id or "//").split("/")
+    frame = FrameId.parse(result.frame_id or "")
     return Record(
-        frame_id=result.frame_id or "",
-        camera_id=camera_id,
-        run_id=run_id,
-        seq=result.seq,
+        frame_id=str(frame),
+        camera_id=frame.camera_id,
+        run_id=frame.run_id,
+        seq=frame.seq,
         verdict=result.verdict,
         reason=result.reason,
         part_id=result.part_id,

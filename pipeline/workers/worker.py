@@ -12,7 +12,7 @@ from typing import Literal
 
 import structlog
 
-from f2pnet.errors import ExitCode
+from f2pnet.errors import ExitCode, F2pError, OutOfResources, out_of_resources
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import notify
 from pipeline.wire.transport import Link, end_transport
@@ -55,8 +55,9 @@ class Worker(ABC):
 
     role: Role
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, camera_id: str | None = None) -> None:
         self.name = name
+        self.camera_id = camera_id  # of an ingest worker
         self.state = "starting"
         self.detail: str | None = None
         self.progress = 0  # grows with the work done
@@ -91,6 +92,7 @@ class Worker(ABC):
             progress=self.progress,
             restarts=int(os.environ.get(RESTARTS_KEY, "0")),
             detail=self.detail,
+            camera_id=self.camera_id,
         )
 
 
@@ -129,7 +131,8 @@ class _Hooks:
         if not now and time.monotonic_ns() < self._next_ns:
             return
         self._next_ns = time.monotonic_ns() + HEARTBEAT_INTERVAL_NS
-        heartbeat = Worker.heartbeat(worker) if worker.state == "starting" else worker.heartbeat()
+        not_set_up = worker.state in ("starting", "failed")
+        heartbeat = Worker.heartbeat(worker) if not_set_up else worker.heartbeat()
         for hook in self._hooks:
             try:
                 hook.beat(heartbeat)
@@ -146,7 +149,10 @@ def run_worker(worker: Worker, hooks: Iterable[Hook], drain_s: float) -> None:
     stop, around = Stop(), _Hooks(hooks)
     stop.listen()
     around.beat(worker, now=True)
-    worker.set_up()
+    try:
+        worker.set_up()
+    except (F2pError, OSError, MemoryError) as error:
+        raise _failed(worker, around, error) from error
     worker.state = "running"
     try:
         while not stop.requested and worker.step():
@@ -159,6 +165,20 @@ def run_worker(worker: Worker, hooks: Iterable[Hook], drain_s: float) -> None:
             around.beat(worker)
         worker.state = "stopped"
         around.beat(worker, now=True)
+    except (F2pError, OSError, MemoryError) as error:
+        raise _failed(worker, around, error) from error
     finally:
         worker.tear_down()
         end_transport()
+
+
+def _failed(worker: Worker, around: _Hooks, error: F2pError | OSError | MemoryError) -> Exception:
+    """The error to end with. The keeper is told, so that it can say why the worker ended."""
+    failure: Exception = error
+    if isinstance(error, MemoryError):
+        failure = OutOfResources(f"worker {worker.name} got no memory: give the machine or container more")
+    elif isinstance(error, OSError):
+        failure = out_of_resources(f"worker {worker.name} ended", error) or error
+    worker.state, worker.detail = "failed", str(failure)
+    around.beat(worker, now=True)
+    return failure

@@ -22,7 +22,7 @@ def a_run(iou: float, seed: int, network: str = "f2pnet") -> dict[str, Any]:
 def test_seeds_are_one_row_with_mean_interval_and_range() -> None:
     kept = {"neu-64-f2pnet-s1": a_run(0.5, 1), "neu-64-f2pnet-s2": a_run(0.6, 2)}
     text = page([*kept, "neu-64-f2pnet-s3"], kept)
-    assert "| F2P-Net, 64 shots | auto | 2 | 6,000 | 0.550 (0.45-0.65) [0.500..0.600] |" in text
+    assert "| F2P-Net nano, from scratch, 64 shots | auto | 2 | 6,000 | 0.550 (0.45-0.65) [0.500..0.600] |" in text
     assert "Not trained yet: `neu-64-f2pnet-s3`." in text
 
 
@@ -35,7 +35,7 @@ def test_a_page_without_any_run_names_them_all() -> None:
 def test_an_ablation_stands_under_the_run_it_changes() -> None:
     kept = {"mt-full-f2pnet-s1": a_run(0.5, 1), "mt-full-f2pnet-without-cnn-s1": a_run(0.4, 1)}
     part = page(list(kept), kept).split("## What each module brings")[1]
-    assert part.index("| F2P-Net |") < part.index("| without cnn |")
+    assert part.index("| F2P-Net nano, from scratch |") < part.index("| without cnn |")
 
 
 def test_the_lead_is_measured_on_the_same_parts() -> None:
@@ -47,3 +47,12 @@ def test_the_lead_is_measured_on_the_same_parts() -> None:
     gain = 100 * ((totals[0] + 2000) / (totals.sum() + 2000) - totals[0] / totals.sum())
     assert points == pytest.approx(gain)
     assert 0 < low < points < high
+
+
+def test_pretrained_networks_are_compared_with_each_other_alone() -> None:
+    kept = {
+        "mt-16-vit_t-s1": a_run(0.5, 1), "mt-16-unet_imagenet-s1": a_run(0.4, 1), "mt-64-unet-s1": a_run(0.1, 1),
+    }  # fmt: skip
+    text = page(list(kept), kept)
+    assert "Foreground IoU of F2P-Net vit_t, pretrained less that of U-Net, pretrained, on the same parts: +9.9" in text
+    assert "less that of U-Net, from scratch" not in text

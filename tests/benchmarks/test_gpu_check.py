@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from f2pnet.backends.cuda_driver import probe
+from f2pnet.bundle import open_bundle
 from f2pnet.errors import MissingResource
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks/gpu_check.py"
@@ -60,3 +62,39 @@ def test_the_page_has_a_line_for_each_step_and_each_rate(check: ModuleType) -> N
 
     assert "| build int8 | skipped | not here |" in lines
     assert "| tensorrt fp16 | 8 | 2.00 | 3.00 | 4000 | 5000 | 10.0% |" in lines
+
+
+def test_the_page_of_a_run_that_was_cut_short_has_what_was_measured(check: ModuleType) -> None:
+    steps = {"peak": {"state": "done", "facts": {"fp16_tflops": 100.0}}}
+    driver = {"gpu_name": "NVIDIA L4", "cuda_version": "13.0", "compute_capability": "8.9"}
+    facts = {"driver": driver, "made": "2026-01-02T03:04", "packages": {}, "python": "3", "cores": 2, "steps": steps}
+
+    assert "| peak | done |  |" in check.page(facts).splitlines()
+
+
+def test_a_refused_engine_is_no_engine_to_measure(check: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "tensorrt-fp16.refused").mkdir()
+    (tmp_path / "tensorrt-fp32").mkdir()
+    (tmp_path / "tensorrt-fp32/manifest.json").write_text("{}")
+
+    assert check.built_engines(tmp_path) == [tmp_path / "tensorrt-fp32"]
+
+
+def test_the_network_of_the_shipped_engine_can_be_built_in_torch(check: ModuleType) -> None:
+    from models.configuration import network_config
+
+    config = check.network_of(open_bundle(check.SHIPPED), network_config)
+
+    assert (config.sam_type, config.image_size, config.num_classes) == ("nano", 256, 0)
+
+
+def test_every_step_ends_before_a_lent_machine_does(check: ModuleType) -> None:
+    assert check.STEP_LIMIT_S < 600
+
+
+def test_the_tests_that_need_a_gpu_are_where_the_step_looks_for_them(check: ModuleType) -> None:
+    tests = SCRIPT.parents[1] / "tests"
+    marked = [path for path in tests.rglob("test_*.py") if re.search(r"mark\.gpu\b", path.read_text())]
+
+    assert marked
+    assert all(path.is_relative_to(check.GPU_TESTS) for path in marked if path != Path(__file__))

@@ -11,6 +11,7 @@ import redis
 
 from tests.chaos.line import CAMERAS, LIVE
 from tests.chaos.numbered import NUMBERS, is_poisoned, number_in, shows
+from tests.chaos.strangers import MARK
 
 EXAMPLES = 5
 
@@ -58,8 +59,10 @@ def audit(url: str, line: str, delivered: Counter[str]) -> Audit:
     """Read both streams and the ledgers of all runs. `delivered`: what the subscriber got, by frame or event id."""
     store = redis.Redis.from_url(url)
     found = Audit()
-    results = [fields for _, fields in store.xrange(f"f2p:{{{line}}}:results")]
-    alerts = [fields for _, fields in store.xrange(f"f2p:{{{line}}}:alerts")]
+    results, alerts = (
+        [fields for _, fields in store.xrange(f"f2p:{{{line}}}:{stream}") if MARK.encode() not in fields]
+        for stream in ("results", "alerts")
+    )
     by_run: dict[tuple[str, str], dict[int, bytes]] = defaultdict(dict)
     for fields in results:
         camera, run, seq = fields[b"frame_id"].decode().split("/")

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 
 from tests.chaos.camera import FailingCamera, Mood
-from tests.chaos.line import CAMERAS, LIVE, CampaignLine
+from tests.chaos.line import CAMERAS, LIVE, NAME, CampaignLine
+from tests.chaos.strangers import crowd, page_answers, with_store, write_foreign_data
 from tests.small_disk import fill
 from tests.two_hosts import TwoHosts
 
@@ -51,6 +52,8 @@ class Faults:
             "camera garbage": (7, lambda: self._upset("garbage", 0.2, 1.0)),
             "kill line": (0.7, self._kill_line),
             "disk full": (1.5, self._fill_disk),
+            "foreign data": (5, self._write_foreign_data),
+            "strangers": (4, self._crowd_ports),
         }
         if not os.path.ismount(line.spool):
             del self.kinds["disk full"]
@@ -156,6 +159,16 @@ class Faults:
         since_ns = time.time_ns()
         self._line.start()
         return since_ns, EVERYBODY
+
+    def _write_foreign_data(self) -> Injected | None:
+        since_ns = time.time_ns()
+        wrote = with_store(lambda: self._line.url, lambda url: write_foreign_data(url, NAME, self._chance))
+        return (since_ns, EVERYBODY) if wrote else None
+
+    def _crowd_ports(self) -> Injected:
+        crowd(self._line.ports, self._chance)
+        assert page_answers(self._line.page_port), "strangers keep the page from others"
+        return time.time_ns(), EVERYBODY
 
     def _fill_disk(self) -> Injected:
         ballast = fill(self._line.spool)

@@ -64,6 +64,9 @@ class CampaignLine:
         self._clock = folder / "clock"
         self.put_clock_wrong(0)
         write_toy_bundle(folder / "engine", side=SIDE, max_batch=4, poison=poison)
+        self.page_port, alerts_port = _free_ports(2)
+        self.ports = [self.page_port, alerts_port]
+        """TCP ports of this host that a stranger can reach."""
         content = {
             "line": NAME,
             "engine": {"bundle": "engine", "max_batch": 4, "threads": 1, "workers": 2, "backend": "onnxruntime"},
@@ -75,11 +78,14 @@ class CampaignLine:
                 "alerts_kept": kept,
             },
             "timeouts": {"lease_ms": 1000, "stall_s": 3, "drain_s": 15},
+            "transport": {"kind": "ipc", "alerts_port": alerts_port},
+            "console": {"port": self.page_port},
         }
         if hosts is not None:
             content["engine"] |= {"workers": 1}
             names = [*(camera["id"] for camera in cameras), "publish", "alerts"]
             ports = dict(zip(names, _free_ports(len(names)), strict=True))
+            self.ports = [self.page_port]
             for host in ("far", "here"):
                 write_keys(folder / "keys", host)
             for host in ("far", "here"):

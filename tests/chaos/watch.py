@@ -12,6 +12,7 @@ from f2pnet import subscribe
 from f2pnet.errors import F2pError
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
+from tests.chaos.strangers import MARK
 
 
 class _Reader:
@@ -76,10 +77,12 @@ class ArrivalWatch(_Reader):
         with self._seen:
             for name, flat in entries:
                 fields = dict(zip(flat[::2], flat[1::2], strict=True))
+                self._after = name.decode()
+                if MARK.encode() in fields:
+                    continue
                 camera, captured = fields[b"camera_id"].decode(), int(fields[b"captured_at_ns"])
                 if fields[b"verdict"] in (b"OK", b"NG"):  # an inspected frame, not the end of one
                     self._captured_at_ns[camera] = max(captured, self._captured_at_ns.get(camera, 0))
-                self._after = name.decode()
             self._seen.notify_all()
 
 

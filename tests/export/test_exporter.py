@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from export.artifacts import Kind
-from export.exporter import ExportOptions, export_bundle
+from export.exporter import BlindEngineError, ExportOptions, export_bundle
 from export.gate import LIMITS, Limits, ParityError
 from f2pnet.backends import open_backend
 from f2pnet.bundle import open_bundle, sha256_of
@@ -22,7 +22,7 @@ from f2pnet.inspector import Inspector
 from models.checkpoint import save_checkpoint
 from models.configuration import network_config
 from models.f2pnet import build_network
-from tests.export.conftest import Exported
+from tests.export.conftest import FACTS, Exported
 
 # The graph is made once, in a fixture; on a busy machine the exporter takes its time.
 pytestmark = pytest.mark.timeout(400)
@@ -151,3 +151,20 @@ def test_a_checkpoint_is_inspected_like_the_engine_made_from_it(exported: Export
         verdicts.append([(line["image"], line["verdict"], len(line["defects"])) for line in lines])
     assert verdicts[0] == verdicts[1]
     assert verdicts[0]
+
+
+def test_a_blind_engine_is_refused_without_force_and_says_so_with_it(exported: Exported, tmp_path: Path) -> None:
+    sheet = {"dataset": "spots", "split": "test.json", "protocol": "auto", "images": 40, "defective": 20}
+    facts = {**FACTS, "metrics": [{**sheet, "values": {"frame_recall": 0.05}}]}
+    save_checkpoint(tmp_path / "blind.pth", exported.network, facts)
+    with pytest.raises(BlindEngineError, match="only 1 of 20 defective images of spots"):
+        export_bundle(tmp_path / "blind.pth", tmp_path / "engine", build=exported.build)
+    assert not (tmp_path / "engine").exists()
+    forced = ExportOptions(verify=[exported.pictures], max_batch=4, force=True)
+    bundle = export_bundle(tmp_path / "blind.pth", tmp_path / "engine", forced, build=exported.build)
+    assert "only 1 of 20" in bundle.manifest.training.blind_on[0]
+    assert "Blind: only 1 of 20" in (tmp_path / "engine/README.md").read_text()
+    assert "BLIND" in CliRunner().invoke(app, ["engine", "info", str(tmp_path / "engine")]).output
+    again = ExportOptions([("onnx", "fp16")])
+    with pytest.raises(BlindEngineError):
+        export_bundle(tmp_path / "engine", tmp_path / "again", again)

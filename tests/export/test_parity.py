@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.gate import FP32_LIMITS, ParityError, check_parity
-from export.parity import measure_parity
+from export.parity import mask_iou, measure_parity
 from f2pnet.backends import open_backend
 from f2pnet.bundle import Parity
 from tests.toy_engine import SIDE, write_toy_bundle
@@ -38,3 +38,23 @@ def test_the_message_names_only_what_misses() -> None:
     parity = Parity(dataset="MT", images=3, mask_iou_mean=1, mask_iou_min=1, max_abs_diff=0, verdict_agreement=0.5)
     with pytest.raises(ParityError, match=r": on 3 images of MT verdict_agreement is 0\.5000, wanted at least 1\.0$"):
         check_parity(parity, FP32_LIMITS)
+
+
+def mask_of(count: int) -> np.ndarray:
+    mask = np.zeros((8, 8), bool)
+    mask.flat[:count] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "wanted"),
+    [
+        (0, 0, 1.0),
+        (2, 2, 1.0),
+        (2, 1, 1 - 1 / 16),  # one pixel on the threshold is not half of an engine's answer
+        (16, 0, 0.0),
+        (20, 40, 20 / 40),  # of sixteen pixels and more: intersection over union
+    ],
+)
+def test_masks_of_a_few_pixels_do_not_weigh_like_large_ones(a: int, b: int, wanted: float) -> None:
+    assert mask_iou(mask_of(a), mask_of(b)) == pytest.approx(wanted)

@@ -75,6 +75,24 @@ def test_the_shipped_engine_builds_in_fp32_for_every_gpu_named(rtx: ModuleType, 
     assert built.gpu.compute_capability
 
 
+def test_fp32_products_are_built_in_full_precision(
+    rtx: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags: list[bool] = []
+    build_network = rtx.Builder.build_serialized_network
+
+    def note(builder: object, network: object, config: object) -> object:
+        flags.append(config.get_flag(rtx.BuilderFlag.TF32))  # type: ignore[attr-defined]
+        return build_network(builder, network, config)
+
+    monkeypatch.setattr(rtx.Builder, "build_serialized_network", note)
+    path = small_graph(tmp_path / "relu.onnx", helper.make_node("Relu", ["x"], ["y"]))
+
+    engine_from_onnx(rtx, path, EngineOptions(max_batch=1, compute_capabilities=("8.9",)))
+
+    assert flags == [False]
+
+
 def test_a_node_that_tensorrt_does_not_take_is_named(rtx: ModuleType, tmp_path: Path) -> None:
     path = small_graph(tmp_path / "odd.onnx", helper.make_node("Unheard", ["x"], ["y"], name="of", domain="odd"))
 

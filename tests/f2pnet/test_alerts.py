@@ -16,8 +16,7 @@ import pytest
 import redis
 
 from f2pnet import subscribe
-from f2pnet.errors import ConfigError
-from f2pnet.redis_link import StoreRefused
+from f2pnet.errors import ConfigError, StoreRefused
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.store.records import Record

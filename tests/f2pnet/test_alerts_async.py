@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,11 @@ def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
 
 
 def raise_alert(server: EmbeddedRedis, frame: int) -> None:
-    fields = {"frame_id": f"cam1/r/{frame:06d}", "camera_id": "cam1", "part_id": "", "verdict": "NG"}
+    frame_id = f"cam1/r/{frame:06d}"
+    data = json.dumps({"frame_id": frame_id, "camera_id": "cam1", "verdict": "NG"})
+    fields = {"frame_id": frame_id, "camera_id": "cam1", "part_id": "", "verdict": "NG", "captured_at_ns": 1}
     with redis.Redis.from_url(server.url) as client:
-        client.xadd(STREAM, {**fields, "captured_at_ns": 1, "data": "{}"})
+        client.xadd(STREAM, {**fields, "data": data})
 
 
 def test_the_event_loop_goes_on_while_alerts_are_waited_for(server: EmbeddedRedis) -> None:

@@ -111,7 +111,7 @@ def test_unreadable_files_are_named_counted_and_passed_over(toy: Bundle, tmp_pat
         "c": ("NOT_INSPECTED", "unreadable"),
         "d": ("NG", None),
         "e": ("NOT_INSPECTED", "unreadable"),
-        "deep": ("NOT_INSPECTED", "unsupported_format"),
+        "deep": ("NOT_INSPECTED", "unreadable"),
     }
 
 
@@ -152,9 +152,10 @@ def test_a_truncated_video_is_inspected_as_far_as_it_goes_and_reported(toy: Bund
     done = inspect(toy, video, "--out", tmp_path / "out")
 
     assert done.exit_code == ExitCode.CHECK_FAILED
-    *frames, last = lines(tmp_path / "out")
+    *frames, torn, last = lines(tmp_path / "out")
     assert 5 <= len(frames) < 39
     assert {line["verdict"] for line in frames} == {"OK", "NG"}
+    assert (torn["verdict"], torn["reason"]) == ("NOT_INSPECTED", "unreadable")
     assert (last["verdict"], last["reason"]) == ("NOT_INSPECTED", "truncated")
 
 

@@ -13,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from f2pnet import Inspector, Recipe, Verdict
-from f2pnet.bundle import Bundle
+from f2pnet.backends import open_backend
+from f2pnet.bundle import Bundle, InputSpec
 from f2pnet.errors import BackendError, ConfigError
 from tests.toy_engine import SIDE, write_toy_bundle
 
@@ -76,6 +77,20 @@ def test_positions_are_in_source_pixels_whatever_the_frame_size(toy: Bundle) -> 
 
     x, y, width, height = defect.bbox_px
     assert (x, y, width, height) == pytest.approx((160, 64, 80, 32), abs=4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(4 * SIDE, 2 * SIDE), (2 * SIDE, 4 * SIDE), (300, 131)])
+def test_a_letterboxed_frame_is_reported_in_its_own_pixels(toy: Bundle, height: int, width: int) -> None:
+    letterboxed = Bundle(toy.folder, toy.manifest.model_copy(update={"input": InputSpec(resize="letterbox")}))
+    frame = with_spot(dark(height, width), 24, 40, 40, 48)
+
+    with Inspector(letterboxed, open_backend("onnxruntime", letterboxed, threads=1), Recipe()) as inspector:
+        (defect,) = inspector.inspect(frame).defects  # the light filling beside the image is no defect
+        probability = inspector.probability_map(frame)
+
+    assert defect.bbox_px == pytest.approx((24, 40, 40, 48), abs=4)
+    assert probability.shape == (height, width)
+    assert probability[-4:, -4:].max() == pytest.approx(20 / 255, abs=1e-2)
 
 
 def test_a_grey_image_is_inspected_like_its_three_channel_copy(toy: Bundle) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from f2pnet.preprocess import fit
+from f2pnet.preprocess import covered, fit, uncovered
 
 
 def test_blue_green_red_becomes_red_green_blue() -> None:
@@ -49,3 +49,46 @@ def test_the_callers_image_is_left_alone(size: tuple[int, int]) -> None:
     fit(image, 8)
 
     np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows_and_columns"),
+    [
+        ((100, 200), (32, 64)),
+        ((200, 100), (64, 32)),
+        ((64, 64), (64, 64)),
+        ((10, 640), (4, 64)),
+        ((222, 301), (48, 64)),
+    ],
+)
+def test_a_letterbox_keeps_the_aspect_ratio_to_four_pixels(
+    shape: tuple[int, int], rows_and_columns: tuple[int, int]
+) -> None:
+    assert covered(shape, 64, "letterbox") == rows_and_columns
+    assert covered(shape, 64, "stretch") == (64, 64)
+
+
+def test_a_letterbox_holds_the_resized_image_and_the_networks_mean_beside_it() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 32, 3), dtype=np.uint8)
+
+    square = fit(image, 16, resize="letterbox")
+
+    blocks = image.reshape(16, 4, 8, 4, 3).mean(axis=(1, 3))[:, :, ::-1]
+    assert np.abs(square[:, :8] - blocks).max() <= 0.5 + 1e-6
+    assert (square[:, 8:] == (124, 116, 104)).all()
+
+
+def test_a_letterbox_overwrites_what_its_slot_held_before() -> None:
+    slot = np.full((16, 16, 3), 255, np.uint8)
+
+    fit(np.zeros((32, 8), np.uint8), 16, slot, "letterbox")
+
+    assert (slot[:, :4] == 0).all()
+    assert (slot[:, 4:] == (124, 116, 104)).all()
+
+
+def test_a_map_loses_what_lies_beside_the_image() -> None:
+    values = np.arange(16 * 16, dtype=np.float32).reshape(1, 16, 16)
+
+    assert np.array_equal(uncovered(values, (100, 200), 64, "letterbox"), values[:, :8])
+    assert np.array_equal(uncovered(values, (100, 200), 64, "stretch"), values)

@@ -40,7 +40,7 @@ from pipeline.wire.messages import (
     decode,
     encode,
 )
-from pipeline.wire.rundir import new_run_id
+from pipeline.wire.run_id import new_run_id
 from tests.fuzz.mutations import mutated
 from tests.toy_engine import write_toy_bundle
 

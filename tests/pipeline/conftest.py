@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.frames.ring_memory import SHARED_MEMORY
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from tests.pipeline.harness import LineUnderTest, write_pictures
 from tests.toy_engine import write_toy_bundle
 

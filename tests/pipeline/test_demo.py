@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,42 @@ def test_the_demo_ends_balanced_and_scores_well_against_the_truth(tmp_path: Path
     assert truth["precision"] >= 0.9
     assert truth["recall"] >= 0.9
     assert "against the truth" in done.stdout
+    assert "http://" not in done.stdout + done.stderr
+    assert "console" not in {worker["role"] for worker in summary["workers"]}
     assert summary["engine"]["name"] == "surface-nano"
+
+
+def test_without_a_table_the_page_is_there_for_as_long_as_the_demo_runs(environment: dict[str, str]) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "f2pnet.cli", "demo", "--duration", "6", "--no-table"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert demo.stderr is not None
+    try:
+        told = next(line for line in demo.stderr if "page" in line)
+        (address,) = re.findall(r"http://\S+/", told)
+        until_s = time.monotonic() + 30
+        while not is_served(address):
+            assert time.monotonic() < until_s, f"nothing answers at {address}"
+            time.sleep(0.1)
+        output, _ = demo.communicate(timeout=80)
+    finally:
+        demo.kill()
+    assert demo.returncode == 0, output
+    assert "as long as the demo runs" in told
+    assert not is_served(address)
+    assert "http://" not in output
+
+
+def is_served(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def test_ctrl_c_ends_the_demo_in_order_and_leaves_nothing_behind(tmp_path: Path, environment: dict[str, str]) -> None:

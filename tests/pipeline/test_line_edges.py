@@ -20,8 +20,10 @@ from f2pnet import subscribe
 from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
 from pipeline.frames.ledger import Ledger, NotInspectedReason
-from pipeline.frames.ring import FrameRing, unlink_ring
-from pipeline.frames.ring_memory import SHARED_MEMORY, RingGeometry
+from pipeline.frames.ring import FrameRing
+from pipeline.frames.ring_file import unlink_ring
+from pipeline.frames.ring_memory import RingGeometry
+from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.wire.messages import LedgerReport
 from pipeline.wire.rundir import RunDir

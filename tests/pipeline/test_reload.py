@@ -12,7 +12,7 @@ import yaml
 
 from f2pnet.config import load_line
 from f2pnet.errors import ConfigError
-from pipeline.reload import camera_changes
+from pipeline.reload import line_changes
 from tests.pipeline.harness import LineUnderTest, write_pictures
 
 
@@ -63,7 +63,7 @@ def test_a_file_that_does_not_fit_changes_nothing(line: LineUnderTest) -> None:
     line.await_status(lambda status: status["cameras"]["cam1"]["inspected"] > seen + 10)
     line.interrupt()
     line.finish()
-    assert "only cameras can be changed while the line runs; publish changed too" in line.output
+    assert "only cameras and the recipe can be changed while the line runs; publish changed too" in line.output
 
 
 def test_a_line_that_does_not_run_can_not_be_told(line: LineUnderTest) -> None:
@@ -78,9 +78,9 @@ def test_what_changed_is_named(line: LineUnderTest) -> None:
     before = load_line(line.file)
     line.config["cameras"] = [{**line.config["cameras"][1], "ring_slots": 9}, folder_camera(line, "cam3", 1, 1)]
     line.file.write_text(yaml.safe_dump(line.config))
-    changes = camera_changes(before, load_line(line.file))
+    changes = line_changes(before, load_line(line.file))
     assert (changes.added, changes.removed, changes.changed) == (["cam3"], ["cam1"], ["cam2"])
     line.config["engine"]["max_batch"] = 2
     line.file.write_text(yaml.safe_dump(line.config))
     with pytest.raises(ConfigError, match="engine changed too"):
-        camera_changes(before, load_line(line.file))
+        line_changes(before, load_line(line.file))

@@ -80,14 +80,17 @@ class RedisServer:
 
 
 def certificates(folder: Path) -> Path:
-    """A certificate authority (ca.crt) and a server's certificate (server.crt, server.key) for 127.0.0.1."""
+    """A certificate authority (ca.crt) and a server's certificate (server.crt, server.key) for 127.0.0.1.
+
+    With the extensions that Python 3.13 and newer insist on (RFC 5280: key usage, authority key identifier).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    subject = ["-nodes", "-newkey", "rsa:2048", "-days", "2"]
-    _openssl("req", "-x509", *subject, "-subj", "/CN=test ca", "-keyout", "ca.key", "-out", "ca.crt", folder=folder)
-    _openssl(
-        "req", *subject[:3], "-subj", "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr", folder=folder
-    )
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1")
+    key = ["-nodes", "-newkey", "rsa:2048"]
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    authority = ["-days", "2", "-subj", "/CN=test ca", *usage, "-keyout", "ca.key", "-out", "ca.crt"]
+    _openssl("req", "-x509", *key, *authority, folder=folder)
+    _openssl("req", *key, "-subj", "/CN=127.0.0.1", "-keyout", "server.key", "-out", "server.csr", folder=folder)
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
     signed = ["-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"]
     _openssl("x509", *signed, "-days", "2", "-extfile", "names", "-out", "server.crt", folder=folder)
     return folder

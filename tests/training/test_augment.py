@@ -28,7 +28,7 @@ def test_turns_and_flips_move_image_and_mask_alike(channels: int) -> None:
     dihedral = [np.rot90(flipped, k) for flipped in (mask, mask[:, ::-1]) for k in range(4)]
     seen = set()
     for seed in range(40):
-        moved_image, moved_mask = move(image, mask, placement(mask.shape[0], change, np.random.default_rng(seed)))
+        moved_image, moved_mask = move(image, mask, placement(48, change, np.random.default_rng(seed)), 48)
         assert np.array_equal(moved_image[:, :, 0] // 255, moved_mask)
         seen.add(next(k for k, turned in enumerate(dihedral) if np.array_equal(turned, moved_mask)))
     assert seen == set(range(8))
@@ -37,7 +37,7 @@ def test_turns_and_flips_move_image_and_mask_alike(channels: int) -> None:
 def test_a_shift_shows_no_black_border() -> None:
     change = STILL.model_copy(update={"shift": 0.3})
     zero, where = np.zeros((48, 48), np.uint8), placement(48, change, np.random.default_rng(3))
-    image, _ = move(np.full((48, 48, 1), 90, np.uint8), zero, where)
+    image, _ = move(np.full((48, 48, 1), 90, np.uint8), zero, where, 48)
     assert (image == 90).all()
 
 

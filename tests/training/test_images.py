@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from f2pnet.errors import ConfigError
-from training.images import fit_image, fit_mask, foreground, load_images, read_pair
+from training.images import fit_image, fit_mask, load_images, read_pair
+from training.masks import foreground
 from training.records import read_records
 
 

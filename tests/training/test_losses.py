@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.losses import image_loss, mask_loss
+from training.losses import image_loss, mask_loss, positive_weight
 
 LOGITS = torch.tensor(np.random.default_rng(0).normal(0, 2, (3, 1, 6, 5)))
 TARGETS = torch.tensor((np.random.default_rng(1).random((3, 1, 6, 5)) > 0.7).astype(float))
@@ -12,11 +12,13 @@ TARGETS = torch.tensor((np.random.default_rng(1).random((3, 1, 6, 5)) > 0.7).ast
 WITH_A_GOOD_ONE = TARGETS * torch.tensor([1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)
 
 
-def in_numpy(logits: np.ndarray, targets: np.ndarray, *, dice_on_good: bool = False) -> float:
+def in_numpy(
+    logits: np.ndarray, targets: np.ndarray, *, dice_on_good: bool = False, positive_weight: float = 1.0
+) -> float:
     """BCE + Dice + 5 Focal from their formulas, in NumPy."""
     p, t = 1 / (1 + np.exp(-logits)), targets
     p_true = np.where(t == 1, p, 1 - p)
-    bce = -np.log(p_true).mean()
+    bce = (-np.log(p_true) * np.where(t == 1, positive_weight, 1)).mean()
     per_image = [
         1 - (2 * (a * b).sum() + 1) / (a.sum() + b.sum() + 1) if b.any() or dice_on_good else 0.0
         for a, b in zip(p, t, strict=True)
@@ -35,16 +37,21 @@ def test_a_good_image_takes_part_in_dice_only_where_asked_for(dice_on_good: bool
     assert found == pytest.approx(in_numpy(LOGITS.numpy(), WITH_A_GOOD_ONE.numpy(), dice_on_good=dice_on_good))
 
 
-@pytest.mark.parametrize("dice_on_good", [False, True])
-def test_the_gradient_agrees_with_the_slope_of_the_formulas(dice_on_good: bool) -> None:
+@pytest.mark.parametrize(("dice_on_good", "weight"), [(False, 1.0), (True, 1.0), (False, 7.5)])
+def test_the_gradient_agrees_with_the_slope_of_the_formulas(dice_on_good: bool, weight: float) -> None:
     logits = LOGITS.clone().requires_grad_()
-    (3 * mask_loss(logits, WITH_A_GOOD_ONE, dice_on_good=dice_on_good)).backward()
+    (3 * mask_loss(logits, WITH_A_GOOD_ONE, dice_on_good=dice_on_good, positive_weight=weight)).backward()
     slope = np.zeros(LOGITS.shape)
     for place in np.ndindex(*LOGITS.shape):
         nudge = np.zeros(LOGITS.shape)
         nudge[place] = 1e-5
         up, down = (
-            in_numpy(LOGITS.numpy() + way * nudge, WITH_A_GOOD_ONE.numpy(), dice_on_good=dice_on_good)
+            in_numpy(
+                LOGITS.numpy() + way * nudge,
+                WITH_A_GOOD_ONE.numpy(),
+                dice_on_good=dice_on_good,
+                positive_weight=weight,
+            )
             for way in (1, -1)
         )
         slope[place] = 3 * (up - down) / 2e-5
@@ -64,3 +71,8 @@ def test_confident_and_right_costs_nothing() -> None:
     sure = (TARGETS * 2 - 1) * 30
     assert mask_loss(sure, TARGETS).item() == pytest.approx(0, abs=1e-6)
     assert image_loss(torch.tensor([30.0, -30.0]), torch.tensor([1.0, 0.0])).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_weight_of_defective_pixels_falls_to_one_by_the_middle_of_the_run() -> None:
+    weights = [positive_weight(step, 100, 16.0) for step in (0, 25, 50, 99)]
+    assert weights == pytest.approx([16, 4, 1, 1])

@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from f2pnet.errors import ConfigError
 from training.data import load_data
-from training.images import foreground
 from training.loop import train
+from training.masks import foreground
 from training.named_recipes import named_recipe
 from training.recipe import TrainingRecipe
 from training.reference_prompts import draw_reference_questions, first_objects, noisy, objects

@@ -64,7 +64,7 @@ def test_good_images_get_defects_as_often_as_asked_and_defective_ones_stay(image
 def test_a_defect_comes_from_the_same_data_set(images: ImageSet) -> None:
     """With no donor of its own set, a good image gets a drawn defect, never one of another product."""
     good = next(i for i, record in enumerate(images.records) if not record.label)
-    lonely = ImageSet([images.records[good]], [images.images[good]], [images.masks[good]])
+    lonely = ImageSet([images.records[good]], [images.images[good]], [images.masks[good]], [images.filled[good]])
     image, mask = DefectDonors(lonely).spoil(0, np.random.default_rng(0))
     assert mask.any()
     assert image.shape == images.images[good].shape

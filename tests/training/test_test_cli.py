@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from export.cli import read_scores
+from f2pnet.cli import app
 from f2pnet.errors import ConfigError, MissingResource
 from models.checkpoint import save_checkpoint
 from models.configuration import network_config
@@ -47,7 +49,7 @@ def test_the_page_loads_nothing_and_shows_every_sheet(spots: Path, tmp_path: Pat
     text = page.read_text()
     assert text.count("<h2>") == 2
     assert text.count("<svg") == 4
-    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
 
 
 def test_trivial_baselines_are_scored_by_the_same_sheet(spots: Path, tmp_path: Path) -> None:
@@ -93,3 +95,16 @@ def test_a_file_that_is_no_checkpoint_is_told_as_such(spots: Path, tmp_path: Pat
     (tmp_path / "bad.pth").write_bytes(b"nonsense")
     with pytest.raises(ConfigError, match=r"bad\.pth"):
         score(dataset=[str(spots)], ckpt_path=tmp_path / "bad.pth")
+
+
+def test_the_test_images_of_a_data_set_are_inspected_by_its_name_as_in_f2p_net(
+    spots: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    for word in ("inspect", "inference"):
+        words = [word, "--dataset", "spots", "--data-dir", str(spots.parent), "--ckpt-path", str(checkpoint)]
+        done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / word), "--json"])
+        assert done.exit_code == 0, done.output
+        lines = [json.loads(line) for line in (tmp_path / word / "results.jsonl").read_text().splitlines()]
+        listed = {str(spots / entry["image"]) for entry in json.loads((spots / "test.json").read_text())}
+        assert {line["image"] for line in lines} == listed
+        assert len(lines) == 4

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
-from f2pnet.errors import ConfigError, MissingResource
-from training.layouts.entry import GOOD, Entry
+from training.layouts.entry import Entry
+from training.layouts.labelled import NO_BOX, Draw, Drawn, Labelled, Problems, Shape, drawn, polygon, refused, runs
+from training.layouts.paths import find_image, identity_of, split_of
+from training.layouts.text_files import as_list, as_object, peek_json, read_json, shown
 
-SPLIT_WORDS = {"train": "train", "training": "train", "test": "test", "val": "test", "valid": "test"}
-"""A validation list becomes the test list where there is no test list; training holds out its own."""
+ROBOFLOW = "_annotations.coco.json"
 
 
 def is_coco(folder: Path) -> bool:
@@ -25,115 +23,152 @@ def is_coco(folder: Path) -> bool:
 
 def annotation_files(folder: Path) -> list[Path]:
     """COCO files of a data set: in the folder, in `annotations/`, or one in each split's folder."""
-    found = [*folder.glob("*.json"), *folder.glob("annotations/*.json"), *folder.glob("*/_annotations.coco.json")]
+    found = [*folder.glob("*.json"), *folder.glob("annotations/*.json"), *folder.glob(f"*/{ROBOFLOW}")]
     return sorted(path for path in found if _looks_like_coco(path))
 
 
 def coco(folder: Path, masks: Path) -> Iterator[Entry]:
     """The images of all annotation files; masks are drawn into `masks` as PNG, and class masks where classes mix.
 
-    A crowd region counts as defect like any other. Raises ConfigError where a file doesn't fit, MissingResource where
-    an image is not there.
+    A crowd region counts as defect like any other, an image without annotations as good. Raises ConfigError where a
+    file doesn't fit, MissingResource where an image is not there.
     """
-    files = annotation_files(folder)
-    splits = {path: _split_of(path, folder) for path in files}
-    if "test" in {_word_of(path, folder) for path in files}:
-        files = [path for path in files if not (_word_of(path, folder) or "").startswith("val")]
-    contents = {path: json.loads(path.read_text(encoding="utf-8")) for path in files}
-    numbers = _class_numbers(contents.values())
-    for path, content in contents.items():
-        shapes = defaultdict(list)
-        for annotation in content["annotations"]:
-            shapes[annotation["image_id"]].append(annotation)
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
-        for image in content["images"]:
-            yield _entry(path, folder, image, shapes[image["id"]], names, numbers, splits[path], masks)
+    problems = Problems()
+    pictures: list[Labelled] = []
+    for path in annotation_files(folder):
+        with problems.collected():
+            pictures += _pictures(path, folder, problems)
+    problems.check()
+    return drawn(pictures, masks)
 
 
-def _entry(
-    file: Path,
-    folder: Path,
-    image: dict[str, Any],
-    shapes: list[dict[str, Any]],
-    names: dict[int, str],
-    numbers: dict[str, int],
-    split: str | None,
-    masks: Path,
-) -> Entry:
-    identity = f"{split}/{image['file_name']}" if split else str(image["file_name"])
-    path = _image_path(file, folder, image["file_name"])
-    if not shapes:
-        return Entry(identity, path, None, GOOD, split)
-    classes = np.zeros((image["height"], image["width"]), np.uint8)
-    for shape in shapes:
-        classes[_pixels(shape, classes.shape, file)] = numbers[names[shape["category_id"]]]
-    present = sorted({names[shape["category_id"]] for shape in shapes})
-    mask_path = _write(masks / "binary" / f"{identity}.png", np.where(classes > 0, 255, 0).astype(np.uint8))
-    class_path = _write(masks / "classes" / f"{identity}.png", classes)
-    return Entry(identity, path, mask_path, "+".join(present), split, class_mask=class_path)
+def _pictures(path: Path, folder: Path, problems: Problems) -> Iterator[Labelled]:
+    content = as_object(read_json(path), str(path))
+    names = _categories(path, content, problems)
+    shapes: dict[Any, list[Shape]] = defaultdict(list)
+    images: dict[Any, dict[str, Any]] = {}
+    for place, given in enumerate(as_list(content.get("images"), str(path), "'images'")):
+        with problems.collected():
+            image = as_object(given, f"{path}: image {place + 1} of the list")
+            number = _key(image.get("id"))
+            if number is None or number in images:
+                said = "has no id" if number is None else f"has the id of {images[number].get('file_name')}"
+                problems.add(f"{path}: image {shown(image.get('file_name'))}", f"{said} ({shown(image.get('id'))})")
+            else:
+                images[number] = image
+    for place, given in enumerate(as_list(content.get("annotations"), str(path), "'annotations'")):
+        with problems.collected():
+            annotation = as_object(given, f"{path}: annotation {place + 1} of the list")
+            identity = annotation.get("id")
+            where = f"{path}: annotation {shown(identity)}"
+            if identity is None:
+                where = f"{path}: annotation {place + 1} of the list, without an id,"
+            number, category = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
+            if number not in images:
+                problems.add(where, f"belongs to image {shown(annotation.get('image_id'))}, which is not in the file")
+            elif category not in names:
+                problems.add(where, f"has category {shown(annotation.get('category_id'))}, which is not in the file")
+            else:
+                shapes[number].append(Shape(names[category], where, _outline(annotation.get("segmentation"))))
+    for number, image in images.items():
+        with problems.collected():
+            yield _labelled(path, folder, image, shapes[number])
 
 
-def _pixels(shape: dict[str, Any], size: tuple[int, ...], file: Path) -> np.ndarray:
-    """Which pixels (H, W; bool) a shape covers."""
-    height, width = size
-    outline = shape.get("segmentation")
+def _labelled(path: Path, folder: Path, image: dict[str, Any], shapes: list[Shape]) -> Labelled:
+    name = image.get("file_name")
+    where = f"{path}: image {shown(image.get('id'))}"
+    words = [path.parent.name] if path.name == ROBOFLOW else [path.stem]
+    word = words[0].removeprefix("instances_")
+    places = (path.parent, folder, folder / "images", folder / word, folder / "images" / word)
+    found = find_image(name, folder, places, where)
+    split = split_of(words)
+    plain = Path(str(name))
+    known = plain.as_posix() if not plain.is_absolute() and ".." not in plain.parts else identity_of(found, folder)
+    part = str(name).split(".rf.")[0] if ".rf." in str(name) else None  # copies of one picture by Roboflow
+    sides = (image.get("width"), image.get("height"))
+    stated = (sides[0], sides[1]) if all(isinstance(side, int) and side > 0 for side in sides) else None
+    return Labelled(f"{split}/{known}" if split else known, found, shapes, where, split, part, stated)  # type: ignore[arg-type]
+
+
+def _categories(path: Path, content: dict[str, Any], problems: Problems) -> dict[Any, str]:
+    names: dict[Any, str] = {}
+    for place, given in enumerate(as_list(content.get("categories"), str(path), "'categories'")):
+        with problems.collected():
+            where = f"{path}: category {place + 1} of the list"
+            category = as_object(given, where)
+            number, name = _key(category.get("id")), category.get("name")
+            if number is None or not isinstance(name, str):
+                problems.add(where, f"has id {shown(category.get('id'))} and name {shown(name)}, wanted both")
+            elif names.setdefault(number, name) != name:
+                problems.add(where, f"has the id {number} of '{names[number]}' too")
+    return names
+
+
+def _outline(outline: Any) -> Draw:
     if not outline:
-        raise ConfigError(
-            f"{file}: annotation {shape.get('id')} has no segmentation, only a box: F2P-Net learns from outlines; "
-            "label polygons or masks"
-        )
-    if isinstance(outline, dict) and isinstance(outline["counts"], str):
-        packed = [outline]
-    else:
-        packed = coco_mask.frPyObjects(outline if isinstance(outline, list) else [outline], height, width)
-    if any(tuple(run["size"]) != (height, width) for run in packed):
-        raise ConfigError(f"{file}: annotation {shape.get('id')} is of another size than its image {height}x{width}")
-    return np.asarray(coco_mask.decode(coco_mask.merge(packed)), bool)
+        return refused(f"has no segmentation, {NO_BOX}")
+    if isinstance(outline, dict):
+        return _run_lengths(outline)
+    if not isinstance(outline, list) or not all(isinstance(part, list) for part in outline):
+        return refused(f"has a segmentation that is {shown(outline)} of numbers, wanted a list of outlines")
+
+    def draw(height: int, width: int) -> Drawn:
+        pixels = np.zeros((height, width), bool)
+        for part in outline:
+            if len(part) % 2:
+                raise ValueError(f"outline of {len(part)} numbers, wanted pairs of x and y")
+            pixels |= polygon(list(zip(part[::2], part[1::2], strict=True)))(height, width)
+        return pixels
+
+    return draw
 
 
-def _class_numbers(contents: Any) -> dict[str, int]:
-    """1, 2, ... for the sorted names of the categories that occur, as `training.records.class_names` counts them."""
-    used = set()
-    for content in contents:
-        names = {category["id"]: str(category["name"]) for category in content["categories"]}
-        used |= {names[annotation["category_id"]] for annotation in content["annotations"]}
-    return {name: number for number, name in enumerate(sorted(used), start=1)}
+def _run_lengths(outline: dict[str, Any]) -> Draw:
+    def draw(height: int, width: int) -> Drawn:
+        if outline.get("size") != [height, width]:
+            raise ValueError(f"is of size {outline.get('size')}, another size than its image {height}x{width}")
+        counts = outline.get("counts")
+        if isinstance(counts, str):
+            counts = unpacked(counts)
+        if not isinstance(counts, list):
+            raise ValueError("has run lengths that are neither a list nor a text")
+        return runs(counts, (height, width), by_column=True)
+
+    return draw
 
 
-def _image_path(file: Path, folder: Path, name: str) -> Path:
-    word = file.parent.name if file.name == "_annotations.coco.json" else file.stem.removeprefix("instances_")
-    places = (file.parent / name, folder / name, folder / "images" / name, folder / word / name,
-              folder / "images" / word / name)  # fmt: skip
-    for place in places:
-        if place.is_file():
-            return place
-    raise MissingResource(f"{file} names the image {name}, which is in none of: {', '.join(map(str, places))}")
+def unpacked(text: str) -> list[int]:
+    """COCO's compressed run lengths: six bits a letter, low ones first, from the third on as differences to the one
+    before last. Read here since pycocotools reads past the end of a damaged text."""
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise ValueError("has damaged run lengths")
+        value |= (bits & 0x1F) << shift
+        shift += 5
+        if bits & 0x20:
+            continue
+        if bits & 0x10:
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    if shift:
+        raise ValueError("has run lengths that are cut off")
+    return counts
 
 
-def _word_of(file: Path, folder: Path) -> str | None:
-    """train, val or test, by the name of the file or of its folder."""
-    place = file.parent.name if file.name == "_annotations.coco.json" else file.stem
-    for part in place.lower().replace("-", "_").replace(".", "_").split("_"):
-        if (word := part.rstrip("0123456789")) in SPLIT_WORDS:
-            return word
-    return None
-
-
-def _split_of(file: Path, folder: Path) -> str | None:
-    word = _word_of(file, folder)
-    return SPLIT_WORDS[word] if word else None
+def _key(value: Any) -> int | str | None:
+    """An id: a number or a text; other tools write numbers as text in one place and not in another."""
+    if isinstance(value, bool) or not isinstance(value, int | str | float):
+        return None
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return int(value) if str(value).lstrip("-").isdecimal() else value
 
 
 def _looks_like_coco(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        return False
-    return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
-
-
-def _write(path: Path, picture: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture):
-        raise MissingResource(f"{path}: the mask could not be written; look at the disk and its rights")
-    return path
+    content = peek_json(path)
+    return isinstance(content, dict) and "images" in content and bool({"annotations", "categories"} & set(content))

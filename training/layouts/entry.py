@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+INDEX_FOLDER = "f2p-index"
+"""Where the index of a data set in another layout is written, inside of it."""
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a source. `split` is "train" or "test", None where the source doesn't divide its images."""
+    """One image of a source. `split` is "train", "val" or "test", None where the source doesn't divide its images."""
 
     id: str
     image: Path
@@ -20,6 +22,7 @@ class Entry:
     split: str | None = None
     part_id: str | None = None
     class_mask: Path | None = None
+    left_out: str | None = None  # why the image can't be used, where it can't: it is named, and in no list
 
     @property
     def label(self) -> int:
@@ -35,6 +38,21 @@ def images_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and its subfolders, sorted, without our index; none where there is no such folder."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and INDEX_FOLDER not in path.parts and path.is_file()
+    )
+
+
+def good_images(folder: Path) -> Iterator[Entry]:
+    """The images of the subfolder `good/`: they need no annotation in any layout of label tools."""
+    for image in images_below(folder / GOOD):
+        yield Entry(image.relative_to(folder).as_posix(), image, None, GOOD)
 
 
 def first_image(folder: Path, stems: Iterable[str]) -> Path | None:

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, F2pError
+from f2pnet.output_places import try_folder
 from training.duplicates import pairs, structures
 from training.few_shot import few_shot_lists
-from training.layouts import coco, mvtec, published
+from training.layouts import coco, cvat, f2pnet_lists, label_studio, labelme, mvtec, plain, published, voc, yolo
 from training.layouts.entry import Entry
+from training.masks import read_mask
 from training.records import Record, split_by_part
 
 TEST_SHARE = 0.3
 SPLIT_SEED = 3407
 MASKS = "masks"
+NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,26 @@ LAYOUTS = {
     ),
     "dagm2007": Layout("DAGM2007", published.is_dagm, lambda folder, _: published.dagm(folder)),
     "mvtec": Layout("MVTec-AD", mvtec.is_mvtec, lambda folder, _: mvtec.mvtec(folder)),
+    "f2pnet": Layout(
+        "lists of the authors' F2P-Net", f2pnet_lists.is_f2pnet, lambda folder, _: f2pnet_lists.f2pnet(folder)
+    ),
     "coco": Layout("COCO JSON", coco.is_coco, coco.coco),
+    "label-studio": Layout("Label Studio export", label_studio.is_label_studio, label_studio.label_studio),
+    "cvat": Layout("CVAT for images (XML)", cvat.is_cvat, cvat.cvat),
+    "voc": Layout("Pascal VOC masks", voc.is_voc, voc.voc),
+    "yolo": Layout("YOLO segmentation", yolo.is_yolo, yolo.yolo),
+    "labelme": Layout("LabelMe", labelme.is_labelme, labelme.labelme),
+    "plain": Layout("images/ and masks/", plain.is_plain, lambda folder, _: plain.plain(folder)),
 }
+"""In this order: the first whose files are there is taken."""
 
 
 @dataclass(frozen=True)
 class Indexed:
     """What was written: `counts` of images by list and class name, and the sizes of the few-shot lists.
 
-    `left_out` names the images that stand under a defect and have an empty mask: MT has four, and none can be learnt
-    from.
+    `left_out` names the images that are in no list; `remarks` say what a reader of the lists must know: which layout
+    was taken where several fit, what counts as good for want of an annotation, how the images were divided.
     """
 
     layout: str
@@ -58,11 +71,17 @@ class Indexed:
     counts: dict[str, Counter[str]]
     shots: tuple[int, ...]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def recognised(folder: Path) -> str | None:
     """The name of the layout that the folder has, None where it has none that we know."""
-    return next((name for name, layout in LAYOUTS.items() if layout.recognise(folder)), None)
+    return next(iter(all_recognised(folder)), None)
+
+
+def all_recognised(folder: Path) -> list[str]:
+    """The names of all layouts that fit the folder's files, the one to take first."""
+    return [name for name, layout in LAYOUTS.items() if layout.recognise(folder)]
 
 
 def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
@@ -77,29 +96,88 @@ def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
         known = ", ".join(f"{key} ({each.title})" for key, each in LAYOUTS.items())
         seen = "no known layout" if name is None else f"layout '{name}'"
         raise ConfigError(f"{source}: {seen}, wanted one of: {known}")
-    entries = list(LAYOUTS[name].read(source, out / MASKS))
-    if not entries:
-        raise ConfigError(f"{source}: no images in the layout {LAYOUTS[name].title}")
-    left_out = tuple(entry.id for entry in entries if _without_its_defect(entry))
-    lists = _divided([entry for entry in entries if entry.id not in left_out])
-    out.mkdir(parents=True, exist_ok=True)
-    for list_name, kept in lists.items():
-        _write(out / f"{list_name}.json", [_plain(entry, out) for entry in kept])
-    shots = few_shot_lists([_record(entry) for entry in lists["train"]], SPLIT_SEED)
-    _write(out / "few_shot.json", shots)
-    counts = {list_name: Counter(entry.class_name for entry in kept) for list_name, kept in lists.items()}
-    return Indexed(LAYOUTS[name].title, out, counts, tuple(map(int, shots)), left_out)
+    remarks = _other_layouts(source, name) if layout is None else []
+    with _writable(out):
+        entries = list(LAYOUTS[name].read(source, out / MASKS))
+        if not entries:
+            raise ConfigError(f"{source}: no images in the layout {LAYOUTS[name].title}")
+        entries = [_checked(entry) for entry in _once(entries)]
+        kept = [entry for entry in entries if entry.left_out is None]
+        remarks += _remarks(kept, [entry for entry in entries if entry.left_out])
+        lists = _divided(kept)
+        for list_name, chosen in lists.items():
+            _write(out / f"{list_name}.json", [_plain(entry, out) for entry in chosen])
+        shots = few_shot_lists([_record(entry) for entry in lists["train"]], SPLIT_SEED)
+        _write(out / "few_shot.json", shots)
+    counts = {list_name: Counter(entry.class_name for entry in chosen) for list_name, chosen in lists.items()}
+    left_out = tuple(entry.id for entry in entries if entry.left_out)
+    return Indexed(LAYOUTS[name].title, out, counts, tuple(map(int, shots)), left_out, tuple(remarks))
 
 
-def _without_its_defect(entry: Entry) -> bool:
-    if not entry.label or entry.mask is None:
-        return False
-    mask = cv2.imread(str(entry.mask), cv2.IMREAD_UNCHANGED)
-    return mask is not None and not mask.any()
+@contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """Tries the place before the work begins, and leaves no half of an index behind."""
+    is_new = not out.exists()
+    try_folder(out, "--out")
+    try:
+        yield
+    except (F2pError, OSError):
+        if is_new:
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+
+
+def _once(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Each image of a list once: a good one may stand in `good/` and among the annotated pictures too."""
+    known: dict[tuple[Path, str | None], Entry] = {}
+    for entry in entries:
+        first = known.setdefault((entry.image, entry.split), entry)
+        if first.label != entry.label:
+            raise ConfigError(f"{entry.image} stands as good and as defective: wanted one of both")
+        if first is entry:
+            yield entry
+
+
+def _checked(entry: Entry) -> Entry:
+    """A defect by its folder or list whose mask is empty can't be learnt from: MT has four."""
+    if entry.left_out or not entry.label or entry.mask is None or read_mask(entry.mask).defect.any():
+        return entry
+    return replace(entry, left_out="a defect by name with an empty mask")
+
+
+def _other_layouts(source: Path, taken: str) -> list[str]:
+    others = [name for name in all_recognised(source) if name != taken]
+    if not others:
+        return []
+    titles = " and ".join(LAYOUTS[name].title for name in others)
+    return [f"read as {LAYOUTS[taken].title}; it also looks like {titles} (`--layout {others[0]}` of `f2p data index`)"]
+
+
+def _remarks(kept: Sequence[Entry], left_out: Sequence[Entry]) -> list[str]:
+    remarks = []
+    if bare := [entry.id for entry in kept if not entry.label and entry.mask is None]:
+        remarks.append(f"{len(bare)} images without a mask or an annotation count as good: {_few(bare)}")
+    for reason, count in Counter(entry.left_out for entry in left_out).items():
+        names = [entry.id for entry in left_out if entry.left_out == reason]
+        remarks.append(f"{count} images are left out, {reason}: {_few(names)}")
+    if undivided := sum(entry.split is None for entry in kept):
+        remarks.append(
+            f"{undivided} images are divided here: about {TEST_SHARE:.0%} to the test list, pictures of one thing "
+            "together; the same images give the same lists"
+        )
+    return remarks
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _divided(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """A validation list becomes the test list where there is none; else it trains, since training holds out its own."""
     lists: dict[str, list[Entry]] = {"train": [], "test": []}
+    validates = "train" if any(entry.split == "test" for entry in entries) else "test"
+    entries = [replace(entry, split=validates) if entry.split == "val" else entry for entry in entries]
     undivided = _joined([entry for entry in entries if entry.split is None])
     training, _ = split_by_part([_record(entry) for entry in undivided], TEST_SHARE, SPLIT_SEED)
     to_train = {record.id for record in training}

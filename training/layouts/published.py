@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from f2pnet.errors import ConfigError
 from training.layouts.entry import GOOD, Entry, images_in
+from training.masks import mask_values, read_mask
 
 NEU_CLASSES = {1: "inclusion", 2: "patches", 3: "scratches"}
 NEU_SPLITS = {"training": "train", "test": "test"}
@@ -32,7 +32,7 @@ def neu_seg(folder: Path) -> Iterator[Entry]:
     for source, split in NEU_SPLITS.items():
         for image in images_in(folder / "images" / source):
             mask = folder / "annotations" / source / f"{image.stem}.png"
-            indices = sorted(set(np.unique(_grey(mask)).tolist()) - {0})
+            indices = sorted(set(np.unique(mask_values(mask)[0]).tolist()) - {0})
             if unknown := [index for index in indices if index not in NEU_CLASSES]:
                 raise ConfigError(f"{mask}: holds class index {unknown[0]}, wanted 0 to 3 as in NEU-Seg")
             names = "+".join(NEU_CLASSES[index] for index in indices) or GOOD
@@ -74,7 +74,7 @@ def kolektor_sdd2(folder: Path) -> Iterator[Entry]:
             if image.stem.endswith("_GT") or "copy" in image.stem:  # the archive has a few stray copies of masks
                 continue
             mask = image.with_name(f"{image.stem}_GT.png")
-            defective = bool(_grey(mask).any())
+            defective = _defective(mask)
             yield Entry(f"{split}/{image.stem}", image, mask if defective else None, _name(defective), split)
 
 
@@ -104,8 +104,5 @@ def _name(defective: bool) -> str:
     return "defect" if defective else GOOD
 
 
-def _grey(path: Path) -> np.ndarray:
-    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if mask is None:
-        raise ConfigError(f"{path}: wanted a readable mask; the layout of its folder asks for it")
-    return mask if mask.ndim == 2 else mask[:, :, 0]
+def _defective(path: Path) -> bool:
+    return bool(read_mask(path).defect.any())

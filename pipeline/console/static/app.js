@@ -1,5 +1,5 @@
 // The page of a line: is told of state, alerts and pictures as they come, and only while it is looked at.
-const RATE_WINDOW_MS = 5000, PATIENCE_MS = 3000, AGAIN_MS = 1000, NO_STATE = "the line does not tell its state";
+const RATE_WINDOW_MS = 5000, PATIENCE_MS = 3000, AGAIN_MS = 1000, NO_STATE = "the line does not tell its state", CAMERA_AWAY = "camera away";
 const SIGNS = { OK: "✓ OK", NG: "✕ NG", NOT_INSPECTED: "! NOT INSPECTED", FAULT: "⚠ FAULT" };
 const STAGES = ["queued", "engine", "stored", "total"];
 const by_id = (id) => document.getElementById(id);
@@ -64,10 +64,23 @@ function show_camera(id, now, away) {
     kept.card.dataset.verdict = "FAULT";
     kept.sign.className = "verdict FAULT";
     kept.sign.textContent = "⚠ CAMERA AWAY";
+  } else if (kept.card.dataset.verdict === "FAULT") {
+    delete kept.card.dataset.verdict;
+    kept.sign.className = "verdict";
+    kept.sign.textContent = "…";
   }
+  const has_picture = kept.image.hasAttribute("src");
+  kept.wait.hidden = has_picture && !away;
+  kept.wait.textContent = !away ? "no picture yet" : has_picture ? "the last picture before the camera was lost" : "no picture: the camera is away";
   kept.ledger.classList.toggle("broken", !now.balanced);
-  kept.ledger.textContent = `${now.balanced ? "✓ ledger balanced" : "✕ LEDGER DOES NOT BALANCE"}: ${now.captured.toLocaleString()} captured, ` +
-    `${now.in_flight} in flight` + (now.reconnects ? `, ${now.reconnects} reconnects` : "");
+  kept.ledger.textContent = ledger_line(now, away);
+}
+function ledger_line(now, away) {
+  const captured = `${now.captured.toLocaleString()} captured`, reconnects = now.reconnects ? `, ${now.reconnects} reconnects` : "";
+  if (!now.balanced) return `✕ LEDGER DOES NOT BALANCE: ${captured}, ${now.in_flight} in flight${reconnects}`;
+  if (away) return `⚠ no frames come; ${now.captured ? `${captured} before` : "none captured yet"}${reconnects}`;
+  if (!now.captured) return "no frame captured yet";
+  return `✓ ledger balanced: ${captured}, ${now.in_flight} in flight${reconnects}`;
 }
 
 function show_picture(result) {
@@ -92,11 +105,15 @@ function rate(now) {
 
 function health(now) {
   const broken = Object.entries(now.cameras).filter(([, camera]) => !camera.balanced).map(([id]) => `${id}: ledger`);
-  const troubled = now.workers.filter((worker) => worker.state !== "running" ).map((worker) => `${worker.name} ${worker.state}`);
-  if (broken.length) return ["bad", `✕ ${broken.join(", ")}`];
-  if (troubled.length) return ["wait", `! ${troubled.slice(0, 2).join(", ")}`];
+  const away = cameras_away(now);
+  const troubled = now.workers.filter((worker) => worker.state !== "running" && worker.detail !== CAMERA_AWAY).map((worker) => `${worker.name} ${worker.state}`);
+  if (broken.length) return ["bad", `✕ ${first_of(broken)}`];
+  if (away.length) return ["bad", `⚠ camera away: ${first_of(away)}`];
+  if (troubled.length) return ["wait", `! ${first_of(troubled)}`];
   return ["good", "✓ running"];
 }
+const first_of = (names) => names.slice(0, 2).join(", ") + (names.length > 2 ? ` and ${names.length - 2} more` : "");
+const cameras_away = (now) => now.workers.filter((worker) => worker.detail === CAMERA_AWAY).map((worker) => worker.name.replace(/^ingest-/, ""));
 
 function show_state(now) {
   document.title = `${now.line} – f2p`;
@@ -113,8 +130,8 @@ function show_state(now) {
     pair.append(make("dt", "", name), make("dd", "", figure));
     return pair;
   }));
-  const away = new Set(now.workers.filter((worker) => worker.detail === "camera away").map((worker) => worker.name));
-  for (const [id, camera] of Object.entries(now.cameras)) show_camera(id, camera, away.has(`ingest-${id}`));
+  const away = new Set(cameras_away(now));
+  for (const [id, camera] of Object.entries(now.cameras)) show_camera(id, camera, away.has(id));
   const longest = Math.max(1, ...STAGES.map((stage) => now.latency_ms[stage]?.p99 ?? 0));
   by_id("latency").replaceChildren(...STAGES.filter((stage) => now.latency_ms[stage]?.p50 != null).map((stage) => {
     const row = make("div"), bar = make("i"), { p50, p99 } = now.latency_ms[stage];
@@ -175,8 +192,14 @@ function show_list() {
     row.setAttribute("aria-selected", place === state.chosen);
   });
   by_id("older").hidden = state.next === null;
+  say_if_empty(!filtered() ? "No alerts yet." : state.next === null ? "No alert matches this filter." : "No alert matches this filter so far: “older” looks further back.");
+}
+function say_if_empty(words) {
+  by_id("empty").hidden = state.items.length > 0;
+  by_id("empty").textContent = words;
 }
 function choose(place) {
+  if (!state.items.length) return;
   state.chosen = Math.max(0, Math.min(state.items.length - 1, place));
   [...by_id("list").children].forEach((row, index) => row.setAttribute("aria-selected", index === state.chosen));
   by_id("list").children[state.chosen]?.scrollIntoView({ block: "nearest" });
@@ -210,8 +233,8 @@ async function open_chosen() {
   if (!item) return;
   state.open = item;
   const image = by_id("evidence");
-  image.removeAttribute("src");
-  by_id("outlines").replaceChildren();
+  if (item.is_frame) show_absence("looking for its picture …", false);
+  else show_absence("no picture: this is an event, not a frame");
   by_id("frame").replaceChildren(verdict_badge(item.verdict), ` ${item.frame_id}`);
   by_id("why").textContent = item.reason ?? "";
   by_id("defects").replaceChildren();
@@ -220,16 +243,34 @@ async function open_chosen() {
   show_words(item);
   if (!by_id("detail").open) by_id("detail").showModal();
   if (!item.is_frame) return;
-  const facts = await ask(`/api/frame?id=${encodeURIComponent(item.frame_id)}`);
+  let facts;
+  try {
+    facts = await ask(`/api/frame?id=${encodeURIComponent(item.frame_id)}`);
+  } catch (error) {
+    if (state.open === item) show_absence(error.message);
+    return;
+  }
   if (state.open !== item) return;
   by_id("why").textContent = facts.explanation;
   const defects = facts.result?.defects ?? [];
-  if (facts.evidence) {
-    image.onload = () => outlines(by_id("outlines"), defects, image.naturalWidth, image.naturalHeight);
+  if (!facts.evidence) show_absence("no picture was kept of this frame");
+  else {
+    image.onload = () => { by_id("absent").hidden = true; outlines(by_id("outlines"), defects, image.naturalWidth, image.naturalHeight); };
+    image.onerror = () => show_absence("its picture can't be read any more");
     image.alt = `picture of ${item.frame_id}`;
     image.src = `/evidence.jpg?id=${encodeURIComponent(item.frame_id)}`;
   }
   show_facts(facts, defects);
+}
+// Instead of a picture: a word, and no more room than it needs; `for_good` is false while the picture may still come.
+function show_absence(words, for_good = true) {
+  by_id("detail").classList.toggle("bare", for_good);
+  const image = by_id("evidence");
+  image.onload = image.onerror = null;
+  image.removeAttribute("src");
+  by_id("outlines").replaceChildren();
+  by_id("absent").hidden = false;
+  by_id("absent").textContent = words;
 }
 function show_facts(facts, defects) {
   const head = make("tr");
@@ -278,9 +319,10 @@ const review = (word) => state.open?.is_frame && change("/api/review", { word: s
 by_id("seen").addEventListener("click", acknowledge);
 for (const button of document.querySelectorAll("[data-word]")) button.addEventListener("click", () => review(button.dataset.word));
 by_id("detail").addEventListener("close", () => { state.open = null; by_id("list").focus(); });
-by_id("older").addEventListener("click", () => read_older());
+by_id("older").addEventListener("click", () => read_older().catch(say_trouble));
 by_id("filter").addEventListener("submit", (event) => event.preventDefault());
-by_id("filter").addEventListener("input", () => { state.items = []; state.newest = null; state.chosen = -1; read_alerts(); });
+by_id("filter").addEventListener("input", () => { state.items = []; state.newest = null; state.chosen = -1; read_alerts().catch(say_trouble); });
+function say_trouble(error) { by_id("empty").hidden = false; by_id("empty").textContent = `no answer: ${error.message}`; }
 function turn_theme() {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   document.documentElement.dataset.theme = dark ? "light" : "dark";
@@ -296,8 +338,11 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     choose(state.chosen + (["ArrowDown", "j"].includes(event.key) ? 1 : -1));
     if (state.open) open_chosen();
-  } else if (event.key === "Enter" && event.target === by_id("list")) open_chosen();
-  else if (event.key === "t") turn_theme();
+    else by_id("list").focus({ preventScroll: true });
+  } else if (event.key === "Enter" && !state.open && !event.target.closest("button, a")) {
+    event.preventDefault();  // else the same key presses the dialog's button, which has the focus now
+    open_chosen();
+  } else if (event.key === "t") turn_theme();
 });
 
 // --- live ----------------------------------------------------------------------------------------------------------

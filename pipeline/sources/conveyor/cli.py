@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from f2pnet.config.sources import TEXTURES, SyntheticSource, TextureName
 from f2pnet.errors import ConfigError
+from f2pnet.output_places import try_folder
 from pipeline.sources.conveyor.dataset import belts, write_dataset
 
 
@@ -34,7 +35,8 @@ def conveyor(
     try:
         base = SyntheticSource(size=size, defect_rate=defect_rate)
     except ValidationError as error:
-        raise ConfigError("; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())) from error
+        raise ConfigError("; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())) from None
+    try_folder(out_dir, "OUT_DIR")
     configs = belts(base, _known_textures(texture), seed, belts_per_texture)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("drawing", total=count)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from f2pnet.config.sources import DEFECTS, SyntheticSource, TextureName
 from f2pnet.errors import ConfigError
+from f2pnet.picture_writing import PictureNotWritten
 from pipeline.sources.conveyor.belt import Conveyor, ConveyorFrame
 
 FEW_SHOT_SIZES = (1, 4, 16, 32, 64)
@@ -137,7 +138,7 @@ def _write_frame(out_dir: Path, config: SyntheticSource, index: int, frame: Conv
 
 def _write_png(path: Path, image: npt.NDArray[np.uint8]) -> None:
     if not cv2.imwrite(str(path), image, PNG_FAST):
-        raise OSError(f"could not write {path}")
+        raise PictureNotWritten(f"picture {path} can't be written: check the disk's space and rights")
 
 
 def _write_json(path: Path, content: object) -> None:

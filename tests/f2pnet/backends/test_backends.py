@@ -157,6 +157,25 @@ def test_a_gpu_that_does_not_start_is_logged_when_any_device_will_do(caplog: pyt
     assert "runs on the CPU" in caplog.text
 
 
+def test_cuda_computes_fp32_in_full_and_is_not_searched_anew_for_every_batch_size() -> None:
+    asked: list[object] = []
+
+    class Runtime(CudaLessRuntime):
+        class InferenceSession(CudaLessRuntime.InferenceSession):
+            def __init__(self, path: str, options: object, providers: list[object]) -> None:
+                asked.extend(providers)
+
+            def get_providers(self) -> list[str]:
+                return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    open_session(Runtime, Path("model.onnx"), "cuda", None)
+
+    assert asked == [
+        ("CUDAExecutionProvider", {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}),
+        "CPUExecutionProvider",
+    ]
+
+
 def test_the_cpu_is_taken_without_a_word_when_it_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     open_session(CudaLessRuntime, Path("model.onnx"), "cpu", None)
 

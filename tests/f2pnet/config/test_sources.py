@@ -15,7 +15,6 @@ from f2pnet.config.sources import (
     SourceConfig,
     SyntheticSource,
     VideoSource,
-    redact_url,
     source_from_uri,
 )
 from f2pnet.errors import ConfigError, MissingResource
@@ -49,20 +48,6 @@ def test_password_of_a_camera_does_not_show() -> None:
     assert source.url.get_secret_value() == "rtsp://operator:s3cret@cam1/stream"
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("rtsp://u:p@host:8554/live", "rtsp://***@host:8554/live"),
-        ("http://host/video?token=abc&x=", "http://host/video?token=***&x=***"),
-        ("rtsp://u:p@q@host/live", "rtsp://***@host/live"),
-        ("rtsp://host/live", "rtsp://host/live"),
-        ("images/part", "images/part"),
-    ],
-)
-def test_url_for_logs_hides_credentials(url: str, shown: str) -> None:
-    assert redact_url(url) == shown
-
-
 @pytest.mark.parametrize("url", ["http://host/live", "rtsp:///live", "host/live"])
 def test_rtsp_address_of_another_kind_is_refused(url: str) -> None:
     with pytest.raises(ValidationError, match="rtsp://host/path"):
@@ -91,7 +76,35 @@ def test_uri_schemes_mean_cameras() -> None:
 
 def test_paths_mean_a_folder_or_a_video(tmp_path: Path) -> None:
     assert source_from_uri(str(tmp_path)) == FolderSource(path=tmp_path)
-    assert source_from_uri("recorded/shift1.MP4") == VideoSource(path=Path("recorded/shift1.MP4"))
+    (tmp_path / "shift1.MP4").touch()
+    assert source_from_uri(str(tmp_path / "shift1.MP4")) == VideoSource(path=tmp_path / "shift1.MP4")
+    (tmp_path / "shift 2.mkv").touch()
+    assert source_from_uri(f"file://{tmp_path}/shift%202.mkv") == VideoSource(path=tmp_path / "shift 2.mkv")
+
+
+def test_a_relative_path_on_the_command_line_is_meant_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "parts").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    assert source_from_uri("parts/") == FolderSource(path=tmp_path / "parts")
+    assert source_from_uri(".") == FolderSource(path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "finite"),
+    [
+        (FolderSource(path=Path("x")), True),
+        (FolderSource(path=Path("x"), loop=True), False),
+        (VideoSource(path=Path("x")), True),
+        (RtspSource(url="rtsp://host/live"), False),
+        (SyntheticSource(), False),
+        (SyntheticSource(frames=3), True),
+    ],
+)
+def test_a_finite_source_ends_by_itself(source: SourceConfig, finite: bool) -> None:
+    assert source.finite is finite
 
 
 def test_synthetic_uri_carries_options() -> None:

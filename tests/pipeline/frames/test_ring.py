@@ -14,8 +14,10 @@ import pytest
 
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
-from pipeline.frames.ring import FrameRing, RingReader, unlink_ring
+from pipeline.frames.ring import FrameRing, RingReader
+from pipeline.frames.ring_file import unlink_ring
 from pipeline.frames.ring_memory import PLACES, FrameTooLarge, HeldFrame, RingGeometry, StaleFrame
+from tests.servers.redis_servers import await_that
 
 GEOMETRY = RingGeometry(slots=4, slot_bytes=64 * 1024)
 
@@ -172,10 +174,13 @@ def _churn(name: str) -> None:
 @pytest.mark.timeout(60)
 def test_the_ledger_balances_after_a_kill_at_any_moment_and_at_all_times_in_between(name: str) -> None:
     FrameRing.create(name, GEOMETRY, "run").close()
+    forked = multiprocessing.get_context("forkserver")  # this process has threads, and can't be forked safely
+    forked.set_forkserver_preload([__name__])
     reader, last = RingReader(name), 0
     for attempt in range(25):
-        process = multiprocessing.get_context("fork").Process(target=_churn, args=(name,))
+        process = forked.Process(target=_churn, args=(name,))
         process.start()
+        await_that(lambda last=last: reader.ledger.captured > last)
         until = time.monotonic() + 0.02 + 0.001 * attempt
         while time.monotonic() < until:
             assert reader.ledger.balanced

@@ -11,6 +11,7 @@ import pytest
 
 from f2pnet.config.sources import FolderSource
 from f2pnet.errors import MissingResource
+from pipeline.frames.file_ref import FileRef
 from pipeline.sources import BadFrame, Frame, SourceEnded, open_source
 from tests.servers.reading import read_frames, read_until
 
@@ -33,7 +34,7 @@ def test_images_come_in_natural_order_then_the_source_ends(folder: Path) -> None
 
     assert _shown(items) == list(range(1, 13))
     assert [item.index for item in items] == list(range(12))
-    assert items[9].name == "part10.png"
+    assert items[9].file == FileRef("part10.png")
     assert abs(items[0].captured_at_ns - time.time_ns()) < 60e9
 
 
@@ -41,7 +42,10 @@ def test_reading_goes_on_where_it_stopped(folder: Path) -> None:
     with open_source(FolderSource(path=folder), start_index=10) as source:
         items, _ = read_until(source, SourceEnded)
 
-    assert [(item.index, item.name) for item in items] == [(10, "part11.png"), (11, "part12.png")]
+    assert [(item.index, item.file.name if item.file else "") for item in items] == [
+        (10, "part11.png"),
+        (11, "part12.png"),
+    ]
 
 
 def test_looped_folder_begins_again(folder: Path) -> None:
@@ -62,7 +66,7 @@ def test_broken_image_is_told_and_the_rest_goes_on(folder: Path) -> None:
         items, _ = read_until(source, SourceEnded)
 
     bad = [item for item in items if isinstance(item, BadFrame)]
-    assert [(item.index, item.name, item.reason) for item in bad] == [
+    assert [(item.index, item.file.name if item.file else "", item.reason) for item in bad] == [
         (2, "part3.png", "unreadable"),
         (4, "part5.png", "unreadable"),
         (6, "part7.png", "unreadable"),

@@ -32,7 +32,11 @@ def test_folder_needs_no_video_library(tmp_path: Path) -> None:
 
 
 def test_missing_package_names_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in sys.modules if name == "av" or name.startswith(("av.", "pipeline.sources.video"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name == "av" or name.startswith(("av.", "pipeline.sources.video", "f2pnet.pictures.video"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "av", None)
 

@@ -10,13 +10,14 @@ import av
 import cv2
 import numpy as np
 import pytest
-from av.video.stream import VideoStream
+from av.container import InputContainer
+from av.stream import Stream
 
 from f2pnet.config.sources import MjpegSource
 from pipeline.sources import BadFrame, Frame, SourceFault, open_source
-from pipeline.sources.decoding import Pixels
+from pipeline.sources.base import Opening
 from pipeline.sources.mailbox import MAX_PICTURES
-from pipeline.sources.stream import StreamReader
+from pipeline.sources.stream import Messages, Received, StreamReader
 from tests.servers.mjpeg_server import MjpegServer
 from tests.servers.reading import read_until
 
@@ -28,11 +29,14 @@ class HungDecoder(StreamReader):
 
     def __init__(self, address: str) -> None:
         self.released = threading.Event()
-        super().__init__(f"http://{address}/", timeout_s=0.5, start_index=0, options={}, container_format="mpjpeg")
+        super().__init__(f"http://{address}/", timeout_s=0.5, opening=Opening(), options={}, container_format="mpjpeg")
 
-    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
+    def begin(self, container: InputContainer) -> Stream:
+        return container.streams.video[0]
+
+    def pictures(self, packet: av.Packet[Stream], arrival_ns: int, messages: Messages) -> Iterator[Received]:
         self.released.wait(30)
-        yield "released", arrival_ns
+        yield Received(None, arrival_ns, "released")
 
 
 def test_slow_reader_learns_of_every_picture_it_missed() -> None:
@@ -67,9 +71,12 @@ class BrokenDecoder(StreamReader):
     """A decoder with a bug."""
 
     def __init__(self, address: str) -> None:
-        super().__init__(f"http://{address}/", timeout_s=20, start_index=0, options={}, container_format="mpjpeg")
+        super().__init__(f"http://{address}/", timeout_s=20, opening=Opening(), options={}, container_format="mpjpeg")
 
-    def pictures(self, packet: av.Packet[VideoStream], arrival_ns: int) -> Iterator[tuple[Pixels | str, int]]:
+    def begin(self, container: InputContainer) -> Stream:
+        return container.streams.video[0]
+
+    def pictures(self, packet: av.Packet[Stream], arrival_ns: int, messages: Messages) -> Iterator[Received]:
         raise ZeroDivisionError("no such luck")
 
 

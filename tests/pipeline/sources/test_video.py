@@ -108,7 +108,7 @@ def test_file_whose_index_is_missing_is_a_fault_at_once(tmp_path: Path) -> None:
     path = _write_video(tmp_path / "belt.mp4", "libx264")  # the index stands at the end
     path.write_bytes(path.read_bytes()[:-2000])
 
-    with pytest.raises(SourceFault, match=r"belt\.mp4 can't be read"):
+    with pytest.raises(SourceFault, match=r"belt\.mp4: it can't be opened"):
         open_source(VideoSource(path=path))
 
 

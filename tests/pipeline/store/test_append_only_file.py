@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from f2pnet.errors import StoreAway
 from f2pnet.result import Verdict
 from pipeline.store.append_only_file import intact_bytes, mend_append_only_files
 from pipeline.store.embedded_redis import EmbeddedRedis
@@ -70,8 +71,9 @@ def test_without_files_there_is_nothing_to_mend(tmp_path: Path) -> None:
 
 
 def test_a_server_killed_in_the_middle_of_a_command_of_a_transaction_loses_and_doubles_nothing(
-    server: EmbeddedRedis, frame: Callable[..., Record]
+    each_server: EmbeddedRedis, frame: Callable[..., Record]
 ) -> None:
+    server = each_server
     store = RedisStore(server.url, "demo", timeout_s=5)
     store.write([frame(seq, Verdict.NG) for seq in range(3)])
     os.kill(server.pid, signal.SIGKILL)
@@ -89,6 +91,26 @@ def test_a_server_killed_in_the_middle_of_a_command_of_a_transaction_loses_and_d
     with redis.Redis.from_url(server.url, decode_responses=True, protocol=2) as reader:
         ids = [fields["frame_id"] for _, fields in reader.xrange(RESULTS)]
     assert ids == [frame(seq).frame_id for seq in range(5)]
+
+
+def test_a_file_damaged_in_its_middle_is_left_whole_and_refused(
+    each_server: EmbeddedRedis, frame: Callable[..., Record]
+) -> None:
+    server = each_server
+    store = RedisStore(server.url, "demo", timeout_s=5)
+    for seq in range(20):
+        store.write([frame(seq)])
+    os.kill(server.pid, signal.SIGKILL)
+    _await_end(server)
+    (file,) = server.data_dir.glob("appendonlydir/*.incr.aof")
+    damaged = bytearray(file.read_bytes())
+    damaged[damaged.index(b"*1\r\n$5\r\nMULTI", len(damaged) // 2)] = ord("?")
+    file.write_bytes(damaged)
+
+    with pytest.raises(StoreAway, match="Bad file format"):
+        server.revive()
+
+    assert file.read_bytes() == damaged
 
 
 def _await_end(server: EmbeddedRedis) -> None:

@@ -147,8 +147,9 @@ def test_a_verdict_that_redis_had_before_it_went_away_still_stands(
 def test_a_new_worker_knows_the_verdicts_that_its_predecessor_spooled(
     server: EmbeddedRedis, tmp_path: Path, frame: MakeFrame
 ) -> None:
+    url = server.url
     server.stop()
-    first = DurableStore(RedisStore(server.url, "demo"), Spool(tmp_path / "spool", MB))
+    first = DurableStore(RedisStore(url, "demo"), Spool(tmp_path / "spool", MB))
     first.write([frame(0, Verdict.NG)])
     first.close()
 

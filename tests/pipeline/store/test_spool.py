@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from f2pnet.errors import SpoolError
 from f2pnet.result import Verdict
 from pipeline.store import spool as spool_module
 from pipeline.store.records import Record
-from pipeline.store.spool import Spool, SpoolFull
+from pipeline.store.spool import Damage, Removal, Spool, SpoolFull, waiting_in
 from tests.small_disk import fill, mount_small_disk, unmount
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -72,7 +73,7 @@ def test_without_commit_the_same_records_are_shown_again(tmp_path: Path, frame: 
 def test_order_holds_when_appending_and_replaying_take_turns_over_many_segments(
     tmp_path: Path, frame: MakeFrame
 ) -> None:
-    spool = Spool(tmp_path, 128 * 1024)  # segments of 16 KiB
+    spool = Spool(tmp_path, 256 * 1024)  # segments of 32 KiB
     replayed: list[int | None] = []
 
     for start in range(0, 3000, 30):
@@ -264,3 +265,124 @@ def drain_some(spool: Spool, count: int) -> list[int | None]:
     records = spool.peek(count)
     spool.commit(count)
     return [record.seq for record in records]
+
+
+def delete_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def replace_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def delete_files(folder: Path) -> None:
+    for path in folder.glob("*.spool"):
+        path.unlink()
+
+
+def restore_from_a_copy(folder: Path) -> None:
+    """The same names and contents, and other files."""
+    shutil.copytree(folder, folder.with_name("copy"))
+    shutil.rmtree(folder)
+    folder.with_name("copy").rename(folder)
+
+
+@pytest.mark.parametrize("delete", [delete_folder, replace_folder, delete_files, restore_from_a_copy])
+def test_a_spool_that_is_deleted_while_in_use_tells_its_loss_and_goes_on(
+    tmp_path: Path, frame: MakeFrame, delete: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(folder, MB)
+    spool.append([frame(seq) for seq in range(10)])
+    spool.peek(3)
+    spool.commit(3)
+    delete(folder)
+    spool.append([frame(10), frame(11)])
+
+    (removal,) = spool.take_damages()
+    assert isinstance(removal, Removal)
+    assert removal.records == 7
+    assert spool.take_damages() == []
+    assert drain(spool) == [10, 11]
+    spool.append([frame(12)])
+    spool.close()
+    with closing(Spool(folder, MB)) as again:
+        assert 12 in drain(again)
+
+
+def test_an_empty_spool_that_is_deleted_is_told_once_and_made_anew(tmp_path: Path, frame: MakeFrame) -> None:
+    spool = Spool(tmp_path / "spool", MB)
+    for _ in range(2):
+        shutil.rmtree(tmp_path / "spool")
+        for _ in range(3):
+            spool.check_files()
+        (removal,) = spool.take_damages()
+        assert isinstance(removal, Removal)
+        assert removal.records == 0
+    spool.append([frame(1)])
+    assert [path.name for path in sorted((tmp_path / "spool").iterdir())] == [
+        "0000000001.spool",
+        "cursor",
+        "spool.lock",
+    ]
+
+
+def test_a_folder_that_can_not_be_made_anew_is_told_once_and_tried_again(tmp_path: Path, frame: MakeFrame) -> None:
+    spool = Spool(tmp_path / "spool", MB)
+    spool.append([frame(0)])
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "spool").write_text("a file in its place")
+    for _ in range(3):
+        with pytest.raises(SpoolError, match="make anew"):
+            spool.append([frame(1)])
+    (tmp_path / "spool").unlink()
+    spool.append([frame(1)])
+    (removal,) = spool.take_damages()
+    assert isinstance(removal, Removal)
+    assert removal.records == 1
+    assert drain(spool) == [1]
+
+
+def test_between_peek_and_commit_the_files_may_vanish(tmp_path: Path, frame: MakeFrame) -> None:
+    spool = Spool(tmp_path / "spool", MB)
+    spool.append([frame(0), frame(1)])
+    assert len(spool.peek(2)) == 2
+    delete_files(tmp_path / "spool")
+    spool.commit(2)
+    assert drain(spool) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["0000000001 copy.spool", "1.spool", "x.spool", "0000000001.spool.bak", "\udcff.spool", "²²²²²²²²²².spool"]
+)
+def test_names_that_are_not_the_spools_are_left_alone(tmp_path: Path, frame: MakeFrame, name: str) -> None:
+    (tmp_path / name).write_bytes(b"somebody's")
+    (tmp_path / "0000000009.spool").mkdir()
+    (tmp_path / "0000000008.spool").symlink_to("/etc/passwd")
+    spool = Spool(tmp_path, MB)
+    spool.append([frame(seq) for seq in range(3)])
+    assert [record.seq for record in waiting_in(tmp_path)] == [0, 1, 2]
+    assert drain(spool) == [0, 1, 2]
+    spool.close()
+    assert (tmp_path / name).read_bytes() == b"somebody's"
+    assert (tmp_path / "0000000009.spool").is_dir()
+
+
+def test_a_name_that_somebody_took_is_not_written_over(tmp_path: Path, frame: MakeFrame) -> None:
+    spool = Spool(tmp_path, MB)
+    (tmp_path / "0000000001.spool").write_bytes(b"somebody's")
+    spool.append([frame(0)])
+    assert drain(spool) == [0]
+    assert (tmp_path / "0000000001.spool").read_bytes() == b"somebody's"
+
+
+def test_a_file_that_somebody_cuts_is_a_loss_that_is_told(tmp_path: Path, frame: MakeFrame) -> None:
+    spool = Spool(tmp_path, MB)
+    spool.append([frame(seq) for seq in range(4)])
+    path = only_segment(tmp_path)
+    os.truncate(path, path.stat().st_size // 2 + 10)
+    spool.append([frame(4)])
+    seqs = drain(spool)
+    assert seqs == [0, 1, 4]
+    assert any(isinstance(damage, Damage) and not damage.unfinished for damage in spool.take_damages())

@@ -12,12 +12,13 @@ import redis
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import ConfigError
+from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Defect, InspectionResult, Timings, Verdict
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.store.records import Record
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.why import FrameId, as_json, why
+from pipeline.store.why import as_json, why
 
 RUN = str(uuid.UUID(int=(1_700_000_000_000 << 80) | (7 << 76) | (2 << 62)))
 Why = Callable[[int], object]
@@ -126,8 +127,20 @@ def test_a_frame_without_a_result_is_explained(
     assert explained[2] == "no verdict: dropped (the run's drops: 1 overload) or still in flight (1 are)"
     assert explained[5] == "never captured: this run of the camera counts 5 frames, numbered from 0"
     reader.xtrim("f2p:{l}:results", maxlen=0, approximate=False)
-    assert why(link, line, FrameId("cam1", RUN, 1)).explanation.startswith("OK; its result was trimmed")
+    assert "is gone, not by the line's own trimming" in why(link, line, FrameId("cam1", RUN, 1)).explanation
     assert why(link, line, FrameId("cam9", RUN, 1)).explanation.startswith("unknown: no camera and run")
+
+
+def test_a_result_that_retention_took_away_is_told_from_one_that_is_missing(
+    server: EmbeddedRedis, link: RedisLink, line: LineConfig
+) -> None:
+    store = RedisStore(server.url, "l", results_kept=10)
+    for start in range(0, 60, 20):
+        store.write([record_of(result_of(seq)) for seq in range(start, start + 20)])
+    store.close()
+    assert why(link, line, FrameId("cam1", RUN, 1)).explanation == (
+        "OK; its result was trimmed from the stream since (results_kept)"
+    )
 
 
 def test_a_frame_id_of_another_form_is_refused() -> None:

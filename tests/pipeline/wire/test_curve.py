@@ -16,8 +16,9 @@ from f2pnet.cli import app
 from f2pnet.config import LineConfig
 from f2pnet.config.line import CurveConfig
 from f2pnet.errors import ConfigError, F2pError, MissingResource
+from pipeline.frames.ledger import Ledger
 from pipeline.wire.curve import Curve, end_guards, write_keys
-from pipeline.wire.messages import Bye
+from pipeline.wire.messages import Bye, LedgerReport
 from pipeline.wire.transport import Hub, Link, Poller
 from tests.pipeline.harness import LineUnderTest
 
@@ -52,7 +53,7 @@ def heard(hub: Hub, link: Link, limit_s: float) -> int:
 
 def test_only_a_peer_whose_key_is_allowed_is_heard(keys: Path, free_ports: list[int]) -> None:
     address = f"tcp://127.0.0.1:{free_ports[0]}"
-    hub = Hub(address, 100, curve(keys, "a"))
+    hub = Hub(address, 100, curve(keys, "a"), from_guests=(Bye,))
     friend = Link(address, "b", 100, curve(keys, "b"), 0)
     others = {
         "a key that is not allowed": Link(address, "x", 100, curve(keys, "stranger"), 0),
@@ -124,3 +125,63 @@ def test_keys_that_do_not_fit_are_told_with_the_cure(
     names = {"key": "a.key_secret", "server_key": "a.key", "allowed": "allowed"} | broken
     with pytest.raises(error, match=words):
         Curve.load(CurveConfig.model_validate({option: keys / name for option, name in names.items()}))
+
+
+def said(hub: Hub, limit_s: float) -> list[tuple[bytes, str]]:
+    """Who was heard within the time, and of what kind the messages were."""
+    until_s, heard = time.monotonic() + limit_s, []
+    while time.monotonic() < until_s:
+        Poller(hub).wait(50)
+        heard += [(peer, type(message).__name__) for peer, message, _ in hub.receive(10)]
+    return heard
+
+
+def test_a_guest_says_what_guests_may_say_in_its_own_name(keys: Path, free_ports: list[int]) -> None:
+    """A key that is allowed and not the binding host's own: an inference host, and no more."""
+    shutil.copy(keys / "stranger.key", keys / "allowed")
+    address = f"tcp://127.0.0.1:{free_ports[0]}"
+    hub = Hub(address, 100, curve(keys, "a"), from_guests=(Bye,))
+    report = LedgerReport(camera_id="cam1", run_id="r", version=1, ledger=Ledger())
+    links = {
+        "own": Link(address, "ingest/cam1", 100, curve(keys, "a"), 0),
+        "guest": Link(address, "infer-far/1", 100, curve(keys, "b"), 0),
+        "guest as camera": Link(address, "ingest/cam1", 100, curve(keys, "b"), 0),
+        "guest as supervisor": Link(address, "supervisor", 100, curve(keys, "b"), 0),
+        "guest as sink": Link(address, "sink-mes", 100, curve(keys, "b"), 0),
+        "other guest in its name": Link(address, "infer-far/2", 100, curve(keys, "stranger"), 0),
+    }
+    try:
+        links["own"].send(report)
+        links["guest"].send(HELLO)
+        assert sorted(said(hub, 2)) == [(b"infer-far/1", "Bye"), (b"ingest/cam1", "LedgerReport")]
+        for name, link in links.items():
+            link.send(report if name == "guest" else HELLO)
+        assert said(hub, 2) == [(b"ingest/cam1", "Bye")]
+        assert hub.is_guest(b"infer-far/1")
+        assert not hub.is_guest(b"ingest/cam1")
+        assert hub.send(b"ingest/cam1", HELLO)
+        Poller(links["own"]).wait(2000)
+        assert [type(message) for message, _ in links["own"].receive(5)] == [Bye]
+        assert not [*links["guest as camera"].receive(5)]
+        assert hub.seal(b"ingest/cam1", "cam1/r/000001") == b""
+        assert hub.seal(b"infer-far/1", "cam1/r/000001") != hub.seal(b"infer-far/1", "cam1/r/000002")
+    finally:
+        for socket in (hub, *links.values()):
+            socket.close()
+        end_guards()
+
+
+def test_the_lines_own_worker_takes_its_name_back_from_a_guest(keys: Path, free_ports: list[int]) -> None:
+    address = f"tcp://127.0.0.1:{free_ports[0]}"
+    hub = Hub(address, 100, curve(keys, "a"), from_guests=(Bye,))
+    guest, own = (Link(address, "infer-0/1", 100, curve(keys, host), 0) for host in ("b", "a"))
+    try:
+        assert heard(hub, guest, 5)
+        assert hub.is_guest(b"infer-0/1")
+        assert heard(hub, own, 5)
+        assert not hub.is_guest(b"infer-0/1")
+        assert not heard(hub, guest, 1)
+    finally:
+        for socket in (hub, guest, own):
+            socket.close()
+        end_guards()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
+
+import pytest
 
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Ready
-from pipeline.workers.leases import MAX_ANSWERS, MAX_ATTEMPTS, NOT_STORED_RETRY_NS, LeaseBook
+from pipeline.workers.leases import MAX_ANSWERS, MAX_ATTEMPTS, NOT_STORED_RETRY_NS, LeaseBook, within_reason
 
 MS = 1_000_000
 LEASE_MS = 1_000
@@ -307,3 +310,44 @@ def test_no_frame_is_lost_and_none_leased_twice_at_a_time_over_random_events() -
         if b.take_back(now):
             holders = {s: h for s, h in holders.items() if b._entries[s].holder is not None}
     assert len(b) == len(open_frames)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"capacity": 10**9},
+        {"held": -(10**9)},
+        {"received": -1},
+        {"batch_ms": 1e300, "hand_ms": math.inf},
+        {"frame_ms": math.nan, "batch_ms": -math.inf},
+        {"at_mono_ns": -(2**62), "inline": True},
+        {"at_mono_ns": 2**63 - 1, "inline": True},
+    ],
+)
+def test_what_a_worker_says_of_itself_is_bounded(lie: dict[str, Any]) -> None:
+    b = book(frames=20, deadline_ms=1000)
+    b.worker_ready(within_reason(ready(**lie), most=4), 0)
+    grants = list(b.next_leases(0))
+    assert len(grants) <= 4
+    for grant in grants:
+        assert grant.deadline_mono_ns is None or abs(grant.deadline_mono_ns) < 2**63
+    due_ns = b.next_due_ns()
+    assert due_ns is None or due_ns <= 7 * 60 * 1000 * MS
+    assert b.take_back(7 * 60 * 1000 * MS) == len(grants)
+
+
+def test_a_worker_that_says_the_truth_is_taken_at_its_word() -> None:
+    honest = ready(capacity=4, received=17, held=2, frame_ms=20.0, batch_ms=70.0, hand_ms=35.0, at_mono_ns=99)
+    assert within_reason(honest, most=4) == honest
+
+
+def test_silent_workers_are_named_and_known_again_with_their_count_of_leases() -> None:
+    b = book()
+    b.worker_ready(ready(capacity=2), 0)
+    assert leased(b) == [("a", 0), ("a", 1)]
+    assert b.silent_workers(0) == []
+    assert [worker.incarnation for worker in b.silent_workers(1)] == ["a"]
+    b.worker_gone("a")
+    b.worker_ready(ready(capacity=2, received=2), 5)
+    assert [(grant.number, grant.frame.seq) for grant in b.next_leases(5)] == [(3, 0), (4, 1)]
+    assert leased(b, 5) == []  # both are on their way

@@ -174,7 +174,7 @@ def test_a_coco_box_without_an_outline_is_refused(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     content["annotations"][0]["segmentation"] = []
     path.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match="annotation 1 has no segmentation"):
+    with pytest.raises(ConfigError, match="annotation 1: has no segmentation"):
         index(tmp_path / "labelled", tmp_path / "out")
 
 

@@ -1,0 +1,99 @@
+"""The same file is the same picture, or is refused, on every way into the product."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from export.parity import read_images
+from f2pnet.config.sources import FolderSource
+from f2pnet.errors import ConfigError
+from f2pnet.pictures.stream import find_inputs, pictures
+from f2pnet.preprocess import Image
+from pipeline.sources import BadFrame, Frame, SourceEnded, open_source
+from tests.f2pnet.pictures.files import damaged_files, files_of_several_pictures, whole_files
+from tests.servers.reading import read_until
+from training.data_check import check_dataset
+from training.duplicates import structures
+from training.examples import UnusableImage, read_frame
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole, damaged and manifold files of all formats, a deep one, and links."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, data in (whole_files() | damaged_files() | files_of_several_pictures()).items():
+        (folder / name).write_bytes(data)
+    cv2.imwrite(str(folder / "deep.png"), np.full((20, 20), 3000, np.uint16))
+    (folder / "link.png").symlink_to(folder / "a.png")
+    (folder / "broken-link.png").symlink_to(folder / "nowhere.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_inspect(folder: Path) -> dict[str, Image | None]:
+    found = find_inputs([folder], ignore=folder / "out")
+    return {picture.file.path.name: picture.image for picture in pictures(found.files)}
+
+
+def _assert_same(first: Image | None, second: Image | None, name: str) -> None:
+    assert (first is None) == (second is None), name
+    if first is not None and second is not None:
+        assert np.array_equal(first, second), name
+
+
+def test_line_and_inspect_see_the_same(folder: Path, by_inspect: dict[str, Image | None]) -> None:
+    with open_source(FolderSource(path=folder)) as source:
+        items, _ = read_until(source, SourceEnded)
+
+    by_line = {item.file.name: item.image if isinstance(item, Frame) else None for item in items if item.file}
+    assert [item.file.name for item in items if item.file] == list(by_inspect)
+    for name, image in by_inspect.items():
+        _assert_same(image, by_line[name], name)
+    assert sum(image is None for image in by_inspect.values()) > 30
+    assert {item.reason for item in items if isinstance(item, BadFrame)} == {"unreadable"}
+
+
+def test_training_and_checks_see_the_same(folder: Path, by_inspect: dict[str, Image | None]) -> None:
+    for name, image in by_inspect.items():
+        try:
+            read: Image | None = read_frame(folder / name)
+        except UnusableImage:
+            read = None
+        _assert_same(image, read, name)
+    names = list(by_inspect)
+    _, usable = structures([folder / name for name in names])
+    assert [names[place] for place in usable] == [name for name in names if by_inspect[name] is not None]
+
+
+def test_parity_sees_the_same(folder: Path, by_inspect: dict[str, Image | None]) -> None:
+    whole = [name for name, image in by_inspect.items() if image is not None]
+    (folder / "test.json").write_text(json.dumps([{"image": name} for name in whole]))
+    for name, image in zip(whole, read_images(folder), strict=True):
+        _assert_same(by_inspect[name], image, name)
+
+    (folder / "test.json").write_text(json.dumps([{"image": "hole-a.jpg"}]))
+    with pytest.raises(ConfigError, match=r"hole-a\.jpg: .*Corrupt JPEG data"):
+        read_images(folder)
+
+
+def test_check_of_a_data_set_refuses_what_the_line_refuses(tmp_path: Path) -> None:
+    damaged = damaged_files() | files_of_several_pictures()
+    records = []
+    for name, data in (damaged | whole_files()).items():
+        (tmp_path / name).write_bytes(data)
+        records.append({"id": name, "image": name, "label": 0, "class_name": "good"})
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "spare.png").write_bytes(whole_files()["a.png"])
+
+    check = check_dataset(tmp_path, "train.json", "test.json")
+
+    counts = {finding.what: finding.count for finding in check.findings}
+    assert counts[UnusableImage.kind] == len(damaged)
+    assert counts["picture that none of the lists names"] == 1
+    assert counts["passed over: file ending in .txt"] == 1
