@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accuracy_page import page
+from accuracy_page import SETS, page
 from accuracy_runs import FINISHED, ROOT, STUDIES, recipes, runs_folder
 
 from training.recipe import TrainingRecipe
@@ -46,6 +46,8 @@ def main() -> None:
             protocols = ["auto", "oracle-box"] if recipe.prompted_share else ["auto"]
             _keep(name, run_facts(recipe), checkpoint_subjects(checkpoint, protocols), recipe.datasets[0].path)
     for folder in sorted({recipe.datasets[0].path.resolve() for recipe in study.values()}):
+        if folder.name not in SETS.values():
+            continue
         name = f"trivial-{folder.name}"
         if _is_due(name, again):
             subjects = [trivial_subject(trivial, "train_clean.json") for trivial in CLEAN_TRIVIAL]

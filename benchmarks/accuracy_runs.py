@@ -35,7 +35,7 @@ from training.sheet_figures import plain_figures
 from training.thresholds import Choice
 
 ROOT = Path(__file__).parents[1]
-STUDIES = [ROOT / f"configs/studies/{name}.yaml" for name in ("pretrained", "accuracy")]
+STUDIES = [ROOT / f"configs/studies/{name}.yaml" for name in ("pretrained", "new-material", "accuracy")]
 LISTS = ROOT / "exp/lists"
 FINISHED = "finished"
 JUDGED_FIGURES = (
@@ -72,6 +72,8 @@ def _recipe(study: dict[str, Any], run: dict[str, Any], seed: int, path: Path) -
         dataset |= {"train_list": str(lists / "train.json"), "few_shot_list": str(lists / "shots.json")}
     elif "train_list" not in dataset:
         dataset["train_list"] = "train.json" if run["shots"] == "paper" else "train_clean.json"
+    if study.get("drawn_shots"):
+        dataset["few_shot_list"] = str(LISTS / Path(dataset["path"]).name / "drawn.json")
     model = study["models"][run["model"]] if "model" in run else {}
     values = study["base"] | model | study["shots"][run["shots"]] | own | {"seed": seed, "datasets": [dataset]}
     changes = parse_config(values, TrainingRecipe, source=f"{path.name}, {run_name(run, seed)}", folder=path.parent)

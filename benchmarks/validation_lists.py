@@ -1,9 +1,10 @@
-"""Divides the clean training list of a data set for choosing a recipe: lists to train on, and one to judge by.
+"""Lists for the studies: to choose a recipe by, and few-shot lists of sets that come without.
 
     python benchmarks/validation_lists.py
 
-Writes exp/lists/<set>/{train,shots,judge}.json from `train_clean.json` alone; no part is on both sides, and no test
-list is read. A recipe chosen by these lists has seen nothing of what the figures in docs/benchmarks are measured on.
+For choosing a recipe: exp/lists/<set>/{train,shots,judge}.json, from `train_clean.json` alone; no part is on both
+sides, and no test list is read. A recipe chosen by these lists has seen nothing of what the figures in docs/benchmarks
+are measured on. For new materials: exp/lists/<set>/drawn.json, from the training list.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ SEED = 7
 MOST_JUDGED = {1: 160, 0: 90}
 """Images of the judging list, defective and good: enough to tell recipes apart, and soon scored."""
 SHOTS = (16, 32, 64)
+MATERIALS = {
+    "DeepPCB": "train.json",
+    "AITEX": "train.json",
+    "Masonry": "train.json",
+    "MT": "train_clean.json",
+    "NEU_Seg": "train_clean.json",
+}
 
 
 def main() -> None:
@@ -34,6 +42,8 @@ def main() -> None:
         _write(name, "train", [entry for entry in entries if entry["id"] in {record.id for record in training}])
         _write(name, "judge", [entry for entry in entries if entry["id"] in judged])
         _write(name, "shots", few_shot_lists(training, SEED, SHOTS))
+    for name, list_name in MATERIALS.items():
+        _write(name, "drawn", few_shot_lists(read_records(DATA / name, list_name), SEED, (16, 32)))
 
 
 def _some(records: list[Any], label: int, most: int) -> list[Any]:

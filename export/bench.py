@@ -6,9 +6,7 @@ wall time; CPU time is given beside them, since it tells of the engine where wal
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -22,6 +20,7 @@ from export.flops import graph_flops
 from f2pnet.backends import BACKENDS, Backend, open_backend
 from f2pnet.bundle import ArtifactFormat, Bundle
 from f2pnet.errors import F2pError, MissingResource
+from f2pnet.isolation import PYTHON, isolated_environment
 from f2pnet.machine import machine_facts
 
 BACKEND_OF: dict[ArtifactFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
@@ -117,11 +116,7 @@ def peak_flops(threads: int) -> float:
     """float32 FLOP/s of the best of twelve matrix products with NumPy, in a process with so many BLAS threads."""
     limits = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     answer = subprocess.run(  # noqa: S603 - our own interpreter, our own program
-        [sys.executable, "-P", "-c", PEAK_PROGRAM],
-        env=os.environ | limits,
-        capture_output=True,
-        check=True,
-        timeout=120,
+        [*PYTHON, "-c", PEAK_PROGRAM], env=isolated_environment() | limits, capture_output=True, check=True, timeout=120
     )
     return float(answer.stdout)
 

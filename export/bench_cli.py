@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from export.bench import measure_engines
 from f2pnet.bundle import open_bundle
+from f2pnet.options import positive
+from f2pnet.terminal import Fitted, plain_console
 
 
 def bench_engine(
@@ -22,7 +23,7 @@ def bench_engine(
         list[int] | None, typer.Option(min=1, help="images in a run; repeatable; default: 1 and 8")
     ] = None,
     threads: Annotated[list[int] | None, typer.Option(min=1, help="CPU threads; repeatable; default: 1 and 2")] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="measured for each row")] = 3.0,
+    seconds: Annotated[float, typer.Option(min=0.1, callback=positive, help="measured for each row")] = 3.0,
     ckpt_path: Annotated[Path | None, typer.Option(help="the checkpoint, as torch runs it, beside the engine")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
@@ -50,17 +51,16 @@ def bench_engine(
 
 def _show(report: dict[str, Any]) -> None:
     machine = report["machine"]
-    console = Console()
+    console = plain_console()
     console.print(f"{machine['cpu']}, {machine['cores']} cores, load {machine['load_1m']}, {machine['date']}")
     peaks = ", ".join(f"{n} thread(s) {peak}" for n, peak in report["peak_gflops"].items())
     console.print(f"{report['image_gflop']} GFLOP an image; matrix products reach, GFLOP/s: {peaks}")
     table = Table("engine", "threads", "batch", "images/s", "p50 ms", "p99 ms", "CPU ms/image", "of peak")
-    table.columns[0].no_wrap = True
     for row in report["rows"]:
         share = "" if row["share_of_peak"] is None else f"{row['share_of_peak']:.0%}"
         engine = f"{row['backend']} {row['precision']}" + ("" if row["device"] == "cpu" else f" {row['device']}")
         columns = ("threads", "batch", "images_per_s", "p50_ms", "p99_ms", "cpu_ms_per_image")
         table.add_row(engine, *(str(row[column]) for column in columns), share)
-    console.print(table)
+    console.print(Fitted(table))
     for line in report["missing"]:
         console.print(f"not measured: {line}", style="yellow", markup=False)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
 from rich.table import Table
 
 from export.artifacts import wanted_kinds
@@ -16,6 +15,7 @@ from export.exporter import ExportOptions, export_bundle
 from f2pnet.bundle import Bundle, MetricSheet, refuse_other_content
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import Fitted, plain_console, say_json
 
 Folders = list[Path] | None
 
@@ -64,9 +64,9 @@ def export(
     )
     bundle = export_bundle(source, out, options)
     if as_json:
-        typer.echo(bundle.manifest.model_dump_json(indent=2))
+        say_json(bundle.manifest.model_dump(mode="json"), indent=2)
         return
-    Console().print(_table(bundle))
+    plain_console().print(Fitted(_table(bundle)))
 
 
 def _table(bundle: Bundle) -> Table:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from f2pnet._engine_trial import Trial, try_files
 from f2pnet.bundle import Bundle, Precision, open_bundle
+from f2pnet.terminal import Fitted, plain_console, say, say_json
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="engine bundle")]
 Choice = Literal["auto", "onnxruntime", "openvino", "tensorrt"]
@@ -26,9 +25,9 @@ def info(bundle: BundleFolder, as_json: AsJson = False) -> None:
     """The manifest, for people; the files' hashes are checked."""
     opened = open_bundle(bundle)
     if as_json:
-        typer.echo(opened.manifest.model_dump_json(indent=2))
+        say_json(opened.manifest.model_dump(mode="json"), indent=2)
         return
-    Console().print(_facts_table(opened), _metrics_table(opened))
+    plain_console().print(Fitted(_facts_table(opened)), Fitted(_metrics_table(opened)))
 
 
 @engine.command()
@@ -47,11 +46,11 @@ def verify(
     trials = list(try_files(opened, None if backend == "auto" else backend, precision))
     if as_json:
         facts = {"engine": opened.engine_id, "hashes": "match", "files": [trial.as_json() for trial in trials]}
-        typer.echo(json.dumps(facts, indent=2))
+        say_json(facts, indent=2)
     else:
-        typer.echo(f"{opened.manifest.name} {opened.engine_id}: all hashes match")
+        say(f"{opened.manifest.name} {opened.engine_id}: all hashes match")
         for trial in trials:
-            typer.echo(str(trial))
+            say(trial)
     _end(trials)
 
 

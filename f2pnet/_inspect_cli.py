@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
@@ -28,6 +27,7 @@ from f2pnet.pictures.folder import PassedOver, describe
 from f2pnet.pictures.stream import Picture, find_inputs, pictures
 from f2pnet.precision import Precision
 from f2pnet.result import InspectionResult, SourceRef, Verdict
+from f2pnet.terminal import Fitted, plain_console
 from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
@@ -85,7 +85,7 @@ def inspect(
             allow_fallback=allow_fallback,
         )
     )
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     tally = Tally()
     with (
         opened as inspector,
@@ -106,7 +106,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(summary))
     else:
-        Console(markup=False).print(as_table(summary))
+        plain_console().print(Fitted(as_table(summary)))
     if tally.reasons or found.may_miss_pictures:
         raise typer.Exit(ExitCode.CHECK_FAILED)
 

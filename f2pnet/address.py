@@ -32,6 +32,8 @@ _SHAPE = re.compile(
     r"(?:\?(?P<query>[^@#]*))?"
 )
 _SCHEME_AND_SLASH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:+/")  # one slash: paths lose the second one
+_LOGIN_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+)\S*@")
+_QUERY_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/+[^\s?]*)\?[^\s,;)'\"]+")
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?")
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 _LARGEST_PORT = 65_535
@@ -94,6 +96,7 @@ class Address:
     def secrets(self) -> list[str]:
         """Whatever must not be shown, longest first: replace it in texts of libraries."""
         login = [] if self.login is None else [self.login, *self.login.split(":", 1)[1:], self.password or ""]
+        login += (self.basic_auth or "").split()[1:]
         values = [value for _, value in parse_qsl(self.query, keep_blank_values=True)]
         path = self.path.strip("/")
         found = {*login, self.query, *values, *([path, unquote(path)] if len(path) >= SHORTEST_SECRET_PATH else [])}
@@ -143,6 +146,11 @@ def looks_like_address(text: str) -> bool:
     return "@" in text or _SCHEME_AND_SLASH.search(text) is not None
 
 
+def masked(text: str) -> str:
+    """A message with the login and query of whatever in it looks like an address replaced."""
+    return _QUERY_IN_TEXT.sub(rf"\1?{HIDDEN}", _LOGIN_IN_TEXT.sub(rf"\1{HIDDEN}@", text))
+
+
 def without(secrets: Sequence[str], text: object) -> str:
     """`text` with each of the secrets replaced."""
     cleaned = str(text)
@@ -153,7 +161,7 @@ def without(secrets: Sequence[str], text: object) -> str:
 
 def _host(text: str, example: str) -> HostAndPort:
     found = _HOST.fullmatch(text)
-    if found is None or (found["port"] is not None and not 0 < int(found["port"]) <= _LARGEST_PORT):
+    if found is None or (found["port"] is not None and int(found["port"]) > _LARGEST_PORT):
         raise ConfigError(f"an address whose host or port is not valid; wanted an address like {example}; {CURE}")
     return found["name"].strip("[]"), None if found["port"] is None else int(found["port"])
 

@@ -2,7 +2,7 @@
 
     from f2pnet import subscribe
 
-    with subscribe("redis://127.0.0.1:6379", "line3", group="reject-gate") as alerts:
+    with subscribe("line3.yaml", group="reject-gate") as alerts:     # or "redis://127.0.0.1:6379", "line3"
         for alert in alerts:
             open_gate(alert.part_id)
             alert.ack()
@@ -24,17 +24,22 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from f2pnet._alert_readers import GroupReader, Reader, TailReader
 from f2pnet.backoff import Backoff
+from f2pnet.config.line import load_line
 from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.foreign import ForeignData
+from f2pnet.redis_address import address_without_secrets
+from f2pnet.redis_endpoint import EMBEDDED
 from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import DEFAULT_TIMEOUT_S, RedisLink
 from f2pnet.result import InspectionResult, Verdict
 from f2pnet.stream import ALERT_VERDICTS, ForeignEntry, RawEntry, decode
+from f2pnet.text import printable
 
 _log = logging.getLogger(__name__)
 
@@ -204,8 +209,8 @@ class Subscription:
 
 
 def subscribe(
-    url: str,
-    line: str,
+    url: str | Path,
+    line: str | None = None,
     group: str | None = None,
     consumer: str | None = None,
     since: str | datetime | None = None,
@@ -214,7 +219,10 @@ def subscribe(
     reclaim_idle_ms: int = 30_000,
     max_deliveries: int | None = None,
 ) -> Subscription:
-    """Subscribe to the alerts of `line` in the Redis at `url`; a stream that does not exist yet is waited for.
+    """Subscribe to the alerts of a line; a line that is stopped, or has no stream yet, is waited for.
+
+    `url` is the line's file, such as "line3.yaml", which says where its Redis is, an embedded one too; or the address
+    of a Redis server, and then `line` names the line.
 
     `group` shares the alerts among its consumers; a new group begins at `since`, or with the oldest alert kept.
     `consumer` names this one within the group and must stay the same over restarts (default: the host's name).
@@ -224,8 +232,10 @@ def subscribe(
     wait for the server. In a group, an alert that was delivered `max_deliveries` times and never acknowledged goes to
     the stream of dead letters instead of to the next consumer; None: it comes again for ever.
 
-    Raises ConfigError for an address or a place that is none. Connects with the first read.
+    Raises ConfigError for an invalid address, line file or `since`, MissingResource where there is no such file.
+    Connects with the first read.
     """
+    address, line = _store_of(url, line)
     begin = None if since is None else _stream_id(since)
     if max_deliveries is not None and (max_deliveries < 1 or group is None):
         raise ConfigError(f"max_deliveries is {max_deliveries}: wanted at least 1, and a group that shares the alerts")
@@ -233,11 +243,11 @@ def subscribe(
         raise ConfigError(f"consumer is {consumer!r} without a group: name the group that it belongs to")
     if block_ms < 1 or reclaim_idle_ms < 1:
         raise ConfigError(f"block_ms is {block_ms}, reclaim_idle_ms is {reclaim_idle_ms}: wanted at least 1 of each")
-    link = RedisLink(url, timeout_s=block_ms / 1000 + DEFAULT_TIMEOUT_S)
+    link = RedisLink(address, timeout_s=block_ms / 1000 + DEFAULT_TIMEOUT_S)
     stream = LineKeys(line).alerts
     if group is None:
         return Subscription(TailReader(link, stream, begin), [link], stream, camera=camera, block_ms=block_ms)
-    acknowledging = RedisLink(url)  # an acknowledgement must not wait behind a blocking read
+    acknowledging = RedisLink(address)  # an acknowledgement must not wait behind a blocking read
     reader = GroupReader(
         link,
         acknowledging,
@@ -250,6 +260,18 @@ def subscribe(
         max_deliveries=max_deliveries,
     )
     return Subscription(reader, [link, acknowledging], stream, camera=camera, block_ms=block_ms)
+
+
+def _store_of(url: str | Path, line: str | None) -> tuple[str, str]:
+    """Address of the store, and name of the line."""
+    if isinstance(url, str) and ("://" in url or url.startswith(EMBEDDED)):
+        if line is None:
+            raise ConfigError(f"which line of {address_without_secrets(url)}? name it: subscribe(url, line=...)")
+        return url, line
+    config = load_line(Path(url))
+    if line is not None and line != config.line:
+        raise ConfigError(f"{printable(url)} is the file of line '{config.line}', not of '{printable(line)}'")
+    return config.store_address, config.line
 
 
 def _stream_id(since: str | datetime) -> str:

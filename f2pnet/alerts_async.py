@@ -1,6 +1,6 @@
 """Alerts for programs on asyncio: the subscription of `f2pnet.alerts`, read by a thread beside the event loop.
 
-async with subscribe_async("redis://127.0.0.1:6379", "line3", group="reject-gate") as alerts:
+async with subscribe_async("line3.yaml", group="reject-gate") as alerts:
     async for alert in alerts:
         await open_gate(alert.part_id)
         await alerts.ack(alert)
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -63,8 +64,8 @@ class AsyncSubscription:
 
 
 def subscribe_async(
-    url: str,
-    line: str,
+    url: str | Path,
+    line: str | None = None,
     group: str | None = None,
     consumer: str | None = None,
     since: str | datetime | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -15,7 +16,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from f2pnet.address import masked
 from f2pnet.errors import ExitCode, F2pError, MissingExtra
+from f2pnet.isolation import leave_current_folder
 from f2pnet.text import printable, printable_lines
 
 
@@ -87,7 +90,7 @@ class _Table(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself; a stand-in where the shell only asks for completions of one that can't be imported."""
         if args[0] not in self.entries and not args[0].startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"no command '{printable(args[0])}'{_nearest(args[0], self.entries)}")
+            ctx.fail(f"No such command '{printable(args[0])}'{_nearest(args[0], self.entries)}")
         name, stand_in, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, stand_in, rest
@@ -187,7 +190,7 @@ def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:
             raise
         except OSError as error:  # of a file or device that no check of ours had foreseen
-            place = f"{printable(error.filename)}: " if error.filename is not None else ""
+            place = f"{masked(printable(error.filename))}: " if error.filename is not None else ""
             typer.echo(f"f2p: {place}{error.strerror or error}; check that it exists and may be used", err=True)
             raise typer.Exit(ExitCode.MISSING) from error
 
@@ -195,7 +198,7 @@ def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _fail(error: F2pError) -> NoReturn:
-    typer.echo(f"f2p: {printable_lines(error)}", err=True)
+    typer.echo(f"f2p: {masked(printable_lines(error))}", err=True)
     raise typer.Exit(error.exit_code)
 
 
@@ -209,7 +212,8 @@ def _bench() -> None:
     """Measure rates and latencies, with the machine's facts."""
 
 
-app = typer.Typer(cls=_Table, no_args_is_help=True, context_settings=HELP_OPTIONS)
+# Pretty tracebacks would show the values of variables, and passwords among them.
+app = typer.Typer(cls=_Table, no_args_is_help=True, context_settings=HELP_OPTIONS, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:
@@ -229,6 +233,10 @@ def _root(
 
 def main() -> None:
     """Entry point of the `f2p` script."""
+    leave_current_folder()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold what the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="f2p")
 
 

@@ -16,14 +16,22 @@ class OutputRefused(ConfigError):
     """A result can't be written to the place that was named for it."""
 
 
-def try_folder(folder: Path, option: str) -> None:
-    """Make `folder` and see that files can be written there. Raises OutputRefused; `option` names it for people."""
+def try_folder(folder: Path, option: str, *, keep: bool = True) -> None:
+    """Make `folder` and see that files can be written there. Raises OutputRefused; `option` names it for people.
+
+    Without `keep` a folder that was not there is taken away again.
+    """
+    absent = [] if keep else [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".f2p-try-"):
             return
     except OSError as error:
         raise _refused(folder, option, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            for place in absent:
+                place.rmdir()
 
 
 def try_file(path: Path, option: str) -> None:

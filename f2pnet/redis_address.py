@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl
 
 from f2pnet.address import HIDDEN, Address, parse_address
 from f2pnet.errors import ConfigError
+from f2pnet.redis_endpoint import EMBEDDED
+from f2pnet.text import printable
 
 SINGLE = ("redis", "rediss", "unix")
 SEVERAL = ("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
@@ -38,6 +40,8 @@ def parse_redis_address(url: str) -> Address:
 
 def address_without_secrets(url: str) -> str:
     """What may be shown of a Redis address: scheme, host, port and database (or the socket's path)."""
+    if url.startswith(EMBEDDED):
+        return printable(url)
     try:
         address = parse_redis_address(url)
     except ConfigError:
@@ -47,6 +51,8 @@ def address_without_secrets(url: str) -> str:
 
 def secrets_of(url: str) -> list[str]:
     """Whatever in an address must not be shown, longest first."""
+    if url.startswith(EMBEDDED):
+        return []
     address = parse_redis_address(url)
     found = {address.login, address.password}
     found |= {address.login.partition(":")[2]} if address.login else set()

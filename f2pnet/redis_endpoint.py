@@ -13,6 +13,8 @@ from pathlib import Path
 
 from f2pnet.errors import MissingResource
 
+EMBEDDED = "embedded:"
+"""Begin of the address of an embedded server wherever it listens: `embedded:/path/of/its/data`."""
 ENDPOINT_FILE = "endpoint.json"
 LOCK_FILE = "lock"
 
@@ -29,6 +31,11 @@ def find_embedded(data_dir: Path) -> str:
     except (OSError, ValueError, KeyError) as error:
         raise MissingResource(f"the embedded Redis on {data_dir} is just starting or stopping: try again") from error
     return str(url)
+
+
+def embedded_address(data_dir: Path) -> str:
+    """The address of the embedded Redis on `data_dir`, the same over all its starts."""
+    return f"{EMBEDDED}{data_dir.resolve()}"
 
 
 def write_endpoint(data_dir: Path, url: str, pid: int) -> None:

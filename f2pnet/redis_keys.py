@@ -45,6 +45,11 @@ class LineKeys:
         return f"f2p:{{{self.line}}}:acknowledged"
 
     @property
+    def holder(self) -> str:
+        """JSON of the process that runs the line; expires a few seconds after that died."""
+        return f"f2p:{{{self.line}}}:holder"
+
+    @property
     def workers(self) -> str:
         """Hash: worker name -> JSON heartbeat."""
         return f"f2p:{{{self.line}}}:workers"

@@ -6,17 +6,20 @@ A line's keys share one hash tag, so that one node of a cluster holds them all: 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode
 
+import redis
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from f2pnet.address import Address
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, MissingResource
 from f2pnet.redis_address import SINGLE, parse_redis_address
+from f2pnet.redis_endpoint import EMBEDDED, find_embedded
 
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
@@ -39,6 +42,8 @@ class Route(Protocol):
 
 def route_to(url: str, options: Mapping[str, Any]) -> Route:
     """The route for an address; `options` are redis-py's for each connection. Raises ConfigError or ValueError."""
+    if url.startswith(EMBEDDED):
+        return _EmbeddedRoute(Path(url.removeprefix(EMBEDDED)), options)
     address = parse_redis_address(url)
     if address.scheme in SINGLE:
         return _OneServer(url, options)
@@ -55,6 +60,25 @@ class _OneServer:
 
     def lost(self) -> None:
         """The next connection leads to the same address."""
+
+    def moved(self, address: HostAndPort) -> bool:
+        return False
+
+
+class _EmbeddedRoute:
+    """Leads to a line's own server, which has another port and password after each start of the line."""
+
+    def __init__(self, data_dir: Path, options: Mapping[str, Any]) -> None:
+        self._data_dir, self._options = data_dir, options
+
+    def connection(self) -> Any:
+        try:
+            return _connection(find_embedded(self._data_dir), self._options)
+        except MissingResource as error:
+            raise redis.ConnectionError(str(error)) from error
+
+    def lost(self) -> None:
+        """The next connection asks again where it listens."""
 
     def moved(self, address: HostAndPort) -> bool:
         return False

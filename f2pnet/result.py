@@ -62,6 +62,9 @@ class SourceRef(msgspec.Struct, frozen=True, kw_only=True):
     frame: int | None = None
     """Position in a video, from 0; None for an image."""
 
+    def __str__(self) -> str:
+        return self.file if self.frame is None else f"{self.file}, frame {self.frame}"
+
 
 class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Verdict of one frame with everything behind it. In a notebook it shows the picture with its defects."""

@@ -34,6 +34,11 @@ def printable_lines(text: object) -> str:
     return "\n".join([printable(first), *(f"  {printable(line.strip())}" for line in others)])
 
 
+def printable_block(text: object) -> str:
+    """As `printable`, but lines stay as they are: for text that we laid out ourselves."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 def _shown(character: str) -> str:
     if unicodedata.category(character) not in _ESCAPED:
         return character

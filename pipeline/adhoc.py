@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import yaml
 
 import f2pnet
 from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
+from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SourceConfig, source_from_uri
 from f2pnet.errors import MissingResource
@@ -30,16 +33,29 @@ def shipped_config(*parts: str) -> Path:
     return path
 
 
-def line_of_sources(uris: Sequence[str], engine: Path | None, folder: Path) -> LineConfig:
-    """A line of one camera for each URI; pictures of NG frames go to `evidence/` in the current folder."""
+def line_of_sources(uris: Sequence[str], engine: Path | None, folder: Path, evidence: Path) -> LineConfig:
+    """A line of one camera for each URI, with a page where its packages are; pictures of NG frames go to `evidence`."""
     return LineConfig(
         line="adhoc",
         engine=EngineConfig(bundle=(engine or shipped_config("engines", SHIPPED_ENGINE)).resolve()),
         cameras=[_camera(f"cam{n}", source_from_uri(uri)) for n, uri in enumerate(uris, start=1)],
-        publish=PublishConfig(
-            spool=SpoolConfig(dir=folder / "spool"), evidence=EvidenceConfig(dir=Path("evidence").resolve())
-        ),
+        publish=PublishConfig(spool=SpoolConfig(dir=folder / "spool"), evidence=EvidenceConfig(dir=evidence.resolve())),
+        console=page_on_free_port(),
     )
+
+
+def page_on_free_port() -> ConsoleConfig | None:
+    """The operators' page on its usual port, or on any other that is free; none where its packages are absent."""
+    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
+        return None
+    usual = ConsoleConfig()
+    for port in (usual.port, 0):
+        try:
+            with socket.create_server((usual.host, port)) as probe:
+                return ConsoleConfig(port=probe.getsockname()[1])
+        except OSError:
+            continue
+    return None
 
 
 def _camera(name: str, source: SourceConfig) -> CameraConfig:

@@ -7,7 +7,6 @@ read again: what is measured is capture, ring, leases, messages and the store.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,16 +14,20 @@ from typing import Any
 
 import numpy as np
 import psutil
+from pydantic import ValidationError
 
 from f2pnet.config import CameraConfig, EngineConfig, LineConfig, PublishConfig
 from f2pnet.config.line import SpoolConfig
 from f2pnet.config.sources import SyntheticSource
+from f2pnet.errors import ConfigError
 from f2pnet.machine import machine_facts
+from f2pnet.text import printable
 from pipeline.adhoc import SHIPPED_ENGINE, shipped_config, write_line
 from pipeline.line import run_line
 from pipeline.sources import open_source
 from pipeline.sources.base import Frame
 from pipeline.summary import LineStatus
+from pipeline.temporary_line import temporary_line
 
 LOOP_FRAMES = 8
 MEMCPY_S = 2.0
@@ -35,15 +38,18 @@ SAMPLE_S = 0.1
 
 def measure_pipeline(cameras: int, size: str, engine: str, duration_s: float) -> dict[str, Any]:
     """Run a line of `cameras` synthetic colour cameras as fast as it goes; its summary, with baseline and machine."""
-    source = SyntheticSource(size=size, fps=None, loop_frames=LOOP_FRAMES, colour=True, defect_rate=0.0)
+    try:
+        source = SyntheticSource(size=size, fps=None, loop_frames=LOOP_FRAMES, colour=True, defect_rate=0.0)
+    except ValidationError:
+        raise ConfigError(f"--size is {printable(size)}: wanted WIDTHxHEIGHT, 96 to 8192 px each") from None
     memcpy_fps, frame_bytes = _memcpy_rate(source)
-    with tempfile.TemporaryDirectory(prefix="f2p-bench-") as folder:
-        line = _line(cameras, source, engine, Path(folder))
+    with temporary_line() as folder:
+        line = _line(cameras, source, engine, folder)
         meter = _MemoryMeter()
         rates = _Rates()
         with meter:
             status = run_line(
-                line, write_line(line, Path(folder)), duration_s=duration_s, view=rates, view_interval_s=SAMPLE_S
+                line, write_line(line, folder), duration_s=duration_s, view=rates, view_interval_s=SAMPLE_S
             )
     return {
         **status.summary(),

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
 import time
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from setproctitle import setproctitle
 
+from f2pnet.address import looks_like_address
 from f2pnet.config import LineConfig, load_line, refuse_reserved_names
-from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.config.sources import shown_source
+from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.foreign import ForeignData
+from f2pnet.options import positive
+from f2pnet.output_places import refuse_shared, try_file, try_folder, write_file
+from f2pnet.redis_endpoint import find_embedded
+from f2pnet.result import InspectionResult
+from f2pnet.terminal import plain_console, say
+from f2pnet.text import printable
 from pipeline.logs import log_to_stderr
 
 if TYPE_CHECKING:
     from pipeline.summary import LineStatus
 
 ALERTS_QUEUED = 1_000
+CURRENT_FOLDER = Path()
 
 LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]
 Duration = Annotated[
-    float | None, typer.Option(help="end after so many seconds of inspecting; default: when the sources end")
+    float | None,
+    typer.Option(callback=positive, help="end after so many seconds of inspecting; default: when the sources end"),
 ]
 SummaryFile = Annotated[Path | None, typer.Option(metavar="FILE", help="write the summary here, as JSON")]
 NoTable = Annotated[bool, typer.Option("--no-table", help="no live table; log lines instead")]
@@ -40,30 +51,90 @@ def run(
         list[str] | None, typer.Option(metavar="URI", help="instead of LINE.yaml: rtsp://, http://, a folder, a video")
     ] = None,
     engine: Annotated[Path | None, typer.Option(metavar="BUNDLE", help="engine for --source")] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="with --source: folder for results/ and evidence/")
+    ] = CURRENT_FOLDER,
     duration: Duration = None,
     summary: SummaryFile = None,
     no_table: NoTable = False,
     no_console: NoConsole = False,
 ) -> None:
-    """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C."""
-    from pipeline.adhoc import line_of_sources, write_line
+    """Run all workers of a line on this host, supervised, until its sources end or Ctrl-C.
 
+    Exit code 3 when a source with an end (a folder, a video) gave no frame.
+    """
+    from pipeline.silent_cameras import cameras_without_frames
+
+    if any(map(looks_like_address, source or [])):
+        setproctitle(" ".join(["f2p run", *(f"--source {shown_source(uri)}" for uri in source or [])]))
     log_to_stderr()
     if (line_file is None) == (not source):
         raise ConfigError("give either LINE.yaml or --source URI")
-    if line_file is not None:
-        status = _run_shown(load_line(line_file), line_file, duration, no_table=no_table or no_console)
-    else:
-        with tempfile.TemporaryDirectory(prefix="f2p-run-") as folder:
-            adhoc = line_of_sources(source or [], engine, Path(folder))
-            adhoc = _without_page(adhoc) if no_console else adhoc
-            status = _run_shown(adhoc, write_line(adhoc, Path(folder)), duration, no_table=no_table or no_console)
-    _finish(status, summary)
+    _try_summary(summary, {"LINE.yaml": line_file})
+    if line_file is None:
+        _run_sources(source or [], engine, out, duration, summary, no_table=no_table or no_console, page=not no_console)
+        return
+    if engine is not None or out != CURRENT_FOLDER:
+        raise ConfigError("--engine and --out go with --source; a line file names its engine and folders itself")
+    line = load_line(line_file)
+    silent: dict[str, str] = {}
+    status = _run_shown(
+        line,
+        line_file,
+        duration,
+        no_table=no_table or no_console,
+        before_store_stops=lambda status, url: silent.update(cameras_without_frames(status, line, duration, url)),
+    )
+    _finish(status, summary, silent)
+
+
+def _run_sources(
+    uris: list[str],
+    engine: Path | None,
+    out: Path,
+    duration: float | None,
+    summary: Path | None,
+    *,
+    no_table: bool,
+    page: bool,
+) -> None:
+    """A line made of the sources, which keeps nothing but the results and the evidence in `out`."""
+    from pipeline.adhoc import line_of_sources, write_line
+    from pipeline.results_file import ResultsFile
+    from pipeline.silent_cameras import cameras_without_frames
+    from pipeline.summary import shown_frame
+    from pipeline.temporary_line import temporary_line
+
+    results = out.absolute() / "results" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}.jsonl"
+    try_folder(results.parent, "--out")
+    with temporary_line() as folder:
+        line = line_of_sources(uris, engine, folder, out / "evidence")
+        line = line if page else _without_page(line)
+        places = {"results": printable(results), "evidence": printable(out.absolute() / "evidence")}
+        if line.console is not None:
+            places["page"] = f"http://{line.console.host}:{line.console.port}/ (while the line runs)"
+        _tell(places, err=True)
+        data = line.publish.embedded_redis_dir
+        silent: dict[str, str] = {}
+        with ResultsFile(results, line.line, lambda: find_embedded(data)) as file:
+
+            def read_last(status: LineStatus, url: str) -> None:
+                file.finish(url, line.publish.spool.dir)
+                silent.update(cameras_without_frames(status, line, duration, url))
+
+            status = _run_shown(
+                line, write_line(line, folder), duration, no_table=no_table, before_store_stops=read_last
+            )
+            places["results"] = f"{places['results']} ({file.written} verdicts)" if file.written else "none"
+            places.pop("page", None)
+            if file.last_ng:
+                places["last NG"] = ", ".join(shown_frame(InspectionResult.from_json(data)) for data in file.last_ng)
+    _finish(status, summary, silent, places)
 
 
 def demo(
     duration: Annotated[
-        float | None, typer.Option(help="end after so many seconds of inspecting; default: on Ctrl-C")
+        float | None, typer.Option(callback=positive, help="end after so many seconds of inspecting")
     ] = 60.0,
     summary: SummaryFile = None,
     no_table: NoTable = False,
@@ -72,22 +143,24 @@ def demo(
     """A simulated line with known defects, the shipped engine, an embedded Redis; ends with ledger and score."""
     from pipeline.adhoc import write_line
     from pipeline.demo import demo_line, score
+    from pipeline.temporary_line import temporary_line
 
     log_to_stderr()
-    with tempfile.TemporaryDirectory(prefix="f2p-demo-") as folder:
-        line = _without_page(demo_line(Path(folder))) if no_console else demo_line(Path(folder))
+    _try_summary(summary, {})
+    with temporary_line() as folder:
+        line = _without_page(demo_line(folder)) if no_console else demo_line(folder)
         if line.console is not None:
             address = f"http://{line.console.host}:{line.console.port}/"
             typer.echo(f"the line's page, for as long as the demo runs: {address}", err=True)
         truth: dict[str, Any] = {}
         status = _run_shown(
             line,
-            write_line(line, Path(folder)),
+            write_line(line, folder),
             duration,
             no_table=no_table or no_console,
             before_store_stops=lambda status, url: truth.update(score(line, status.run_id, url)),
         )
-    _finish(status, summary, truth)
+    _finish(status, summary, truth=truth)
 
 
 def check(
@@ -101,6 +174,8 @@ def check(
     """Validate a line configuration."""
     from pipeline.probe import configuration_findings, probe_line
 
+    if thumbnails is not None:
+        try_folder(thumbnails, "--thumbnails")
     line = load_line(line_file)
     refuse_reserved_names(line)
     findings = probe_line(line, thumbnails) if probe else configuration_findings(line)
@@ -109,7 +184,8 @@ def check(
     else:
         for finding in findings:
             mark = "FAILS " if not finding.ok else "note  " if finding.advice else "ok    "
-            typer.echo(f"{mark} {finding.what}: {finding.detail}" + (f"; {finding.advice}" if finding.advice else ""))
+            advice = f"; {finding.advice}" if finding.advice else ""
+            typer.echo(f"{mark} {printable(f'{finding.what}: {finding.detail}{advice}')}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(ExitCode.MISSING)
 
@@ -123,8 +199,8 @@ def status(
     from pipeline.status import read_status
     from pipeline.view import cameras_table, workers_table
 
-    line, console = load_line(line_file), Console()
-    foreign = ForeignData(lambda text: typer.echo(text, err=True))
+    line, console = load_line(line_file), plain_console()
+    foreign = ForeignData(lambda text: say(text, err=True))
     while True:
         now = read_status(line, foreign)
         if as_json:
@@ -140,7 +216,7 @@ def bench_pipeline(
     cameras: Annotated[int, typer.Option(min=1, max=64)] = 2,
     size: Annotated[str, typer.Option(metavar="WxH", help="frame size in pixels")] = "1920x1080",
     engine: Annotated[str, typer.Option(metavar="BUNDLE|null", help="null answers at once")] = "null",
-    duration: Annotated[float, typer.Option(min=1, help="seconds of measuring")] = 10.0,
+    duration: Annotated[float, typer.Option(min=1, callback=positive, help="seconds of measuring")] = 10.0,
     summary: SummaryFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,9 +224,10 @@ def bench_pipeline(
     from pipeline.bench import measure_pipeline
 
     log_to_stderr()
+    _try_summary(summary, {})
     report = measure_pipeline(cameras, size, engine, duration)
     if summary is not None:
-        summary.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_file(summary, json.dumps(report, indent=2) + "\n", "--summary")
     if as_json:
         typer.echo(json.dumps(report))
         return
@@ -174,7 +251,7 @@ def _run_shown(
     """Run the line behind the live table, whose workers then log to files, or without it."""
     from pipeline.line import run_line
 
-    console = Console()
+    console = plain_console()
     if no_table or not console.is_terminal:
         return run_line(line, line_file, duration_s=duration, **options)
     from pipeline.view import LiveView
@@ -192,18 +269,43 @@ def _run_shown(
         return run_line(line, line_file, duration_s=duration, view=view, log_dir=log_dir, **options)
 
 
-def _finish(status: LineStatus, summary: Path | None, truth: dict[str, Any] | None = None) -> None:
-    """Print the closing table, write the summary; exit 1 when the ledger does not balance."""
+def _try_summary(summary: Path | None, inputs: dict[str, Path | None]) -> None:
+    if summary is not None:
+        refuse_shared({"--summary": summary}, inputs)
+        try_file(summary, "--summary")
+
+
+def _tell(places: dict[str, str], *, err: bool = False) -> None:
+    """Where things are, a line for each: long paths are neither cut nor folded."""
+    for name, place in places.items():
+        typer.echo(f"{name + ':':10} {place}", err=err)
+
+
+def _finish(
+    status: LineStatus,
+    summary: Path | None,
+    silent: dict[str, str] | None = None,
+    places: dict[str, str] | None = None,
+    truth: dict[str, Any] | None = None,
+) -> None:
+    """Print the closing table, write the summary; exit 1 when the ledger does not balance.
+
+    Raises MissingResource for cameras that gave nothing (`silent`: id -> what is known of it).
+    """
     from pipeline.view import cameras_table, workers_table
 
-    console = Console()
+    console = plain_console()
     console.print(cameras_table(status), workers_table(status))
+    _tell(places or {})
     if truth:
         console.print(
             f"against the truth of {truth['frames']} frames: precision {truth['precision']:.3f}, "
             f"recall {truth['recall']:.3f}"
         )
     if summary is not None:
-        summary.write_text(json.dumps(status.summary(truth or None), indent=2) + "\n", encoding="utf-8")
+        write_file(summary, json.dumps(status.summary(truth or None), indent=2) + "\n", "--summary")
     if not status.balanced or any(ledger.in_flight for ledger in status.cameras.values()):
         raise typer.Exit(ExitCode.CHECK_FAILED)
+    if silent:
+        told = "; ".join(f"camera {camera_id} ({known})" for camera_id, known in silent.items())
+        raise MissingResource(f"no frame was captured from {told}")

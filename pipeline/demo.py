@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import socket
 from pathlib import Path
 from typing import Any
 
 from f2pnet.config import LineConfig, load_line
-from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SyntheticSource
 from f2pnet.frame_id import FrameId
@@ -16,7 +13,7 @@ from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
 from f2pnet.result import Verdict
 from f2pnet.stream import RESULT_VERDICTS, StreamEntry, entries
-from pipeline.adhoc import shipped_config
+from pipeline.adhoc import page_on_free_port, shipped_config
 from pipeline.sources.conveyor import Conveyor
 
 PAGE = 1_000
@@ -29,21 +26,7 @@ def demo_line(folder: Path) -> LineConfig:
     publish = line.publish.model_copy(
         update={"spool": SpoolConfig(dir=folder / "spool"), "evidence": EvidenceConfig(dir=folder / "evidence")}
     )
-    return line.model_copy(update={"publish": publish, "console": _console()})
-
-
-def _console() -> ConsoleConfig | None:
-    """On its usual port, or on any other that is free; none where its packages are absent."""
-    if any(importlib.util.find_spec(name) is None for name in ("starlette", "uvicorn")):
-        return None
-    usual = ConsoleConfig()
-    for port in (usual.port, 0):
-        try:
-            with socket.create_server((usual.host, port)) as probe:
-                return ConsoleConfig(port=probe.getsockname()[1])
-        except OSError:
-            continue
-    return None
+    return line.model_copy(update={"publish": publish, "console": page_on_free_port()})
 
 
 def score(line: LineConfig, run_id: str, redis_url: str) -> dict[str, Any]:

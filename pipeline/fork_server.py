@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from f2pnet.errors import F2pError
+from f2pnet.isolation import PYTHON, isolated_environment
 from pipeline.tethered import tethered
 
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
@@ -133,13 +133,12 @@ class ForkServer:
         _adopt_orphans(True)  # forked workers lose the parent that forked them at once, and come to us
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            # -P: a folder `pipeline` where the command is typed is not ours.
-            command = [sys.executable, "-P", "-m", "pipeline.fork_server_process", str(theirs.fileno())]
+            command = [*PYTHON, "-m", "pipeline.fork_server_process", str(theirs.fileno())]
             # A group of its own, as workers have: Ctrl-C on the terminal reaches the supervisor only.
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 tethered(command),
                 # Threads do not survive a fork. NumPy's would be those of OpenBLAS, and a line multiplies no matrices.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+                env={**isolated_environment(), "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno(), *self._inherited],
                 process_group=0,

@@ -25,9 +25,11 @@ from pipeline.line_rings import LineRings
 from pipeline.machine_checks import MOST_CLOCK_DIFFERENCE_S, clock_difference_s
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
-from pipeline.preflight import check_cameras, check_engine, check_recipe, check_store
+from pipeline.preflight import check_cameras, check_engine, check_places, check_recipe, check_store
 from pipeline.reload import line_changes
+from pipeline.sinks import refuse_second_line
 from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.line_lease import LineLease, held_line
 from pipeline.summary import LineStatus, reconnects_by_camera, total_counters, total_latency
 from pipeline.supervisor import KeptWorker, Supervisor, WorkerSpec
 from pipeline.wire.faults import FaultOutbox, new_fault
@@ -68,28 +70,41 @@ def run_line(
     run_dir = RunDir(line, line_file)
     raise_descriptor_limit()
     with run_dir.lock() as lock:
-        for check in (check_descriptors, check_engine, check_recipe, check_cameras, check_store):
+        for check in (check_descriptors, check_engine, check_recipe, check_cameras, check_places, check_store):
             check(line)
+        for sink in line.publish.sinks:
+            refuse_second_line(sink, line.line)
         _warn(line)
-        config, bundle = _hold(line)
-        embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
-        if embedded is not None:
-            embedded.start()
-        try:
+        with _held(line) as lease:
+            config, bundle = _hold(line)
+            embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
             if embedded is not None:
-                config = replace(config, store_url=embedded.url)
-            files = ConfigFiles(line, line_file, bundle)
-            running = _RunningLine(config, line_file, run_dir, embedded, log_dir, lock, files)
+                embedded.start()
             try:
-                with _monitored(line, running):
-                    running.keep(duration_s, view, view_interval_s)
+                if embedded is not None:
+                    config = replace(config, store_url=embedded.url)
+                files = ConfigFiles(line, line_file, bundle)
+                running = _RunningLine(config, line_file, run_dir, embedded, log_dir, lock, files, lease)
+                try:
+                    with _monitored(line, running):
+                        running.keep(duration_s, view, view_interval_s)
+                finally:
+                    status = running.end()
+                before_store_stops(status, embedded.url if embedded else line.publish.redis)
+                return status
             finally:
-                status = running.end()
-            before_store_stops(status, embedded.url if embedded else line.publish.redis)
-            return status
-        finally:
-            if embedded is not None:
-                embedded.stop()
+                if embedded is not None:
+                    embedded.stop()
+
+
+@contextmanager
+def _held(line: LineConfig) -> Iterator[LineLease | None]:
+    """Hold the line's name in its Redis. An embedded one is nobody else's: its folder is locked."""
+    if line.publish.redis == "embedded":
+        yield None
+        return
+    with held_line(line.publish.redis, line.line) as lease:
+        yield lease
 
 
 def _warn(line: LineConfig) -> None:
@@ -163,8 +178,11 @@ class _RunningLine:
         log_dir: Path | None,
         lock: LineLock,
         files: ConfigFiles,
+        lease: LineLease | None,
     ) -> None:
         line = config.line
+        self._lease = lease
+        self._conflict_told: str | None = None
         self._line = line
         self._line_file = line_file
         self._run_dir = run_dir
@@ -211,6 +229,7 @@ class _RunningLine:
             if self._stop.take_reload():
                 self._reload()
             self._look_after(now_s)
+            self._tell_conflict()
             self._tell_faults()
             if now_s >= next_look_s:  # heartbeats turn this loop far more often
                 next_look_s = now_s + TICK_S
@@ -368,6 +387,13 @@ class _RunningLine:
                 self._faults.add(new_fault("supervisor", "store", text))
         except StoreAway as error:
             _log.error("embedded Redis does not come back", reason=str(error))
+
+    def _tell_conflict(self) -> None:
+        """Once for each other line of this name that was found on the same Redis: this one goes on."""
+        conflict = None if self._lease is None else self._lease.conflict
+        if conflict is not None and conflict != self._conflict_told:
+            self._tell("line", conflict)
+        self._conflict_told = conflict
 
     def _tell_restart(self, worker: KeptWorker, what: str) -> None:
         text = f"{worker.spec.name} {what}"

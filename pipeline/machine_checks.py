@@ -16,6 +16,7 @@ from pathlib import Path
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import StoreAway, StoreRefused
+from f2pnet.output_places import try_folder
 from f2pnet.redis_link import ErrorReply, RedisLink
 from pipeline.frames.shared_memory import SHARED_MEMORY
 
@@ -61,7 +62,13 @@ def open_files() -> Seen:
 
 
 def disk(line: LineConfig) -> Seen:
-    """Room for spool and evidence, and how long a durable write takes."""
+    """Room for spool and evidence, and how long a durable write takes.
+
+    Raises ConfigError where one of them can't be written.
+    """
+    try_folder(line.publish.spool.dir, "publish.spool.dir", keep=False)
+    if line.publish.evidence is not None:
+        try_folder(line.publish.evidence.dir, "publish.evidence.dir", keep=False)
     folder = _existing(line.publish.spool.dir)
     free_mb = shutil.disk_usage(folder).free >> 20
     wanted_mb = line.publish.spool.max_mb + (line.publish.evidence.max_mb if line.publish.evidence else 0)

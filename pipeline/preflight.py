@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from f2pnet.bundle import open_bundle
 from f2pnet.config import LineConfig
+from f2pnet.config.sinks import JsonlSink
 from f2pnet.config.sources import FolderSource, VideoSource
 from f2pnet.errors import F2pError, MissingExtra
+from f2pnet.output_places import refuse_shared, try_file, try_folder
 from f2pnet.recipe import load_recipe
 from pipeline.sources import open_source
 from pipeline.store.embedded_redis import server_program
@@ -39,6 +41,18 @@ def check_cameras(line: LineConfig) -> None:
             raise
         except F2pError as error:
             raise type(error)(f"camera {camera.id}: {error}") from error
+
+
+def check_places(line: LineConfig) -> None:
+    """Raise ConfigError where spool, evidence or the file of a sink can't be written."""
+    try_folder(line.publish.spool.dir, "publish.spool.dir")
+    if line.publish.evidence is not None:
+        try_folder(line.publish.evidence.dir, "publish.evidence.dir")
+    files = [sink for sink in line.publish.sinks if isinstance(sink, JsonlSink)]
+    for sink in files:
+        try_folder(sink.path.parent, f"sink {sink.name}: folder")
+        try_file(sink.path, f"sink {sink.name}: path")
+    refuse_shared({f"sink {sink.name}": sink.path for sink in files})
 
 
 def check_store(line: LineConfig) -> str:

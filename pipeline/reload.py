@@ -12,6 +12,7 @@ import typer
 
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.terminal import say
 from pipeline.wire.rundir import RunDir
 
 
@@ -63,7 +64,7 @@ def reload(line_file: Annotated[Path, typer.Argument(metavar="LINE.yaml", help="
     if pid is None:
         raise MissingResource(f"line '{line.line}' does not run on this host: start it with f2p run {line_file}")
     os.kill(pid, signal.SIGHUP)
-    typer.echo(f"line {line.line} (pid {pid}) was told: {len(line.cameras)} cameras; its log says what it did")
+    say(f"line {line.line} (pid {pid}) was told: {len(line.cameras)} cameras; its log says what it did")
 
 
 def _without_changeable(line: LineConfig) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from f2pnet.result import InspectionResult
+from f2pnet.text import printable
 from pipeline.frames.ledger import Ledger
 from pipeline.wire.messages import Heartbeat
 from pipeline.workers.latency import LatencyHistogram
@@ -76,6 +78,19 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
             "engine": self.engine,
             "truth": truth,
         }
+
+
+def file_of(result: InspectionResult) -> str:
+    """The file (and frame of it) that a result is about; empty where it came from a camera."""
+    source = result.source_ref
+    if source is None:
+        return ""
+    return printable(source.file if source.frame is None else f"{source.file} frame {source.frame}")
+
+
+def shown_frame(result: InspectionResult) -> str:
+    """What people know a frame by: its file, else its id."""
+    return file_of(result) or printable(result.frame_id or "")
 
 
 def reconnects_by_camera(heartbeats: Iterable[Heartbeat]) -> dict[str, int]:

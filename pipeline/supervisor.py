@@ -18,10 +18,11 @@ import structlog
 from f2pnet.backoff import Backoff
 from f2pnet.errors import ExitCode, F2pError, OutOfResources
 from pipeline.fork_server import ForkedProcess, ForkServer, NoFork
+from pipeline.holder import RESTARTS_KEY
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import ENVIRONMENT_KEY, NotifyListener
 from pipeline.workers.heartbeats import added_up
-from pipeline.workers.worker import RESTARTS_KEY, Role
+from pipeline.workers.worker import Role
 
 FIRST_RESTART_S = 0.05
 LONGEST_RESTART_S = 10.0

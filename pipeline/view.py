@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from f2pnet.result import Defect, InspectionResult, Verdict
-from f2pnet.text import printable
+from f2pnet.terminal import Fitted, cell
 from pipeline.frames.ledger import Ledger
-from pipeline.summary import LineStatus
+from pipeline.summary import LineStatus, file_of
 
 if TYPE_CHECKING:
     from pipeline.wire.transport import Subscriber
@@ -47,20 +47,20 @@ class LiveView:
         self._alerts.extend(InspectionResult.from_json(payload) for _, payload in self._feed.receive(at_most=100))
         self._live.update(Group(cameras_table(status), workers_table(status), self._alerts_table()))
 
-    def _alerts_table(self) -> Table:
+    def _alerts_table(self) -> Fitted:
         table = Table(title="last alerts", title_justify="left", box=None, padding=(0, 1))
-        for column, width in (("time", 8), ("camera", 6), ("verdict", 13)):
-            table.add_column(column, no_wrap=True, min_width=width)
-        table.add_column("what", no_wrap=True, overflow="ellipsis")
+        for column in ("time", "camera", "verdict", "file", "what"):
+            table.add_column(column)
         for result in reversed(self._alerts):
             seconds = (result.captured_at_ns or 0) / 1e9
             table.add_row(
                 time.strftime("%H:%M:%S", time.localtime(seconds)),
-                printable(result.camera_id or ""),
+                cell(result.camera_id or ""),
                 Text(result.verdict.value, style=VERDICT_STYLE[result.verdict]),
-                Text(printable(result.reason or _largest(result.defects))),
+                cell(file_of(result)),
+                cell(result.reason or _largest(result.defects)),
             )
-        return table
+        return Fitted(table)
 
 
 def _largest(defects: list[Defect]) -> str:
@@ -71,50 +71,44 @@ def _largest(defects: list[Defect]) -> str:
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
-def cameras_table(status: LineStatus) -> Table:
-    """The ledger of each camera, with rates and latencies of the line."""
+def cameras_table(status: LineStatus) -> Group:
+    """The ledger of each camera, with rates and latencies of the line; below it, why frames were not inspected."""
     total = status.latency_ms.get("total", {})
-    table = Table(
+    ledgers = Table(
         title=f"line {status.line}   {status.elapsed_s:.0f} s   {status.throughput_fps:.1f} frames/s   "
         f"latency p50 {_ms(total.get('p50'))}  p99 {_ms(total.get('p99'))}",
         title_justify="left",
     )
     for column in ("camera", "captured", "OK", "NG", "not inspected", "dropped", "in flight", "ledger"):
-        table.add_column(column, justify="left" if column in ("camera", "ledger") else "right")
+        ledgers.add_column(column, justify="left" if column in ("camera", "ledger") else "right")
     for camera_id, ledger in status.cameras.items():
-        table.add_row(
-            camera_id,
+        ledgers.add_row(
+            cell(camera_id),
             str(ledger.captured),
             Text(str(ledger.ok), style="green"),
             Text(str(ledger.ng), style="red"),
-            Text(_by_reason(ledger.not_inspected)),
-            Text(_by_reason(ledger.dropped)),
+            str(sum(ledger.not_inspected.values())),
+            str(sum(ledger.dropped.values())),
             str(ledger.in_flight),
             _balance(ledger),
         )
-    return table
+    reasons = [
+        cell(f"{camera_id} {kind}: {_by_reason(counts)}")
+        for camera_id, ledger in status.cameras.items()
+        for kind, counts in (("not inspected", ledger.not_inspected), ("dropped", ledger.dropped))
+        if any(counts.values())
+    ]
+    return Group(Fitted(ledgers), *reasons)
 
 
-def workers_table(status: LineStatus) -> Table:
+def workers_table(status: LineStatus) -> Fitted:
     """Who works."""
-    table = Table(box=None, padding=(0, 1))
-    for column in ("worker", "pid", "state", "device", "restarts", ""):
-        table.add_column(column, no_wrap=True)
+    workers = Table("worker", "pid", "restarts", "state", "device", box=None, padding=(0, 1))
     for worker in status.workers:
-        table.add_row(
-            *(
-                Text(printable(cell))  # heartbeats come from a store that others may write to
-                for cell in (
-                    worker.name,
-                    worker.pid or "-",
-                    worker.state,
-                    worker.device or "",
-                    worker.restarts,
-                    worker.detail or "",
-                )
-            )
-        )
-    return table
+        state = cell(": ".join(filter(None, (worker.state, worker.detail))))
+        row = (cell(worker.name), str(worker.pid or "-"), str(worker.restarts), state, cell(worker.device or ""))
+        workers.add_row(*row)
+    return Fitted(workers)
 
 
 def _balance(ledger: Ledger) -> Text:
@@ -124,7 +118,7 @@ def _balance(ledger: Ledger) -> Text:
 
 
 def _by_reason(counts: dict[str, int]) -> str:
-    return " ".join(f"{reason} {count}" for reason, count in counts.items()) or "0"
+    return ", ".join(f"{reason} {count}" for reason, count in counts.items() if count)
 
 
 def _ms(value: float | None) -> str:

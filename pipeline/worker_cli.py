@@ -18,6 +18,7 @@ from setproctitle import setproctitle, setthreadtitle
 from f2pnet.config import LineConfig
 from f2pnet.errors import MissingExtra
 from f2pnet.result import InspectionResult
+from f2pnet.text import printable
 from pipeline.active_config import ActiveConfig, config_reader
 from pipeline.logs import log_to_stderr
 from pipeline.workers.worker import Hook, Role
@@ -44,7 +45,9 @@ def worker(
     if role == "console":
         os.nice(CONSOLE_NICENESS)  # before its imports: on a busy machine the line comes first
     log_to_stderr()
-    setproctitle(f"f2p worker {role} {line_file} --name {name}")  # a forked process has the command line of its server
+    setproctitle(
+        printable(f"f2p worker {role} {line_file} --name {name}")
+    )  # a forked process has the command line of its server
     setthreadtitle(name)  # in `top`, its first 15 characters
     read_config = config_reader(line_file)
     config = read_config()

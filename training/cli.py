@@ -14,6 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from f2pnet.blind import blind_on
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import Fitted, plain_console, say
 from training.blind_warning import warn_of
 from training.find import find_datasets
 from training.good_only import train_good_only
@@ -83,6 +84,10 @@ def train(
     if folders:
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     if good_only:
+        others = {"--shot-num": shot_num, "--sam-type": sam_type, "--start-from": start_from}
+        others |= {"--from-scratch": from_scratch, "--resume": resume}
+        if named := [name for name, value in others.items() if value]:
+            raise ConfigError(f"--good-only and {named[0]} exclude each other: leave one out")
         _train_good_only(config, changes, exp_dir, pretrained_dir, false_rejects, as_json=as_json)
         return
     if recipe_name is None:
@@ -124,9 +129,9 @@ def train(
     if as_json:
         typer.echo(json.dumps({"checkpoint": str(best), **facts}))
     else:
-        Console().print(f"{best}: step {facts['step']} of {recipe.steps}")
-        Console().print(starts_from(recipe, priors_of(facts, str(best))), markup=False)
-        Console().print(figures_table(facts["metrics"]))
+        say(f"{best}: step {facts['step']} of {recipe.steps}")
+        say(starts_from(recipe, priors_of(facts, str(best))))
+        plain_console().print(Fitted(figures_table(facts["metrics"])))
     if blind := blind_on(facts["metrics"]):
         warn_of(blind, from_scratch=bool(facts.get("from_scratch")))
         raise typer.Exit(ExitCode.CHECK_FAILED)
@@ -157,7 +162,7 @@ def _train_good_only(
         typer.echo(json.dumps({"checkpoint": str(folder / BEST), **facts}))
     else:
         held = facts["good_only"]["held_out_images"]
-        typer.echo(f"{folder / BEST}: rejects {rate:.1%} of {held} held-out good images, wanted {false_rejects:.1%}")
+        say(f"{folder / BEST}: rejects {rate:.1%} of {held} held-out good images, wanted {false_rejects:.1%}")
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
@@ -191,7 +196,7 @@ def validation_line(fold: int | None, step: int, sheet: dict[str, dict[str, Any]
 
 def in_words(line: dict[str, Any]) -> str:
     """A line of the log for the progress bar: the sum of the losses, and the pace."""
-    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "prompted", "classes"))
+    loss = sum(line.get(name, 0.0) for name in ("mask", "pixel", "image", "refined", "taught", "prompted", "classes"))
     return f"loss {loss:.3f}, {line['images_per_s']:.1f} images/s"
 
 

@@ -11,13 +11,15 @@ import cv2
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
 from f2pnet.output_places import try_file, try_folder, write_file
 from f2pnet.picture_writing import write_picture
 from f2pnet.pictures.decode import read_picture
+from f2pnet.terminal import Fitted, cell, plain_console, say, say_json
+from f2pnet.text import printable
 from training.data_check import Check, check_dataset
 from training.few_shot import few_shot_lists
 from training.find import find_dataset
@@ -81,14 +83,14 @@ def index(
     if as_json:
         typer.echo(json.dumps({**vars(done), "folder": str(done.folder)}))
         return
-    typer.echo(f"{source}: recognised as {done.layout}" if layout is None else f"{source}: read as {done.layout}")
+    say(f"{source}: recognised as {done.layout}" if layout is None else f"{source}: read as {done.layout}")
     table = Table("class", *done.counts, title=f"{source}: {done.layout}")
     for name in sorted(set().union(*done.counts.values())):
-        table.add_row(name, *(str(counts[name]) for counts in done.counts.values()))
-    Console().print(table)
+        table.add_row(cell(name), *(str(counts[name]) for counts in done.counts.values()))
+    plain_console().print(Fitted(table))
     for remark in done.remarks:
-        Console().print(remark, markup=False)
-    Console().print(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
+        say(remark)
+    say(f"{out}: few-shot lists of {', '.join(map(str, done.shots)) or 'no size'}")
 
 
 @data.command("few-shot")
@@ -98,6 +100,7 @@ def few_shot(
     out_list: Annotated[str, typer.Option(help="file to write, beside it")] = "few_shot.json",
     seed: Annotated[int, typer.Option(min=0, help="of the draw")] = 3407,
     data_dir: Annotated[Path, typer.Option(help="where named data sets lie")] = Path("data"),
+    as_json: Annotated[bool, typer.Option("--json", help="print the file and the sizes of its lists as JSON")] = False,
 ) -> None:
     """Draw the few-shot lists: 1, 4, 16, 32 and 64 images, classes and parts in turn, each list in the next."""
     folder = find_dataset(dataset, data_dir)
@@ -107,7 +110,10 @@ def few_shot(
     try_file(path, "--out-list")
     lists = few_shot_lists(read_records(folder, train_list), seed)
     write_file(path, json.dumps(lists, indent=1) + "\n", "--out-list")
-    typer.echo(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
+    if as_json:
+        say_json({"file": printable(path), "sizes": {size: len(ids) for size, ids in lists.items()}})
+        return
+    say(f"{path}: lists of {', '.join(lists) or 'no size: there is no defective image'}")
 
 
 def _plain(found: Check) -> list[dict[str, object]]:
@@ -115,19 +121,20 @@ def _plain(found: Check) -> list[dict[str, object]]:
 
 
 def _show(folder: Path, found: Check) -> None:
-    console = Console()
-    console.print(f"{folder}: " + ", ".join(f"{count} records in {name}" for name, count in found.images.items()))
+    console = plain_console()
+    counts = ", ".join(f"{count} records in {name}" for name, count in found.images.items())
+    say(f"{folder}: {counts}")
     table = Table("", "found", "count", "such as")
     for finding in found.findings:
         table.add_row(
             finding.gravity,
             finding.what,
             str(finding.count),
-            "\n".join(finding.examples),
+            Text("\n".join(map(printable, finding.examples))),
             style=STYLES[finding.gravity],
         )
     if found.findings:
-        console.print(table)
+        console.print(Fitted(table))
     console.print("no leak, nothing unusable" if found.passes else "FAILED", style="green" if found.passes else "red")
 
 

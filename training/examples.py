@@ -27,10 +27,10 @@ MARKED = "good, and its mask is not empty"
 class UnusableImage(ConfigError):
     """An image that training can't use. `kind` names the fault without the file."""
 
-    kind = "image is missing, corrupt or not one picture of 8 bit"
+    kind = "image is missing, corrupt or not 8 bit"
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {self.kind}: {reason}")
+        super().__init__(f"{path}: {self.kind}: wanted a readable 8-bit image; {reason}")
 
 
 @dataclass(frozen=True)

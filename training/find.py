@@ -8,10 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from f2pnet.errors import ConfigError, F2pError, MissingResource
 from f2pnet.output_places import OutputRefused
+from f2pnet.terminal import say
 from training.layouts.entry import INDEX_FOLDER
 from training.layouts.index import LAYOUTS, index, recognised
 from training.layouts.label_studio import is_export
@@ -73,9 +72,9 @@ def _indexed(folder: Path, layout: str) -> Path:
         raise _not_here(folder, layout, str(error)) from error
     sizes = ", ".join(f"{sum(counts.values())} to {name}" for name, counts in done.counts.items())
     again = "indexed again, since its files have changed," if known else "indexed"
-    typer.echo(f"{folder}: {again} as {done.layout}, {sizes}, into {out}", err=True)
+    say(f"{folder}: {again} as {done.layout}, {sizes}, into {out}", err=True)
     for remark in done.remarks:
-        typer.echo(f"  {remark}", err=True)
+        say(f"  {remark}", err=True)
     return out
 
 

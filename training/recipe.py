@@ -61,6 +61,7 @@ class LossWeights(StrictModel):
     pixel: float = Field(1.0, ge=0)
     image: float = Field(1.0, ge=0)
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
+    taught: float = Field(1.0, ge=0, description="answering as the teacher does, in runs that have one")
     refined: float = Field(1.0, ge=0, description="mask loss of the second pass, in runs that have one")
     classes: float = Field(0.5, ge=0, description="cross entropy of the class map, in runs that train one")
     dice_on_good: bool = Field(False, description="Dice also on images without a defect, as the reference does")
@@ -148,6 +149,9 @@ class TrainingRecipe(StrictModel):
     )
     cnn_weights: WeightsChoice = Field(
         "auto", description="the same for the CNN part: ImageNet weights of this kind of CNN; or a file"
+    )
+    teacher: ConfigPath | None = Field(
+        None, description="checkpoint of a larger network whose answers are learned too (distillation); null: none"
     )
     steps: int = Field(2000, ge=1, description="optimiser steps; the learning rate falls over all of them")
     stop_after: int | None = Field(None, ge=1, description="end the run at this step, in mid-fall; null: at the last")

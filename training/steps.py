@@ -13,12 +13,13 @@ from training.losses import class_loss, hidden, image_loss, mask_loss
 from training.prompts import Questions, draw_questions
 from training.recipe import LossWeights, TrainingRecipe
 from training.reference_prompts import ReferenceQuestion, draw_reference_questions, first_objects
+from training.teacher import Teacher, taught_loss
 
 BATCH, PROMPT = 0, 1  # purposes of a step's random numbers
 
 Terms = dict[str, Tensor]
-"""`mask`, `pixel`, `image`; `classes` and `refined` in runs that train a class map or a second pass; `prompted` on
-steps with a prompt from the truth. Each is a scalar."""
+"""`mask`, `pixel`, `image`; `classes`, `refined` and `taught` in runs with a class map, a second pass or a teacher;
+`prompted` on steps with a prompt from the truth. Each is a scalar."""
 
 
 class StepLosses(nn.Module):
@@ -29,6 +30,7 @@ class StepLosses(nn.Module):
         self.network = network
         self.recipe = recipe
         self.device = device
+        self.teacher = None if recipe.teacher is None else Teacher(recipe.teacher, device)
 
     def forward(self, batch: Batch, asked: Asked, positive_weight: float = 1.0) -> Terms:
         """The terms of some images of a step. Its two passes share one run of the encoder.
@@ -58,6 +60,8 @@ class StepLosses(nn.Module):
             terms["classes"] = class_loss(free.class_logits, batch.classes.to(self.device))
         if self.recipe.second_pass != "none":  # noqa: S105
             terms["refined"] = self._mask_loss(refined, masks, ignored, positive_weight)
+        if self.teacher is not None:
+            terms["taught"] = taught_loss(free, self.teacher.answers(images))
         if asked is not None:
             terms["prompted"] = self._mask_loss(answered.mask_logits, asked.targets.to(self.device), ignored)
         return terms
@@ -117,7 +121,12 @@ def asked_of(asked: Asked, images: slice) -> Asked:
 def total(terms: Terms, weights: LossWeights) -> Tensor:
     """The weighted sum that is trained."""
     loss = weights.mask * terms["mask"] + weights.pixel * terms["pixel"] + weights.image * terms["image"]
-    others = (("refined", weights.refined), ("prompted", weights.prompted), ("classes", weights.classes))
+    others = (
+        ("refined", weights.refined),
+        ("taught", weights.taught),
+        ("prompted", weights.prompted),
+        ("classes", weights.classes),
+    )
     for name, weight in others:
         if name in terms:
             loss = loss + weight * terms[name]

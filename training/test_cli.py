@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
-from rich.console import Console
 
 from f2pnet.blind import blind_on
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.output_places import refuse_shared, try_file, write_file
 from f2pnet.preprocess import Resize
+from f2pnet.terminal import Fitted, plain_console
 from models.configuration import NetworkConfig, SecondPass
 from models.f2pnet import F2PNet
 from training.blind_warning import warn_of
@@ -88,7 +88,7 @@ def test(
     if page:
         write_page(page, scored)
     for table in sheet_tables(sheets):
-        Console().print(table)
+        plain_console().print(Fitted(table))
     if not trivial and (blind := blind_on(sheets)):
         warn_of(blind)
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -17,6 +17,7 @@ from f2pnet.config.tracing import TracingConfig
 from f2pnet.errors import ConfigError
 from f2pnet.precision import Precision
 from f2pnet.redis_address import SCHEMES, parse_redis_address
+from f2pnet.redis_endpoint import embedded_address
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -202,6 +203,12 @@ class LineConfig(StrictModel):
     console: ConsoleConfig | None = Field(None, description="the operators' page; null: none")
     tracing: TracingConfig | None = Field(None, description="OpenTelemetry traces; null: none")
     timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
+
+    @property
+    def store_address(self) -> str:
+        """Where the line's Redis is, also for readers that go on over restarts of an embedded one."""
+        publish = self.publish
+        return embedded_address(publish.embedded_redis_dir) if publish.redis == "embedded" else publish.redis
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError, field_validator, model_validator
 
-from f2pnet.address import Address, looks_like_address, parse_address
+from f2pnet.address import Address, looks_like_address, parse_address, redact_url
 from f2pnet.config.base import ConfigPath, StrictModel
 from f2pnet.errors import ConfigError, MissingResource
 from f2pnet.pictures.suffixes import VIDEO_SUFFIXES
@@ -294,6 +294,17 @@ def source_from_uri(uri: str) -> SourceConfig:
         case "synthetic":
             return _checked({"kind": "synthetic", **_synthetic_options(uri)}, printable(uri))
     return _source_at(Path(unquote(rest.removeprefix("//"))) if scheme == "file" else Path(uri).expanduser())
+
+
+def shown_source(uri: str) -> str:
+    """The word as it may be shown."""
+    return redact_url(uri) if looks_like_address(uri) else printable(uri)
+
+
+def described_source(source: SourceConfig) -> str:
+    """Kind and place of a source, without secrets."""
+    places = (getattr(source, name, None) for name in ("path", "device", "address", "serial"))
+    return printable(" ".join([source.kind, *(str(place) for place in places if place)]))
 
 
 def _source_at(path: Path) -> SourceConfig:

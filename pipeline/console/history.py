@@ -85,7 +85,17 @@ def _fits(result: InspectionResult, wanted: Wanted) -> bool:
 
 def _item(entry_id: str, result: InspectionResult) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(result.to_json())
-    shown = ("frame_id", "camera_id", "part_id", "captured_at_ns", "verdict", "reason", "score", "evidence")
+    shown = (
+        "frame_id",
+        "camera_id",
+        "part_id",
+        "source_ref",
+        "captured_at_ns",
+        "verdict",
+        "reason",
+        "score",
+        "evidence",
+    )
     return {
         "id": entry_id,
         **{name: plain[name] for name in shown},

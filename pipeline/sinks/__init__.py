@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from f2pnet.config.sinks import JsonlSink, SinkConfig, WebhookSink
+from f2pnet.config.sinks import JsonlSink, MqttSink, SinkConfig, WebhookSink
 from pipeline.sinks.base import Sink
 
 
@@ -19,3 +19,23 @@ def open_sink(config: SinkConfig, line: str) -> Sink:
     from pipeline.sinks.mqtt import MqttPublisher
 
     return MqttPublisher(config, line)
+
+
+def probe_sink(config: SinkConfig, line: str) -> str:
+    """Whether the sink could deliver alerts now. Raises F2pError where it could not."""
+    sink = open_sink(config, line)
+    try:
+        return sink.probe()
+    finally:
+        sink.close()
+
+
+def refuse_second_line(config: SinkConfig, line: str) -> None:
+    """Raise ConfigError where another line of this name publishes to the same place of a broker.
+
+    A broker that can't be reached is no reason not to start: alerts wait for it.
+    """
+    if isinstance(config, MqttSink):
+        from pipeline.sinks.mqtt_holder import refuse_second_publisher
+
+        refuse_second_publisher(config, line)

@@ -24,5 +24,9 @@ class Sink(ABC):
         """Return when the receiver has the alert. Raises SinkAway or SinkRefused, within the configured time."""
 
     @abstractmethod
+    def probe(self) -> str:
+        """See whether an alert could be delivered, without delivering one; what was found. Raises as `deliver`."""
+
+    @abstractmethod
     def close(self) -> None:
         """Let go of the receiver."""

@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from f2pnet.alerts import Alert
 from f2pnet.config.sinks import JsonlSink
+from f2pnet.output_places import try_file, try_folder
 from pipeline.sinks.base import Sink, SinkAway
 
 
@@ -28,6 +29,12 @@ class JsonlWriter(Sink):
         except OSError as error:
             self.close()
             raise SinkAway(f"{self._path}: {error.strerror}; free the disk, or name another file") from error
+
+    def probe(self) -> str:
+        try_folder(self._path.parent, "folder", keep=False)
+        if self._path.parent.is_dir():
+            try_file(self._path, "path")
+        return f"{self._path} can be written"
 
     def close(self) -> None:
         file, self._file = self._file, None

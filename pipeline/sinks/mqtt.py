@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-
 from f2pnet.alerts import Alert
 from f2pnet.config.sinks import MqttSink
-from f2pnet.errors import MissingResource
+from pipeline.holder import Holder
 from pipeline.sinks.base import Sink, SinkAway
+from pipeline.sinks.mqtt_connection import Client, Topics, connect, disconnect, new_client
+from pipeline.sinks.mqtt_holder import ONLINE, other_publisher
 
-try:
-    from paho.mqtt.client import Client
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-except ImportError as error:  # the extra is optional
-    raise MissingResource("MQTT needs the package paho-mqtt: pip install 'f2pnet[mqtt]'") from error
-
-KEEP_ALIVE_S = 10
-AVAILABLE, GONE = b"online", b"offline"
+OFFLINE = b"offline"
 
 
 class MqttPublisher(Sink):
@@ -27,6 +20,7 @@ class MqttPublisher(Sink):
         self._line = line
         self._address = f"mqtt://{config.host}:{config.port}"
         self._password = config.read_password()
+        self._topics = Topics.of(config, line)
         self._client: Client | None = None
 
     def deliver(self, alert: Alert) -> None:
@@ -42,47 +36,37 @@ class MqttPublisher(Sink):
             self._drop()
             raise SinkAway(f"{self._address} did not acknowledge within {self._config.timeout_s:.0f} s")
 
+    def probe(self) -> str:
+        try:
+            other = other_publisher(self._config, self._line)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SinkAway(f"{self._address}: {error}") from error
+        told = "" if other is None else f"; a line of this name publishes there now ({other})"
+        return f"{self._address} lets us in{told}"
+
     def close(self) -> None:
         """Say goodbye, as far as the broker listens."""
         if self._client is not None and self._client.is_connected():
-            self._client.publish(self._available, GONE, qos=1, retain=True).wait_for_publish(1.0)
+            self._client.publish(self._topics.available, OFFLINE, qos=1, retain=True).wait_for_publish(1.0)
         self._drop()
-
-    @property
-    def _available(self) -> str:
-        return f"{self._config.topic}/{self._line}/available"
 
     def _connected(self) -> Client:
         if self._client is not None and self._client.is_connected():
             return self._client
         self._drop()
         config = self._config
-        client = Client(CallbackAPIVersion.VERSION2, client_id=f"f2p-{self._line}-{config.name}")
-        client.connect_timeout = config.timeout_s
-        client.will_set(self._available, GONE, qos=1, retain=True)
-        if config.user is not None:
-            client.username_pw_set(config.user, self._password)
-        if config.tls:
-            client.tls_set(ca_certs=None if config.ca_file is None else str(config.ca_file))
-        answered, reasons = threading.Event(), []
-
-        def heard(client: Client, userdata: object, flags: object, reason: object, properties: object) -> None:
-            if getattr(reason, "is_failure", False):
-                reasons.append(str(reason))
-            answered.set()
-
-        client.on_connect = heard
-        client.connect(config.host, config.port, KEEP_ALIVE_S)
+        if (other := other_publisher(config, self._line)) is not None:
+            # With the same client id we would throw each other out for ever.
+            raise OSError(f"another line '{self._line}' publishes there ({other}): give one of them another name")
+        client = new_client(f"f2p-{self._line}-{config.name}")
+        client.will_set(self._topics.available, OFFLINE, qos=1, retain=True)
         self._client = client
-        if client.loop_start() != MQTTErrorCode.MQTT_ERR_SUCCESS or not answered.wait(config.timeout_s):
-            raise OSError("the broker does not answer")
-        if reasons:
-            raise OSError(f"the broker does not let us in: {reasons[0]}")
-        client.publish(self._available, AVAILABLE, qos=1, retain=True)
+        connect(client, config, self._password)
+        client.publish(self._topics.holder, Holder.of_keeper().to_json(), qos=1, retain=True)
+        client.publish(self._topics.available, ONLINE, qos=1, retain=True)
         return client
 
     def _drop(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            client.disconnect()
-            client.loop_stop()
+            disconnect(client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -12,24 +11,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from f2pnet.alerts import Alert, subscribe
 from f2pnet.config import LineConfig, load_line
-from f2pnet.errors import ConfigError, ExitCode, MissingResource
+from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.foreign import clipped
+from f2pnet.redis_keys import LineKeys
 from f2pnet.redis_link import RedisLink
-from f2pnet.text import printable
+from f2pnet.terminal import Fitted, cell, plain_console, say
 from pipeline.store.line_store import running_store_of, store_of
-from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool import waiting_in
 from pipeline.store.verify import Verification, verify
 
 READ_TIMEOUT_S = 10.0  # a person waits; a page of a thousand results may take a while on a busy server
 RUN_SHOWN = 13  # letters: a run id begins with its time in milliseconds
 IDLE_S = 1.0  # without --follow: an answering server sends what it has at once
-LOOK_AGAIN_S = 2.0  # how soon a follower notices that the line's embedded Redis was started anew
 
 
 Show = Callable[[Alert], None]
@@ -64,31 +61,38 @@ def alerts(
 
 
 def _list(line: LineConfig, group: str | None, consumer: str | None, since: str, show: Show) -> None:
-    """Show what is there, and end."""
+    """Show what is there now, and end, however fast new alerts come."""
     with store_of(line) as url:
-        RedisStore(url, line.line).ping()  # a subscription would wait for a store that is away
+        newest = _newest_alert(url, line.line)  # a subscription would wait for a store that is away
         with subscribe(url, line.line, group, consumer, since) as subscription:
-            for alert in subscription.iter(timeout_s=IDLE_S):
+            for alert in subscription.iter(timeout_s=0.0 if newest is None else IDLE_S):
+                if newest is None or _order(alert.id) > _order(newest):
+                    return  # came later; in a group it waits, unacknowledged, for the next reader
                 show(alert)
                 alert.ack()
 
 
+def _newest_alert(url: str, line: str) -> str | None:
+    link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
+    try:
+        (entries,) = link.exchange(["XREVRANGE", LineKeys(line).alerts, "+", "-", "COUNT", 1])
+    finally:
+        link.close()
+    return entries[0][0].decode() if entries else None
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    ms, _, number = entry_id.partition("-")
+    return int(ms), int(number)
+
+
 def _follow(line: LineConfig, group: str | None, consumer: str | None, since: str | None, show: Show) -> None:
-    """Show alerts for ever. An embedded Redis has another address after each start of its line."""
-    url = running_store_of(line)
-    while True:
-        with subscribe(url, line.line, group, consumer, since) as subscription:
-            while True:
-                alert = subscription.read(timeout_s=LOOK_AGAIN_S)
-                if alert is not None:
-                    show(alert)
-                    alert.ack()
-                    since = alert.id
-                    continue
-                with contextlib.suppress(MissingResource):  # the line is stopped: wait for it
-                    if (now := running_store_of(line)) != url:
-                        url = now
-                        break
+    """Show alerts for ever, over restarts of the line too. Raises MissingResource where it does not run now."""
+    running_store_of(line)
+    with subscribe(line.store_address, line.line, group, consumer, since) as subscription:
+        for alert in subscription:
+            show(alert)
+            alert.ack()
 
 
 def _verify(line: LineConfig, as_json: bool) -> None:
@@ -108,26 +112,26 @@ def _verify(line: LineConfig, as_json: bool) -> None:
 
 
 def _print_report(report: Verification) -> None:
-    console = Console()
+    console = plain_console()
     table = Table("camera", "run", "verdicts", "spool", "dropped", "in flight", "missing", "double")
     for run in report.runs:
         counts = (run.verdicts, run.in_spool, run.dropped, run.in_flight, run.unexplained, len(run.doubled))
         began = run.run_id[:RUN_SHOWN]
-        table.add_row(run.camera_id, began, *map(str, counts), style=None if run.holds else "red")
-    console.print(table)
+        table.add_row(cell(run.camera_id), cell(began), *map(str, counts), style=None if run.holds else "red")
+    console.print(Fitted(table))
     if trimmed := sum(run.trimmed for run in report.runs):
-        typer.echo(f"taken away by retention (results_kept), and not judged: {trimmed} results")
+        say(f"taken away by retention (results_kept), and not judged: {trimmed} results")
     for run in report.runs:
         if run.unexplained and run.missing_seqs:
-            typer.echo(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
+            say(f"{run.camera_id}/{run.run_id} without a verdict: seq {run.missing_seqs} ...")
         if run.unexplained and run.in_flight and run.is_over:
-            typer.echo(
+            say(
                 f"{run.camera_id}/{run.run_id} is over and had {run.in_flight} frames in flight: "
                 "starting the line again reports those that its shared memory still holds"
             )
         if run.miscounted is not None:
-            typer.echo(f"{run.camera_id}/{run.run_id}: {run.miscounted}")
-    typer.echo(f"alerts {report.alerts}, faults {report.faults}")
+            say(f"{run.camera_id}/{run.run_id}: {run.miscounted}")
+    say(f"alerts {report.alerts}, faults {report.faults}")
     for text, names in (
         ("alerts missing", report.alerts_missing),
         ("alerts doubled", report.alerts_doubled),
@@ -136,20 +140,20 @@ def _print_report(report: Verification) -> None:
         ("alerts out of order", report.alerts_out_of_order),
     ):
         if names:
-            typer.echo(f"{text}: {len(names)}, such as {', '.join(map(clipped, names[:3]))}")
+            console.print(cell(f"{text}: {len(names)}, such as {', '.join(names[:3])}", "red"))
     if report.chain_length is not None:
-        typer.echo(f"hash chain: {report.chain_length} entries, newest link {report.chain_newest}")
+        say(f"hash chain: {report.chain_length} entries, newest link {report.chain_newest}")
     for problem in report.chain_problems:
-        typer.echo(f"hash chain broken: {clipped(problem)}")
+        say(f"hash chain broken: {clipped(problem)}")
     if report.foreign:
-        typer.echo(f"passed over, since it is not the line's: {len(report.foreign)}, such as {report.foreign[0]}")
+        say(f"passed over, since it is not the line's: {len(report.foreign)}, such as {report.foreign[0]}")
     console.print("no gap, no double" if report.holds else "FAILED", style="green" if report.holds else "red")
 
 
 def _show(alert: Alert) -> None:
     moment = datetime.fromtimestamp(alert.captured_at_ns / 1e9, UTC).astimezone().isoformat(timespec="milliseconds")
     part = f"  part {alert.part_id}" if alert.part_id else ""
-    typer.echo(printable(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}"))
+    say(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}")
 
 
 def _gist(alert: Alert) -> str:

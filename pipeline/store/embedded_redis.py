@@ -217,7 +217,7 @@ class EmbeddedRedis:
             )
         assert self._process.stdin is not None  # noqa: S101  it was asked for
         with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
-            stdin.write(configuration.encode())
+            stdin.write(os.fsencode(configuration))
         self._await_answer(log)
         write_endpoint(self.data_dir, self.url, self._process.pid)
         self._files.look(self._process.pid)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import typer
+from f2pnet.terminal import say
 
 
 def report_foreign(found: Sequence[str]) -> None:
     """`found`: what a `ForeignData` told."""
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        typer.echo(f"{found[0]}{more}", err=True)
+        say(f"{found[0]}{more}", err=True)

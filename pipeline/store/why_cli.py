@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
 from f2pnet.frame_id import FrameId
 from f2pnet.redis_link import RedisLink
-from f2pnet.text import printable
+from f2pnet.terminal import Fitted, cell, plain_console, say_json
 from pipeline.store.line_store import store_of
 from pipeline.store.told import report_foreign
 from pipeline.store.why import Facts, as_json
@@ -37,7 +37,7 @@ def why(
         finally:
             link.close()
     if json_wanted:
-        typer.echo(as_json(facts))
+        say_json(json.loads(as_json(facts)))
     else:
         _show(facts)
     if facts.result is None:
@@ -45,20 +45,20 @@ def why(
 
 
 def _show(facts: Facts) -> None:
-    console = Console(markup=False)  # class names and reasons come from outside
-    console.print(facts.frame_id, style="bold")
-    console.print(printable(facts.explanation))
+    console = plain_console()
+    console.print(cell(facts.frame_id, "bold"))
+    console.print(cell(facts.explanation))
     table = Table(show_header=False, box=None)
     for name, value in _rows(facts):
-        table.add_row(printable(name), printable(value))
-    console.print(table)
+        table.add_row(cell(name), cell(value))
+    console.print(Fitted(table))
     if facts.result is not None and facts.result.defects:
         defects = Table("class", "severity", "score", "area", "box x, y, width, height (px)")
         for defect in facts.result.defects:
             area = f"{defect.area_px} px" + (f", {defect.area_mm2:.2f} mm2" if defect.area_mm2 is not None else "")
             box = ", ".join(map(str, defect.bbox_px))
-            defects.add_row(printable(defect.class_name), printable(defect.severity), f"{defect.score:.2f}", area, box)
-        console.print(defects)
+            defects.add_row(cell(defect.class_name), defect.severity, f"{defect.score:.2f}", area, box)
+        console.print(Fitted(defects))
     report_foreign(facts.foreign)
 
 
@@ -70,6 +70,7 @@ def _rows(facts: Facts) -> list[tuple[str, str]]:
         waterfall = ", ".join(f"{name} {value:.1f}" for name, value in times.items() if value is not None)
         rows += [
             ("part", result.part_id or "not named"),
+            ("file", "none: from a camera" if result.source_ref is None else str(result.source_ref)),
             ("captured", captured.astimezone().isoformat(timespec="milliseconds")),
             ("image score", "none" if result.score is None else f"{result.score:.3f}"),
             ("device", result.device or "none: no engine saw it"),

@@ -10,6 +10,7 @@ import typer
 
 from f2pnet.errors import ConfigError
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import say, say_json
 from f2pnet.text import printable
 from pipeline.wire.curve import write_keys
 
@@ -22,6 +23,7 @@ def keys(
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write HOST.key and HOST.key_secret into")] = Path(
         "keys"
     ),
+    as_json: Annotated[bool, typer.Option("--json", help="print where the keys are, as JSON")] = False,
 ) -> None:
     """Make a key pair: HOST.key may be shown to anybody, HOST.key_secret stays on the host."""
     if NAME.fullmatch(name) is None:
@@ -30,5 +32,8 @@ def keys(
         )
     try_folder(out, "--out")
     public, secret = write_keys(out, name)
-    typer.echo(f"{public}: public; copy it into the `allowed` folder of the hosts that this one connects to")
-    typer.echo(f"{secret}: secret, readable by its owner alone; keep it on this host")
+    if as_json:
+        say_json({"public": printable(public), "secret": printable(secret)})
+        return
+    say(f"{public}: public; copy it into the `allowed` folder of the hosts that this one connects to")
+    say(f"{secret}: secret, readable by its owner alone; keep it on this host")

@@ -133,9 +133,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     at_ns: int
     source: str  # worker that says so
     camera_id: str | None
-    kind: (
-        str  # "camera", "configuration", "engine", "ledger", "memory", "overload", "ring", "source", "spool", "worker"
-    )
+    kind: str
+    """Such as "camera", "configuration", "engine", "ledger", "line", "overload", "ring", "source", "spool"."""
     text: str
 
 

@@ -7,6 +7,7 @@ the line's file, so that two lines of the same name do not meet, and every worke
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class RunDir:
     """Folder and addresses of one line on this host."""
 
     def __init__(self, line: LineConfig, line_file: Path) -> None:
-        digest = hashlib.sha256(str(line_file.resolve()).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(os.fsencode(line_file.resolve())).hexdigest()[:8]
         self.line = line
         self.path = runtime_base() / f"{line.line[:32]}-{digest}"
         self._lock = LineLock(line.line, self.path)

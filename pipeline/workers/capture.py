@@ -365,5 +365,4 @@ def _named(item: BadFrame) -> str:
     """What people call the picture."""
     if item.file is None:
         return f"frame {item.index}"
-    name = printable(item.file.name)
-    return name if item.file.frame is None else f"{name}, frame {item.file.frame}"
+    return str(item.file.as_result())

@@ -13,12 +13,12 @@ from typing import Literal
 import structlog
 
 from f2pnet.errors import ExitCode, F2pError, OutOfResources, out_of_resources
+from pipeline.holder import RESTARTS_KEY
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import notify
 from pipeline.wire.transport import Link, end_transport
 
 HEARTBEAT_INTERVAL_NS = 200_000_000
-RESTARTS_KEY = "F2P_RESTARTS"  # environment: how often the supervisor has replaced this worker
 _log = structlog.get_logger(__name__)
 
 Role = Literal["ingest", "infer", "publish", "sink", "console"]

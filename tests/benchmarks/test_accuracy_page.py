@@ -28,7 +28,7 @@ def test_seeds_are_one_row_with_mean_interval_and_range() -> None:
 
 def test_a_page_without_any_run_names_them_all() -> None:
     text = page(["mt-full-unet-s1"], {})
-    assert text.count("No run is finished.") == 4
+    assert text.count("No run is finished.") == 6
     assert "`mt-full-unet-s1`" in text
 
 
@@ -56,3 +56,14 @@ def test_pretrained_networks_are_compared_with_each_other_alone() -> None:
     text = page(list(kept), kept)
     assert "Foreground IoU of F2P-Net vit_t, pretrained less that of U-Net, pretrained, on the same parts: +9.9" in text
     assert "less that of U-Net, from scratch" not in text
+
+
+def test_new_materials_are_averaged_over_those_that_both_networks_have() -> None:
+    kept = {
+        "pcb-16-from_base-s1": a_run(0.6, 1), "pcb-16-unet_imagenet-s1": a_run(0.5, 1),
+        "aitex-16-from_base-s1": a_run(0.4, 1), "aitex-16-unet_imagenet-s1": a_run(0.2, 1),
+        "masonry-16-from_base-s1": a_run(0.9, 1),
+    }  # fmt: skip
+    part = page(list(kept), kept).split("## New materials")[1]
+    assert "mean over 2 materials: +15.0 points" in part
+    assert "| Masonry: F2P-Net vit_t, from the base | auto | 1 |" in part

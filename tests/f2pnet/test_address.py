@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from f2pnet.address import Address, is_host_name, parse_address, redact_url, without
+from f2pnet.address import Address, is_host_name, masked, parse_address, redact_url, without
 from f2pnet.config.base import parse_config
 from f2pnet.config.line import LineConfig
 from f2pnet.config.sources import source_from_uri
@@ -149,6 +149,19 @@ def test_secrets_are_taken_out_of_texts_of_libraries() -> None:
 
     assert not {SECRET, "s3cret", "t0ken"} & set(without(address.secrets, text).replace("/", " ").split())
     assert SECRET not in without(address.secrets, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no file rtsp:/admin:eim9@host/live: check", "no file rtsp:/***@host/live: check"),
+        ("a http://u:p/q@h/x?token=eim9, b", "a http://***@h/x?***, b"),
+        ("is it whole? yes", "is it whole? yes"),
+        ("mail operator@plant", "mail operator@plant"),
+    ],
+)
+def test_addresses_in_messages_are_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
 
 
 @pytest.mark.parametrize(

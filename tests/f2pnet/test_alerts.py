@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from f2pnet import subscribe
-from f2pnet.errors import ConfigError, StoreRefused
+from f2pnet.errors import ConfigError, MissingResource, StoreRefused
 from f2pnet.result import InspectionResult, Verdict
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.store.records import Record
@@ -344,3 +344,53 @@ def test_a_wrong_password_is_told_instead_of_waited_for(server: EmbeddedRedis) -
 def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         subscribe("redis://127.0.0.1", "demo", **options)  # type: ignore[arg-type]
+
+
+def line_file_at(folder: Path, redis_address: str = "embedded") -> Path:
+    path = folder / "line3.yaml"
+    path.write_text(
+        "line: demo\nengine: {bundle: engine/}\ncameras: [{id: cam1, source: {kind: folder, path: images/}}]\n"
+        f"publish: {{redis: '{redis_address}', spool: {{dir: spool/}}}}\n"
+    )
+    return path
+
+
+def store_ng(url: str, seq: int) -> None:
+    result = InspectionResult(frame_id=f"cam1/r/{seq:06d}", camera_id="cam1", seq=seq, verdict=Verdict.NG)
+    store = RedisStore(url, "demo", timeout_s=LIMIT_S)
+    known = {"frame_id": f"cam1/r/{seq:06d}", "camera_id": "cam1", "run_id": "r", "seq": seq, "captured_at_ns": 1}
+    store.write([Record(verdict=Verdict.NG, data=result.to_json(), **known)])
+    store.close()
+
+
+def test_a_line_file_leads_to_the_line_s_redis(server: EmbeddedRedis, raise_alerts: Raise, tmp_path: Path) -> None:
+    raise_alerts(1)
+
+    for url in (line_file_at(tmp_path, server.url), str(line_file_at(tmp_path, server.url))):
+        with subscribe(url, since="0") as alerts:
+            assert (found := alerts.read(LIMIT_S)) is not None
+            assert found.frame_id == "cam1/r/000001"
+
+
+def test_a_line_file_leads_to_an_embedded_redis_over_restarts_of_the_line(tmp_path: Path) -> None:
+    path = line_file_at(tmp_path)
+    data = tmp_path / "spool" / "embedded-redis"
+
+    with subscribe(path, group="gate", consumer="one", block_ms=200) as alerts:  # before the line runs
+        assert alerts.read(0.3) is None
+        for seq in (1, 2):
+            with EmbeddedRedis(data) as embedded:  # another port and password each time
+                store_ng(embedded.url, seq)
+                found = alerts.read(3 * LIMIT_S)
+                assert found is not None
+                assert found.frame_id == f"cam1/r/{seq:06d}"
+                found.ack()
+
+
+def test_a_line_file_and_another_line_s_name_do_not_go_together(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="file of line 'demo'"):
+        subscribe(line_file_at(tmp_path), line="line4")
+    with pytest.raises(ConfigError, match=r"which line of redis://127\.0\.0\.1:1"):
+        subscribe("redis://:secret@127.0.0.1:1")
+    with pytest.raises(MissingResource, match="no configuration file"):
+        subscribe("nowhere.yaml")

@@ -226,3 +226,80 @@ def test_a_missing_engine_is_exit_3_and_an_empty_engine_file_exit_1(toy: Bundle,
 
     assert (missing.exit_code, empty.exit_code) == (ExitCode.MISSING, ExitCode.CHECK_FAILED)
     assert "is empty (0 bytes)" in empty.output
+
+
+def test_what_is_passed_over_is_named_and_counted(toy: Bundle, tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    save(parts / "a.png", part())
+    save(tmp_path / "elsewhere/b.png", part(spot=True))
+    (parts / "linked").symlink_to(tmp_path / "elsewhere")
+    (parts / "notes.txt").write_text("not a picture")
+    (parts / ".a.png.swp").write_text("hidden")
+    (parts / "c.jfif").write_bytes(cv2.imencode(".jpg", part(spot=True))[1].tobytes())
+
+    done = inspect(toy, parts, "--out", tmp_path / "out", "--json")
+
+    assert done.exit_code == ExitCode.CHECK_FAILED  # nobody knows what is behind the link
+    summary = json.loads(done.stdout)
+    assert (summary["ok"], summary["ng"]) == (1, 1)
+    assert summary["passed_over"] == {"hidden": 1, "link to a folder": 1, "file ending in .txt": 1}
+    named = {Path(each["path"]).name for each in summary["passed_over_files"]}
+    assert named == {"linked", "notes.txt", ".a.png.swp"}
+    assert "linked" in done.stderr
+
+
+def test_other_suffixes_alone_are_no_failure(toy: Bundle, tmp_path: Path) -> None:
+    save(tmp_path / "parts/a.png", part())
+    (tmp_path / "parts/notes.txt").write_text("not a picture")
+
+    assert inspect(toy, tmp_path / "parts", "--out", tmp_path / "out").exit_code == ExitCode.OK
+
+
+def test_broken_link_is_a_picture_that_can_not_be_read(toy: Bundle, tmp_path: Path) -> None:
+    save(tmp_path / "parts/a.png", part())
+    (tmp_path / "parts/b.png").symlink_to(tmp_path / "nowhere.png")
+
+    done = inspect(toy, tmp_path / "parts", "--out", tmp_path / "out")
+
+    assert done.exit_code == ExitCode.CHECK_FAILED
+    assert [(line["reason"], line["detail"]) for line in lines(tmp_path / "out")] == [
+        (None, None),
+        ("unreadable", "No such file or directory"),
+    ]
+
+
+def test_results_name_file_and_frame(toy: Bundle, tmp_path: Path) -> None:
+    image = save(tmp_path / "a.png", part())
+    video = write_video(tmp_path / "belt.mp4", frames=2, codec="mp4v")
+
+    inspect(toy, image, video, "--out", tmp_path / "out")
+
+    assert [line["source_ref"] for line in lines(tmp_path / "out")] == [
+        {"file": str(image), "frame": None},
+        {"file": str(video), "frame": 0},
+        {"file": str(video), "frame": 1},
+    ]
+
+
+def test_deep_images_are_inspected_where_their_depth_is_said(toy: Bundle, tmp_path: Path) -> None:
+    save(tmp_path / "deep.png", (part(spot=True)[:, :, 0].astype(np.uint16)) * 16)
+
+    done = inspect(toy, tmp_path / "deep.png", "--out", tmp_path / "out", "--bit-depth", "12")
+
+    assert done.exit_code == ExitCode.OK
+    assert lines(tmp_path / "out")[0]["verdict"] == "NG"
+
+
+def test_image_is_inspected_as_it_is_shown(toy: Bundle, tmp_path: Path) -> None:
+    """EXIF says: turn by 90 degrees."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(part(spot=True)[: SIDE // 2]).save(tmp_path / "a.jpg", exif=exif, quality=95)
+
+    inspect(toy, tmp_path / "a.jpg", "--out", tmp_path / "out")
+
+    (line,) = lines(tmp_path / "out")
+    mask = cv2.imread(str(tmp_path / "out" / line["mask"]), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (SIDE, SIDE // 2)

@@ -50,6 +50,27 @@ MISTAKES = {
     "an unknown policy": (with_camera(on_overload="drop_all"), ExitCode.USAGE, "drop_oldest"),
     "an unknown source": (with_source(kind="webcam"), ExitCode.USAGE, "'folder', 'video', 'rtsp'"),
     "a missing folder": (with_source(path="nowhere"), ExitCode.MISSING, "no folder"),
+    "a folder without pictures": (with_source(path="."), ExitCode.MISSING, "camera cam1: no images in"),
+    "a file that is no video": (
+        lambda config: config["cameras"][0].update(source={"kind": "video", "path": "line.yaml"}),
+        ExitCode.MISSING,
+        "is it whole, and a video?",
+    ),
+    "an empty file as a video": (
+        lambda config: config["cameras"][0].update(source={"kind": "video", "path": "/dev/null"}),
+        ExitCode.MISSING,
+        "no video file",
+    ),
+    "a watched folder that is not there": (
+        with_source(path="nowhere", watch=True, fps=None),
+        ExitCode.MISSING,
+        "camera cam1: no folder",
+    ),
+    "a place for finished files that is a file": (
+        with_source(watch=True, done_dir="line.yaml"),
+        ExitCode.USAGE,
+        "can't be written",
+    ),
     "a missing engine": (with_engine("nowhere"), ExitCode.MISSING, "no engine bundle"),
     "a store that answers nothing": (with_redis("redis://127.0.0.1:1"), ExitCode.MISSING, "127.0.0.1:1"),
     "a store of another kind": (with_redis("http://127.0.0.1"), ExitCode.USAGE, "redis://"),
@@ -101,6 +122,7 @@ def test_check_says_what_a_line_is_made_of(line: LineUnderTest) -> None:
     ]
     assert all(finding["ok"] for finding in findings)
     assert findings[3]["detail"].startswith("48x48, grey, ")  # and the rate
+    assert not (line.folder / "spool").exists()  # a look leaves nothing, least of all a folder of another user
 
 
 def test_check_finds_every_fault_at_once(line: LineUnderTest) -> None:

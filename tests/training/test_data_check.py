@@ -99,7 +99,7 @@ def test_every_fault_is_found_once_and_named(faulty: Path) -> None:
     found = by_what(check_dataset(faulty, "train.json", "test.json"))
     assert found == {
         "id stands more than once in a list": ("error", 1, "twice (train.json, 2 times)"),
-        "image is missing, corrupt or not 8 bit": ("error", 1, "corrupt"),
+        "image is missing, corrupt or not one picture of 8 bit": ("error", 1, "corrupt"),
         "defective, and its mask is empty": ("error", 1, "empty"),
         "good, and its mask is not empty": ("error", 1, "marked"),
         "mask of another size than its image": ("error", 1, "cut"),

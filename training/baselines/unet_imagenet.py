@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from f2pnet.errors import MissingResource
 from models.preprocessing import LITE_MEAN, LITE_STD, PIXEL_MEAN, PIXEL_STD
 from models.weights import fill
 from training.baselines.baseline import FEATURES
@@ -25,7 +26,13 @@ class UNetImageNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         stand_in_for_torchvision()
-        import segmentation_models_pytorch
+        try:
+            import segmentation_models_pytorch
+        except ModuleNotFoundError as error:
+            raise MissingResource(
+                f"the baseline 'unet_imagenet' needs {error.name}: "
+                "pip install --no-deps segmentation-models-pytorch timm"
+            ) from error
 
         network: Any = segmentation_models_pytorch.Unet(ENCODER, encoder_weights=None, classes=FEATURES)
         self.encoder: nn.Module = network.encoder

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from f2pnet.pictures.folder import list_folder
+
 INDEX_FOLDER = "f2p-index"
 """Where the index of a data set in another layout is written, inside of it."""
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"))
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,15 @@ def images_in(folder: Path) -> list[Path]:
     """The image files directly in a folder, sorted by name; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(list_folder(folder, subfolders=False, videos=False).files)
 
 
 def images_below(folder: Path) -> list[Path]:
     """The image files in a folder and its subfolders, sorted, without our index; none where there is no such folder."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and INDEX_FOLDER not in path.parts and path.is_file()
-    )
+    if not folder.is_dir():
+        return []
+    listing = list_folder(folder, subfolders=True, videos=False)
+    return sorted(path for path in listing.files if INDEX_FOLDER not in path.parts)
 
 
 def good_images(folder: Path) -> Iterator[Entry]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from f2pnet.errors import ConfigError, F2pError
 from f2pnet.output_places import try_folder
+from f2pnet.pictures.folder import describe, list_folder
 from training.duplicates import pairs, structures
 from training.few_shot import few_shot_lists
 from training.layouts import coco, cvat, f2pnet_lists, label_studio, labelme, mvtec, plain, published, voc, yolo
@@ -23,6 +24,8 @@ from training.records import Record, split_by_part
 
 TEST_SHARE = 0.3
 SPLIT_SEED = 3407
+LABEL_SUFFIXES = (".json", ".txt", ".xml", ".yaml", ".yml", ".csv", ".md")
+LABEL_SUFFIXES = (".json", ".txt", ".xml", ".yaml", ".yml", ".csv", ".md")
 MASKS = "masks"
 NAMED = 5
 
@@ -104,6 +107,7 @@ def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
         entries = [_checked(entry) for entry in _once(entries)]
         kept = [entry for entry in entries if entry.left_out is None]
         remarks += _remarks(kept, [entry for entry in entries if entry.left_out])
+        remarks += _passed_over(source)
         lists = _divided(kept)
         for list_name, chosen in lists.items():
             _write(out / f"{list_name}.json", [_plain(entry, out) for entry in chosen])
@@ -166,6 +170,13 @@ def _remarks(kept: Sequence[Entry], left_out: Sequence[Entry]) -> list[str]:
             "together; the same images give the same lists"
         )
     return remarks
+
+
+def _passed_over(source: Path) -> list[str]:
+    """What lies in the folder and is neither a picture nor a label file, with what could not be looked into."""
+    found = list_folder(source, subfolders=True, videos=False).passed_over
+    others = [each for each in found if each.path.suffix.lower() not in LABEL_SUFFIXES]
+    return [describe(others)] if others else []
 
 
 def _few(names: Sequence[str]) -> str:

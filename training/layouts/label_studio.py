@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from f2pnet.errors import ConfigError, MissingResource
-from training.layouts.entry import GOOD, IMAGE_SUFFIXES, Entry, good_images
+from f2pnet.pictures.suffixes import is_image
+from training.layouts.entry import GOOD, Entry, good_images
 from training.layouts.label_studio_brush import decoded
 from training.layouts.labelled import (
     NO_BOX,
@@ -206,4 +207,4 @@ def _image_name(data: Any) -> str | None:
         return None
     named = sorted(data.items(), key=lambda item: item[0] != "image")
     texts = [value for _, value in named if isinstance(value, str)]
-    return next((text for text in texts if PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES), None)
+    return next((text for text in texts if is_image(Path(text))), None)

@@ -14,7 +14,9 @@ from rich.progress import Progress
 
 from f2pnet.config.sources import TEXTURES, SyntheticSource, TextureName
 from f2pnet.errors import ConfigError
+from f2pnet.options import share
 from f2pnet.output_places import try_folder
+from f2pnet.terminal import say
 from pipeline.sources.conveyor.dataset import belts, write_dataset
 
 
@@ -27,8 +29,10 @@ def conveyor(
     seed: Annotated[int, typer.Option(min=0, help="seed of the first belt; the others count up from it")] = 0,
     belts_per_texture: Annotated[int, typer.Option("--belts", min=2, help="belts (seeds) of each texture")] = 10,
     size: Annotated[str, typer.Option(help="width x height of a frame in px")] = "512x512",
-    defect_rate: Annotated[float, typer.Option(min=0, max=1, help="share of defective frames")] = 0.5,
-    test_share: Annotated[float, typer.Option(min=0, max=1, help="share of the belts kept for testing")] = 0.2,
+    defect_rate: Annotated[float, typer.Option(callback=share, help="share of defective frames, 0 to 1")] = 0.5,
+    test_share: Annotated[
+        float, typer.Option(callback=share, help="share of the belts kept for testing, 0 to 1")
+    ] = 0.2,
     as_json: Annotated[bool, typer.Option("--json", help="print the counts as JSON")] = False,
 ) -> None:
     """Write a labelled data set of simulated surfaces with drawn defects."""
@@ -46,7 +50,7 @@ def conveyor(
     if as_json:
         typer.echo(json.dumps({"folder": str(out_dir), **asdict(facts)}))
     else:
-        typer.echo(
+        say(
             f"{out_dir}: {facts.train} train ({facts.train_defective} defective), "
             f"{facts.test} test ({facts.test_defective} defective) frames of {len(configs)} belts"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -20,8 +21,10 @@ Received = tuple[Message, bytes]
 
 
 @contextmanager
-def webhook_receiver(status_of: Callable[[int, bytes], int]) -> Iterator[tuple[str, list[Received]]]:
-    """Address, and what came; `status_of(number, body)` decides the answer to each request."""
+def webhook_receiver(
+    status_of: Callable[[int, bytes], int], tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[Received]]]:
+    """Address, and what came; `status_of(number, body)` decides the answer to each request (number 0: HEAD)."""
     received: list[Received] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -32,14 +35,21 @@ def webhook_receiver(status_of: Callable[[int, bytes], int]) -> Iterator[tuple[s
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        def do_HEAD(self) -> None:
+            self.send_response(status_of(0, b""))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
         def log_message(self, format: str, *args: object) -> None:
             """A test has its own say."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/alerts", received
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}/alerts", received
     finally:
         server.shutdown()
         server.server_close()
@@ -77,3 +87,20 @@ class Broker:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+
+def certificate_for(host: str, folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate that is its own authority, and a server's context with it."""
+    certificate, key = folder / "server.pem", folder / "server.key"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={host}"),
+            *("-addext", f"subjectAltName=IP:{host}", "-keyout", str(key), "-out", str(certificate)),
+        ],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
