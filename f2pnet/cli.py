@@ -90,7 +90,7 @@ class _Table(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command itself; a stand-in where the shell only asks for completions of one that can't be imported."""
         if args[0] not in self.entries and not args[0].startswith("-") and not ctx.resilient_parsing:
-            ctx.fail(f"no command '{printable(args[0])}'{_nearest(args[0], self.entries)}")
+            ctx.fail(f"No such command '{printable(args[0])}'{_nearest(args[0], self.entries)}")
         name, stand_in, rest = super().resolve_command(ctx, args)
         if name is None:
             return name, stand_in, rest

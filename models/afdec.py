@@ -159,7 +159,9 @@ class AFDec(nn.Module):
         if self.score_sees_map:
             score_input = torch.cat([score_input, fused.amax(dim=(2, 3))], dim=1)
         if self.score_sees_peak:
-            score_input = torch.cat([score_input, peak(pixel_logits)], dim=1)
+            # The image's label must not move the map: it would raise whatever stands out in a defective image, right or
+            # wrong, with as much force as all of the map's own loss.
+            score_input = torch.cat([score_input, peak(pixel_logits.detach())], dim=1)
         return Predictions(
             mask_logits=masks.reshape(-1, prompts, *masks.shape[-2:]),
             pixel_logits=pixel_logits,

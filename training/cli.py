@@ -84,6 +84,10 @@ def train(
     if folders:
         changes["datasets"] = tuple(DatasetChoice(path=folder, train_list=train_list) for folder in folders)
     if good_only:
+        others = {"--shot-num": shot_num, "--sam-type": sam_type, "--start-from": start_from}
+        others |= {"--from-scratch": from_scratch, "--resume": resume}
+        if named := [name for name, value in others.items() if value]:
+            raise ConfigError(f"--good-only and {named[0]} exclude each other: leave one out")
         _train_good_only(config, changes, exp_dir, pretrained_dir, false_rejects, as_json=as_json)
         return
     if recipe_name is None:

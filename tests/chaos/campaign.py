@@ -11,12 +11,14 @@ import json
 import os
 import platform
 import random
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ import typer
 from pipeline.store.embedded_redis import EmbeddedRedis
 from tests.chaos.audit import audit
 from tests.chaos.camera import FailingCamera
+from tests.chaos.changes import OWN_MEMORY_KEY
 from tests.chaos.faults import EVERYBODY, Faults
 from tests.chaos.line import NAME, CampaignLine, campaign_cameras
 from tests.chaos.watch import AlertReader, ArrivalWatch
@@ -36,11 +39,17 @@ FPS = 15.0
 RECOVERY_LIMIT_S = 60.0
 FETCH_LIMIT_S = 60.0
 DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
+MEMORY_MB = 256  # of shared memory, of which the rings take a few
 SEED = 20261124
 
 
-def run(faults: int, seed: int, folder: Path, hosts: TwoHosts | None = None) -> dict[str, Any]:
-    """Run the campaign in `folder`; the report. With `hosts` a part of the line runs on the other one."""
+def run(
+    faults: int, seed: int, folder: Path, hosts: TwoHosts | None = None, only: Collection[str] = ()
+) -> dict[str, Any]:
+    """Run the campaign in `folder`; the report. With `hosts` a part of the line runs on the other one.
+
+    `only`: kinds of faults to draw from; empty: all.
+    """
     chance = random.Random(seed)
     times_s: dict[str, list[float]] = defaultdict(list)
     lost: list[str] = []
@@ -58,6 +67,7 @@ def run(faults: int, seed: int, folder: Path, hosts: TwoHosts | None = None) -> 
                 raise AssertionError(f"no verdict of every camera: see {folder}/line.log")
             descriptors = line.descriptors()
             injector = Faults(line, camera, chance)
+            injector.kinds = {kind: how for kind, how in injector.kinds.items() if not only or kind in only}
             for number in range(faults):
                 kind, (since_ns, cameras) = injector.inject()
                 took_s = arrivals.recovered_s(since_ns, cameras, RECOVERY_LIMIT_S)
@@ -162,13 +172,22 @@ def as_table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _on_hosts(two: bool, faults: int, seed: int, folder: Path) -> dict[str, Any]:
+def _on_hosts(two: bool, faults: int, seed: int, folder: Path, only: Collection[str]) -> dict[str, Any]:
     if not two:
-        return run(faults, seed, folder)
+        return run(faults, seed, folder, only=only)
     with two_hosts(first_is_here=True) as hosts:
         if hosts is None:
             sys.exit("two hosts need network namespaces: root and iproute2")
-        return run(faults, seed, folder, hosts)
+        return run(faults, seed, folder, hosts, only)
+
+
+def _with_shared_memory_of_its_own() -> None:
+    """Go on where /dev/shm is this campaign's alone, so that it may be filled. Without root, as it is."""
+    if OWN_MEMORY_KEY in os.environ or os.getuid() != 0 or shutil.which("unshare") is None:
+        return
+    script = f'mount -t tmpfs -o size={MEMORY_MB}m tmpfs /dev/shm && export {OWN_MEMORY_KEY}=1; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-m", "tests.chaos.campaign"]
+    os.execvp(command[0], [*command, *sys.argv[1:]])  # noqa: S606
 
 
 def main() -> None:
@@ -176,13 +195,15 @@ def main() -> None:
     options.add_argument("--faults", type=int, default=1000)
     options.add_argument("--seed", type=int, default=SEED)
     options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
+    options.add_argument("--only", action="append", default=[], metavar="KIND", help="draw from these kinds; else all")
     options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
     wanted = options.parse_args()
+    _with_shared_memory_of_its_own()
     wanted.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="f2p-chaos-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
         try:
-            report = _on_hosts(wanted.two_hosts, wanted.faults, wanted.seed, Path(folder))
+            report = _on_hosts(wanted.two_hosts, wanted.faults, wanted.seed, Path(folder), wanted.only)
         finally:
             for log in Path(folder).glob("*.log"):
                 (wanted.out / log.name).write_bytes(log.read_bytes())

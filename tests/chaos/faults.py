@@ -12,6 +12,15 @@ from collections import deque
 from collections.abc import Callable
 
 from tests.chaos.camera import FailingCamera, Mood
+from tests.chaos.changes import (
+    OWN_MEMORY_KEY,
+    edit_files,
+    fill_memory,
+    remove_rings,
+    remove_run_folder,
+    resize_rings,
+    take_descriptors,
+)
 from tests.chaos.line import CAMERAS, LIVE, NAME, CampaignLine
 from tests.chaos.strangers import crowd, page_answers, with_store, write_foreign_data
 from tests.small_disk import fill
@@ -57,7 +66,15 @@ class Faults:
             "store deleted": (1.5, self._delete_store),
             "foreign data": (5, self._write_foreign_data),
             "strangers": (4, self._crowd_ports),
+            "files edited": (3, self._edit_files),
+            "rings resized": (3, self._resize_rings),
+            "rings removed": (4, self._remove_rings),
+            "run folder removed": (3, self._remove_run_folder),
+            "memory full": (3, self._fill_memory),
+            "descriptors short": (3, self._take_descriptors),
         }
+        if OWN_MEMORY_KEY not in os.environ:
+            del self.kinds["memory full"]
         if not os.path.ismount(line.spool):
             del self.kinds["disk full"]
         if line.hosts is not None:
@@ -182,6 +199,48 @@ class Faults:
     def _crowd_ports(self) -> Injected:
         crowd(self._line.ports, self._chance)
         assert page_answers(self._line.page_port), "strangers keep the page from others"
+        return time.time_ns(), EVERYBODY
+
+    def _edit_files(self) -> Injected | None:
+        chosen = self._chosen(self._chance.choice(["infer-", "ingest-", "publish"]))
+        if chosen is None or not self._may_die(chosen[0]):
+            return None
+        edit_files(self._line, self._chance, then_kill=chosen[1])
+        return time.time_ns(), EVERYBODY
+
+    def _resize_rings(self) -> Injected:
+        chosen = resize_rings(self._line, self._chance)
+        return time.time_ns(), chosen
+
+    def _remove_rings(self) -> Injected | None:
+        """By chance, an ingest worker dies in the same moment."""
+        chosen = self._chosen("ingest-")
+        remove_rings(self._line, self._chance)
+        since_ns = time.time_ns()
+        if chosen is not None and self._chance.random() < 0.5 and self._may_die(chosen[0]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chosen[1], signal.SIGKILL)
+        return since_ns, EVERYBODY
+
+    def _remove_run_folder(self) -> Injected | None:
+        """By chance, a worker has to find the others just then."""
+        remove_run_folder(self._line, self._chance)
+        chosen = self._chosen(self._chance.choice(["infer-", "ingest-", "publish"]))
+        since_ns = time.time_ns()
+        if chosen is not None and self._chance.random() < 0.7 and self._may_die(chosen[0]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(chosen[1], signal.SIGKILL)
+        return since_ns, EVERYBODY
+
+    def _fill_memory(self) -> Injected:
+        fill_memory(self._chance)
+        return time.time_ns(), EVERYBODY
+
+    def _take_descriptors(self) -> Injected | None:
+        chosen = self._chosen(self._chance.choice(["infer-", "ingest-", "publish"]))
+        if chosen is None:
+            return None
+        take_descriptors(chosen[1], self._chance)
         return time.time_ns(), EVERYBODY
 
     def _fill_disk(self) -> Injected:

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import typer
 from typer._click.exceptions import BadOptionUsage, BadParameter, MissingParameter, UsageError  # its own click
 from typer.main import get_command
 
@@ -45,6 +46,8 @@ def problem_with(words: list[str], *, typed: bool) -> str | None:
             _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
     except MissingParameter as error:
         return str(error.format_message()) if typed else None
+    except typer.Exit:
+        return None  # --version has answered
     except BadParameter:
         return None  # a file that is not here, or a value such as N
     except BadOptionUsage as error:

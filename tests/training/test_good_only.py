@@ -140,3 +140,13 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     for name in ("cut.pth", "large.pth"):
         with pytest.raises(CheckpointError):
             load_good_only(tmp_path / name)
+
+
+def test_the_command_asks_for_weights_and_refuses_what_does_not_go_with_it(parts: Path, tmp_path: Path) -> None:
+    words = ["train", "--good-only", "--dataset", parts / "learn", "--exp-dir", tmp_path / "exp"]
+    done = f2p(*words, "--pretrained-dir", tmp_path / "none")
+    assert done.exit_code == 3
+    assert "pip install 'f2pnet[priors]'" in done.stderr
+    done = f2p(*words, "--shot-num", 4)
+    assert done.exit_code == 2
+    assert "--good-only and --shot-num exclude each other" in done.stderr

@@ -2,7 +2,7 @@
 
 timm and segmentation-models-pytorch import torchvision's modules when they are loaded. PyPI's torchvision is built for
 one build of torch and cannot be loaded beside a CPU build, and neither the encoder nor the decoder of our baseline uses
-a line of it (docs/adr/0012). Where torchvision is installed and loads, it is used.
+a line of it (docs/adr/0015-torchvision-by-name-only.md). Where torchvision is installed and loads, it is used.
 """
 
 from __future__ import annotations

@@ -250,9 +250,7 @@ def test_a_run_from_weights_names_them_everywhere_also_when_resumed(weights: Pat
 @pytest.fixture
 def base(spots: Path, tmp_path: Path) -> Path:
     """A checkpoint of two steps."""
-    chosen = recipe(
-        sam_type="nano", image_size=64, datasets=[{"path": spots, "val_share": 0.25}], **SHORT | {"batch": 4}
-    )
+    chosen = recipe(sam_type="nano", datasets=[{"path": spots, "val_share": 0.25}], **SHORT | {"batch": 4})
     return train(chosen, load_data(chosen), tmp_path / "base")
 
 
