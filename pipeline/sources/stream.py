@@ -54,9 +54,11 @@ class StreamReader(Source):
         opening: Opening,
         options: dict[str, str],
         container_format: str | None = None,
+        name: str | None = None,
     ) -> None:
+        """`name`: what messages call the camera; None: its address, without password."""
         self._url = url
-        self._name = redact_url(url)
+        self._name = name or redact_url(url)
         self._timeout_s = timeout_s
         self._index = opening.start_index
         self._max_bytes = opening.max_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from f2pnet.config.sources import V4l2Source
+from f2pnet.text import printable
 from pipeline.sources.base import Opening
 from pipeline.sources.timed_stream import TimedStreamReader
 
@@ -18,4 +19,5 @@ class V4l2Reader(TimedStreamReader):
             opening=opening,
             options={name: str(value) for name, value in wanted.items() if value is not None},
             container_format="v4l2",
+            name=printable(config.device),
         )
