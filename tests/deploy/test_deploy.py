@@ -37,7 +37,7 @@ def needs(program: str) -> str:
 
 def exported_names() -> set[str]:
     """Every sample name of a snapshot that has something in each family."""
-    beat = Heartbeat(name="ingest-cam1", role="ingest", pid=1, state="running", at_ns=1, progress=1)
+    beat = Heartbeat(name="ingest-cam1", role="ingest", pid=1, state="running", at_ns=1, progress=1, camera_id="cam1")
     sink = Heartbeat(name="sink-mes", role="sink", pid=2, state="running", at_ns=1, progress=1)
     ledger = Ledger(captured=4, ok=1, ng=1, dropped={"overload": 1}, not_inspected={"deadline": 1})
     worker = WorkerState(name="infer-0", role="infer", state="running", makes_progress=True)
