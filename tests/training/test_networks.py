@@ -86,7 +86,7 @@ def test_a_baseline_of_another_make_is_refused(tmp_path: Path) -> None:
 
 def test_the_u_net_on_imagenet_takes_f2pnets_cnn_weights_and_keeps_their_statistics(tmp_path: Path) -> None:
     if find_spec("segmentation_models_pytorch") is None:
-        pytest.skip("segmentation-models-pytorch is not installed: no extra may bring it (docs/adr/0013)")
+        pytest.skip("segmentation-models-pytorch is not installed: no extra may bring it (docs/adr/0015)")
     torch.manual_seed(3)
     cnn = build_network(network_config("vit_t", 64)).vicnet.cnn
     weights = tmp_path / "cnn.safetensors"

@@ -81,5 +81,5 @@ def test_selection_on_the_test_list_is_refused_elsewhere() -> None:
 
 
 def test_an_unknown_recipe_name_is_told() -> None:
-    with pytest.raises(ConfigError, match="wanted one of: default, fine-tune, few-shot, few-shot-from-scratch, reference"):
+    with pytest.raises(ConfigError, match="wanted one of: default, fine-tune, few-shot, few-shot-from-scratch, ref"):
         named_recipe("paper", TrainingRecipe())
