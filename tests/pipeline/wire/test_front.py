@@ -51,7 +51,11 @@ def received(hub: Hub, limit_s: float = LIMIT_S) -> object:
     return None
 
 
-@pytest.mark.parametrize("words", [b"", GREETING[:10], GREETING, b"GET / HTTP/1.1\r\n\r\n", os.urandom(64)])
+@pytest.mark.parametrize(
+    "words",
+    [b"", GREETING[:10], GREETING, b"GET / HTTP/1.1\r\n\r\n", os.urandom(64)],
+    ids=["silence", "half a greeting", "a greeting", "http", "noise"],
+)
 def test_strangers_cost_few_descriptors_and_others_are_heard(keys: Curve, free_ports: list[int], words: bytes) -> None:
     address = f"tcp://127.0.0.1:{free_ports[0]}"
     hub = Hub(address, 100, keys)
