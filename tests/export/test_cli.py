@@ -12,7 +12,14 @@ from f2pnet.bundle import open_bundle
 from f2pnet.errors import ConfigError
 from tests.export.conftest import Exported
 
-SHEET = {"dataset": "MT", "split": "test.json", "protocol": "auto", "images": 84, "values": {"iou": 0.5}}
+SHEET = {
+    "dataset": "MT",
+    "split": "test.json",
+    "protocol": "auto",
+    "images": 84,
+    "defective": 24,
+    "values": {"iou": 0.5},
+}
 
 # The fixture runs the exporter, which takes its time on a busy machine.
 pytestmark = pytest.mark.timeout(400)
