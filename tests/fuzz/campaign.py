@@ -171,6 +171,7 @@ def _messages() -> list[object]:
             seq=7,
             part_id="p",
             ring="r",
+            ring_id="i",
             slot=2,
             generation=4,
             shape=[48, 64, 3],

@@ -31,7 +31,7 @@ def test_an_unknown_size_is_refused_with_the_known_ones() -> None:
         ({"image_size": 250}, "image_size is 250.*multiple of 32"),
         ({"mode": "fast"}, "mode is 'fast'.*paper, reference"),
         ({"cnn": "vgg"}, "cnn is 'vgg'.*resnet18"),
-        ({"cnn_norm": "layer"}, "cnn_norm is 'layer'.*batch, group"),
+        ({"cnn_norm": "layer"}, "cnn_norm is 'layer'.*batch, fixed, group"),
         ({"num_classes": 1}, "num_classes is 1.*at least 2"),
         ({"global_blocks": (1, 2, 3)}, "global_blocks.*must name 4 blocks"),
         ({"heads": 7}, "width 768 must be a multiple of heads 7"),

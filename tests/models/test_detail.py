@@ -107,6 +107,7 @@ def test_the_image_score_reads_the_peak_and_does_not_move_it() -> None:
     assert network.decoder.image_head.weight.grad is not None
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter talks about its own internals
 @torch.no_grad()
 def test_the_pyramid_and_the_peak_are_exported_as_they_are(tmp_path_factory: pytest.TempPathFactory) -> None:
     network = small_staged_network(decoder_depth=1)

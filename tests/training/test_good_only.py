@@ -142,7 +142,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
             load_good_only(tmp_path / name)
 
 
-def test_the_command_asks_for_weights_and_refuses_what_does_not_go_with_it(parts: Path, tmp_path: Path) -> None:
+def test_the_command_asks_for_weights_and_refuses_what_does_not_go_with_it(
+    parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.pretrained.catalogue.find_spec", lambda name: None)  # the extra is not installed
     words = ["train", "--good-only", "--dataset", parts / "learn", "--exp-dir", tmp_path / "exp"]
     done = f2p(*words, "--pretrained-dir", tmp_path / "none")
     assert done.exit_code == 3

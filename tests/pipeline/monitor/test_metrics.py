@@ -36,7 +36,7 @@ def snapshot(**fields: object) -> Snapshot:
             "publish", "publish", counters={"published": 90, "spooled": 4}, latency={"total": histogram.counts()}
         ),
         heartbeat("publish", "publish", counters={"published": 3}),  # the process after a restart
-        heartbeat("ingest-cam1", "ingest", counters={"reconnects": 2}),
+        heartbeat("ingest-cam1", "ingest", camera_id="cam1", counters={"reconnects": 2}),
         heartbeat("infer-0", "infer", device="cpu", engine={"name": "nano"}),
     ]
     workers = [WorkerState(b.name, b.role, b.state, makes_progress=True, device=b.device) for b in beats[1:]]

@@ -23,19 +23,21 @@ LIMIT_S = 60.0
 # A publish worker in small: takes up behind the last acknowledgement that its predecessor gave, and may die anywhere.
 WORKER = """
 import pathlib, sys, time
-from f2pnet.result import Verdict
+from f2pnet.result import InspectionResult, Verdict
 from pipeline.store import DurableStore, Record, RedisStore, Spool
+
+def record(n):
+    verdict = Verdict.OK if n % 4 else Verdict.NG
+    result = InspectionResult(frame_id=f"cam1/r/{n:06d}", camera_id="cam1", seq=n, captured_at_ns=n, verdict=verdict)
+    return Record(frame_id=result.frame_id, camera_id="cam1", run_id="r", seq=n, captured_at_ns=n,
+                  data=result.to_json(), verdict=verdict)
 
 url, spool, acknowledged, frames = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), int(sys.argv[4])
 store = DurableStore(RedisStore(url, "demo"), Spool(spool, 64 * 2**20))
 seq = int(acknowledged.read_text() or 0) if acknowledged.exists() else 0
 while seq < frames:
     batch = range(seq, min(seq + 20, frames))
-    store.write([
-        Record(frame_id=f"cam1/r/{n:06d}", camera_id="cam1", run_id="r", seq=n, captured_at_ns=n, data=b"x" * 300,
-               verdict=Verdict.OK if n % 4 else Verdict.NG)
-        for n in batch
-    ])
+    store.write([record(n) for n in batch])
     seq = batch[-1] + 1
     with acknowledged.with_suffix(".new").open("w") as file:
         file.write(str(seq))
@@ -76,7 +78,7 @@ def test_verdicts_survive_kills_of_writer_and_server(server: EmbeddedRedis, tmp_
         pass
 
     assert len(store.spool) == 0
-    report = verify(RedisLink(server.url), "demo", (), results_kept=10**6, alerts_kept=10**6)
+    report = verify(RedisLink(server.url), "demo", ())
     assert report.holds
     assert report.runs[0].verdicts == FRAMES
     assert report.alerts == FRAMES // 4
