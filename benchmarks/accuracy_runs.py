@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from f2pnet.bundle import Thresholds
 from f2pnet.config.base import parse_config
+from f2pnet.yaml_file import read_yaml
 from training.data import load_data
 from training.image_stats import image_stats
 from training.loop import BEST, LAST, train
@@ -50,7 +50,7 @@ def runs_folder(study: Path) -> Path:
 
 def recipes(study: Path) -> Iterator[tuple[str, TrainingRecipe]]:
     """Name and recipe of every run, seeds unfolded, in the order of the file."""
-    text = yaml.safe_load(study.read_text(encoding="utf-8"))
+    text = read_yaml(study)
     for run in text["runs"]:
         for seed in run["seeds"]:
             yield run_name(run, seed), _recipe(text, run, seed, study)
@@ -104,7 +104,7 @@ def main() -> None:
     options.add_argument("--only", action="append", default=[], help="runs whose name holds this text")
     options.add_argument("--list", action="store_true", help="name the runs, and train none")
     chosen = options.parse_args()
-    judged = bool(yaml.safe_load(chosen.study.read_text(encoding="utf-8")).get("judged"))
+    judged = bool(read_yaml(chosen.study).get("judged"))
     for name, recipe in recipes(chosen.study):
         if chosen.only and not any(text in name for text in chosen.only):
             continue
