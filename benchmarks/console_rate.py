@@ -4,7 +4,7 @@
 
 The pages are clients that read the live events as the page does, and throw them away: a browser on the same two cores
 would be measured along, and an operator's runs elsewhere. Runs take turns, so that a busy moment of the machine hits
-all alike: each round has a ratio, and the median of them is told. So is the processor time of the console and of the
+all alike: each round has a ratio, and their median is reported. So is the processor time of the console and of the
 clients, in per cent of one core.
 """
 

@@ -120,7 +120,10 @@ def test_two_lines_watch_one_folder_each_for_itself(folder: Path) -> None:
     _arrive(folder, "a.png", 1)
     for owner in ("first.cam1", "second.cam1"):
         with _open(folder, owner=owner) as source:
-            _settle(source, _read(source, 1))
+            (item,) = _read(source, 1)
+            assert isinstance(item, Frame)
+            assert item.image[0, 0] == 1
+            _settle(source, [item])
 
 
 def test_another_picture_of_the_same_name_is_another_picture(folder: Path) -> None:
