@@ -30,6 +30,7 @@ LIBRARIES = ("libaravis-0.8.so.0", "libaravis-0.10.so.0")
 DEVICE_ERRORS = b"arv-device-error-quark"
 SUCCESS = 0  # ArvBufferStatus
 PROBLEMS = {
+    1: "nothing of it was kept",
     2: "it did not come whole in time",
     3: "packets were lost on the way",
     4: "packets came in a wrong order",

@@ -97,14 +97,31 @@ def test_a_shell_completes_commands_options_and_values() -> None:
     assert completed("worker", "pub") == ["publish"]
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_is_shown_and_installed(shell: str, tmp_path: Path) -> None:
-    shown = f2p("--show-completion", shell, HOME=str(tmp_path))
-    assert "_F2P_COMPLETE" in shown.stdout
-    installed = f2p("--install-completion", shell, HOME=str(tmp_path))
+def asked_in(shell: str, option: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """`f2p OPTION` typed in a shell, which f2p finds by its parent process."""
+    return subprocess.run(
+        [shell, "-c", f'"{F2P}" {option}; exit $?'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "HOME": str(home)},
+    )
+
+
+def test_bash_is_told_how_to_complete(tmp_path: Path) -> None:
+    assert "_F2P_COMPLETE=complete_bash" in asked_in("bash", "--show-completion", tmp_path).stdout
+    installed = asked_in("bash", "--install-completion", tmp_path)
     assert installed.returncode == ExitCode.OK, installed.stderr
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and "_F2P_COMPLETE" in path.read_text()]
-    assert len(written) == 1
+    script = tmp_path / ".bash_completions/f2p.sh"
+    assert "_F2P_COMPLETE=complete_bash" in script.read_text()
+    assert str(script) in (tmp_path / ".bashrc").read_text()
+
+
+def test_a_shell_that_can_not_complete_is_named(tmp_path: Path) -> None:
+    shown = asked_in("sh", "--show-completion", tmp_path)
+    assert shown.returncode != ExitCode.OK
+    assert "Shell sh not supported" in shown.stderr
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

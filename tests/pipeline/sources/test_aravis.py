@@ -16,6 +16,7 @@ from tests.servers.gige_camera import GigeCamera, need_aravis
 from tests.servers.reading import read_frames, read_until
 
 FPS = 25
+LOST_OVER_UDP = 3
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,8 +33,9 @@ def camera(aravis: None) -> Iterator[GigeCamera]:
 @pytest.mark.parametrize("name", ["F2P-1", "127.0.0.1", None])
 def test_pictures_come_in_order_by_the_camera_s_clock(camera: GigeCamera, name: str | None) -> None:
     with open_source(GenicamSource(serial=name), start_index=5) as source:
-        frames = read_frames(source, 30)
-    assert [frame.index for frame in frames] == list(range(5, 35))
+        frames = read_frames(source, 30, passing_over=LOST_OVER_UDP)
+    assert {frame.index for frame in frames} <= set(range(5, 35 + LOST_OVER_UDP))
+    assert np.all(np.diff([frame.index for frame in frames]) > 0)
     assert {frame.image.shape for frame in frames} == {(512, 512)}
     assert any(np.any(frames[0].image != frame.image) for frame in frames[1:])
     steps_ms = np.diff([frame.captured_at_ns for frame in frames][10:]) / 1e6
@@ -44,7 +46,7 @@ def test_pictures_come_in_order_by_the_camera_s_clock(camera: GigeCamera, name: 
 def test_features_are_set_before_the_first_picture(camera: GigeCamera) -> None:
     config = GenicamSource(serial="F2P-1", exposure_us=2000, features={"Width": 320, "Height": 240, "GainRaw": 1})
     with open_source(config) as source:
-        (frame,) = read_frames(source, 1)
+        (frame,) = read_frames(source, 1, passing_over=LOST_OVER_UDP)
     assert frame.image.shape == (240, 320)
 
 
@@ -70,14 +72,14 @@ def test_what_does_not_fit_is_told(
 
 def test_a_camera_that_somebody_else_has_is_tried_again_and_no_mistake_of_the_file(camera: GigeCamera) -> None:
     with open_source(GenicamSource(serial="F2P-1")) as source:
-        read_frames(source, 1)
+        read_frames(source, 1, passing_over=LOST_OVER_UDP)
         with pytest.raises(SourceFault, match="F2P-1 can't be opened"):
             open_source(GenicamSource(serial="F2P-1"))
 
 
 def test_a_hung_camera_is_a_fault_in_time(camera: GigeCamera) -> None:
     with open_source(GenicamSource(serial="F2P-1", timeout_s=1)) as source:
-        read_frames(source, 3)
+        read_frames(source, 3, passing_over=LOST_OVER_UDP)
         camera.hang()
         began_s = time.monotonic()
         _, fault = read_until(source, SourceFault)
