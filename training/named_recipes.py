@@ -38,6 +38,7 @@ FINE_TUNE = TrainingRecipe(
     resize="letterbox",
     defective_share=0.8,
     even_classes=True,
+    precision="auto",
     steps=2400,
     batch=4,
     warmup_steps=50,

@@ -15,6 +15,7 @@ WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode
 
 MaskRule = Literal["foreground", "reference"]
 DeviceChoice = Literal["auto", "cpu", "cuda"]
+TrainingPrecision = Literal["auto", "fp32", "bf16"]
 
 
 class DatasetChoice(StrictModel):
@@ -166,7 +167,10 @@ class TrainingRecipe(StrictModel):
     clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, which are the ones kept")
     prompted_share: float = Field(0.25, ge=0, le=1, description="share of the steps with a second, prompted pass")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: products in bfloat16, weights in float32")
+    precision: TrainingPrecision = Field(
+        "fp32",
+        description="bf16: products in bfloat16, weights in float32; auto: bf16 where the processor has such products",
+    )
     device: DeviceChoice = Field("auto", description="auto: a GPU where torch sees one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: torch's choice. Another number, other sums")
     losses: LossWeights = LossWeights()

@@ -10,6 +10,7 @@ from models.f2pnet import F2PNet
 from models.prompt_free import second_mask
 from training.batches import Batch, step_generator
 from training.losses import class_loss, hidden, image_loss, mask_loss
+from training.precision import products_of
 from training.prompts import Questions, draw_questions
 from training.recipe import LossWeights, TrainingRecipe
 from training.reference_prompts import ReferenceQuestion, draw_reference_questions, first_objects
@@ -42,7 +43,7 @@ class StepLosses(nn.Module):
         masks, labels = batch.masks.to(self.device), batch.labels.to(self.device)
         ignored = None if batch.ignored is None else batch.ignored.to(self.device)
         pixel_masks = masks if self.recipe.pixel_target == "union" else first_objects(batch.masks).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+        with products_of(self.recipe.precision, self.device):
             encoded = self.network.encode(images)
             if isinstance(asked, list):
                 return self._reference_terms(encoded, asked, pixel_masks, labels, ignored)
