@@ -32,7 +32,7 @@ from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
 JPEG_QUALITY = 92
-DATASETS = "training.find:list_images"
+DATASETS = "training.layouts.find:list_images"
 """Named, not imported: this package works without the training packages."""
 
 

@@ -47,14 +47,14 @@ COMMANDS = {
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
     "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("f2pnet.cli:bench", "Measure rates and latencies, with the machine's facts."),
-    "data": _Entry("training.data_cli:data", "Look at a data set before training on it.", "train"),
+    "data": _Entry("training.commands.data:data", "Look at a data set before training on it.", "train"),
     "pretrained": _Entry(
-        "training.pretrained.cli:pretrained",
+        "training.commands.pretrained:pretrained",
         "List, fetch, convert and check weights that training starts from.",
         "train",
     ),
-    "train": _Entry("training.cli:train", "Train F2P-Net on a data set.", "train"),
-    "test": _Entry("training.test_cli:test", "Score a checkpoint, an engine or a trivial baseline.", "train"),
+    "train": _Entry("training.commands.train:train", "Train F2P-Net on a data set.", "train"),
+    "test": _Entry("training.commands.score:test", "Score a checkpoint, an engine or a trivial baseline.", "train"),
     "export": _Entry("export.cli:export", "Make an engine bundle from a checkpoint.", "train"),
 }
 

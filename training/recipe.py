@@ -49,7 +49,7 @@ class Augmentation(StrictModel):
         0.0,
         ge=0,
         le=1,
-        description="share of the good images drawn that get a synthetic defect (training/synthetic.py)",
+        description="share of the good images drawn that get a synthetic defect (training/steps/synthetic.py)",
     )
     blur_px: float = Field(1.0, ge=0, le=8, description="standard deviation at the network's size")
 

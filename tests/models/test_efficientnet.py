@@ -16,7 +16,7 @@ from models.pretrained import read_cnn
 from models.pretrained.cnn import fill_cnn
 from models.weights import CheckpointError
 from tests.models.small_networks import randomise
-from training.baselines.torchvision_names import stand_in_for_torchvision
+from training.networks.torchvision_names import stand_in_for_torchvision
 
 PORTS_LAYERS = {
     False: {"conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",

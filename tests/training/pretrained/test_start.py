@@ -18,9 +18,9 @@ from f2pnet.cli import app
 from f2pnet.errors import ConfigError, MissingResource
 from models import load_checkpoint
 from models.pretrained import read_cnn
-from training.data import load_data
-from training.loop import train
-from training.networks import adopt_start, new_network, save_network
+from training.loop.data import load_data
+from training.loop.loop import train
+from training.networks.trainable import adopt_start, new_network, save_network
 from training.recipe import TrainingRecipe, load_recipe
 
 NOTHING_THERE = Path("no-such-folder")
