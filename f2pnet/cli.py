@@ -32,20 +32,20 @@ class _Entry:
 
 
 COMMANDS = {
-    "demo": _Entry("pipeline.cli:demo", "Run a simulated line with known defects and score it against the truth."),
-    "run": _Entry("pipeline.cli:run", "Run all workers of a line on this host."),
-    "worker": _Entry("pipeline.worker_cli:worker", "Run one worker in the foreground."),
-    "reload": _Entry("pipeline.reload:reload", "Have a running line take up the cameras that its file names now."),
-    "check": _Entry("pipeline.cli:check", "Validate a line configuration, and probe what it names."),
-    "status": _Entry("pipeline.cli:status", "Show workers, ledger, rates and latencies of a running line."),
-    "alerts": _Entry("pipeline.store.alerts_cli:alerts", "Read alerts; prove that none is missing or doubled."),
-    "why": _Entry("pipeline.store.why_cli:why", "Show every fact behind one verdict."),
-    "reviews": _Entry("pipeline.console.reviews_cli:reviews", "Write what reviewers said as a data set."),
-    "keys": _Entry("pipeline.wire.keys_cli:keys", "Make a key pair for a host of a line that spans hosts."),
+    "demo": _Entry("pipeline.commands.demo:demo", "Run a simulated line, and score it against its known defects."),
+    "run": _Entry("pipeline.commands.run:run", "Run all workers of a line on this host."),
+    "worker": _Entry("pipeline.commands.worker:worker", "Run one worker in the foreground."),
+    "reload": _Entry("pipeline.commands.reload:reload", "Apply changed cameras and recipe to a running line."),
+    "check": _Entry("pipeline.commands.check:check", "Validate a line configuration, and probe what it names."),
+    "status": _Entry("pipeline.commands.status:status", "Show workers, ledger, rates and latencies of a running line."),
+    "alerts": _Entry("pipeline.commands.records.alerts:alerts", "Read alerts; prove that none is missing or doubled."),
+    "why": _Entry("pipeline.commands.records.why:why", "Show every fact behind one verdict."),
+    "reviews": _Entry("pipeline.commands.records.reviews:reviews", "Write what reviewers said as a data set."),
+    "keys": _Entry("pipeline.commands.keys:keys", "Make a key pair for a host of a line that spans hosts."),
     "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
     "inference": _Entry("f2pnet._inspect_cli:inspect", "The same as inspect, by the name it has in F2P-Net.", "cpu"),
     "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
-    "conveyor": _Entry("pipeline.sources.conveyor.cli:conveyor", "Write a labelled data set of simulated parts."),
+    "conveyor": _Entry("pipeline.commands.conveyor:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("f2pnet.cli:bench", "Measure rates and latencies, with the machine's facts."),
     "data": _Entry("training.commands.data:data", "Look at a data set before training on it.", "train"),
     "pretrained": _Entry(
@@ -65,7 +65,7 @@ BENCH_COMMANDS = {
     "engine": _Entry(
         "export.bench_cli:bench_engine", "Rates and latencies of an engine's files on this machine.", "train"
     ),
-    "pipeline": _Entry("pipeline.cli:bench_pipeline", "Frames per second of a line beside the memcpy rate."),
+    "pipeline": _Entry("pipeline.commands.bench:bench_pipeline", "Frames per second of a line beside the memcpy rate."),
 }
 
 

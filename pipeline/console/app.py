@@ -33,9 +33,9 @@ from pipeline.console.live import Live, event
 from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store, is_stream_id
-from pipeline.status import read_status, store_url
-from pipeline.store.why import as_json
-from pipeline.store.why import why as gather
+from pipeline.status.stored import read_status, store_url
+from pipeline.store.audit.why import as_json
+from pipeline.store.audit.why import why as gather
 from pipeline.wire.rundir import RunDir
 
 STATIC = Path(__file__).parent / "static"

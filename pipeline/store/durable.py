@@ -20,7 +20,7 @@ from f2pnet.result import Verdict
 from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Spool, waiting_in
+from pipeline.store.spool.spool import Spool, waiting_in
 
 T = TypeVar("T")
 

@@ -28,7 +28,7 @@ from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
-from pipeline.store.spool import Removal
+from pipeline.store.spool.spool import Removal
 from pipeline.wire.faults import LONGEST_TEXT, new_fault
 from pipeline.wire.messages import Acks, Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir

@@ -18,7 +18,7 @@ import redis
 from f2pnet import subscribe
 from f2pnet.errors import ConfigError, MissingResource, StoreRefused
 from f2pnet.result import InspectionResult, Verdict
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record
 from pipeline.store.redis_store import RedisStore
 

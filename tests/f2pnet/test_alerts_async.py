@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from f2pnet import subscribe_async
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 
 STREAM = "f2p:{demo}:alerts"
 LIMIT_S = 10.0

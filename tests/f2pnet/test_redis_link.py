@@ -12,8 +12,8 @@ import pytest
 from f2pnet.errors import StoreAway
 from f2pnet.redis_address import address_without_secrets
 from f2pnet.redis_link import ErrorReply, RedisLink
-from pipeline.store.embedded_redis import server_program
-from pipeline.tethered import tethered
+from pipeline.processes.tethered import tethered
+from pipeline.store.embedded.server import server_program
 
 
 @pytest.fixture

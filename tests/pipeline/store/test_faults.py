@@ -12,8 +12,8 @@ from pathlib import Path
 
 from f2pnet.redis_link import RedisLink
 from pipeline.store import DurableStore, RedisStore, Spool
-from pipeline.store.embedded_redis import EmbeddedRedis
-from pipeline.store.verify import verify
+from pipeline.store.audit.verify import verify
+from pipeline.store.embedded.server import EmbeddedRedis
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FRAMES = 8_000

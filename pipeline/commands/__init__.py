@@ -1,0 +1,1 @@
+"""The commands of a line; each imports what it needs when it runs."""
