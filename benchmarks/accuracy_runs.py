@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from f2pnet.bundle import Thresholds
 from f2pnet.config.base import parse_config
+from f2pnet.engine.bundle import Thresholds
 from f2pnet.yaml_file import read_yaml
 from training.commands.named_recipes import named_recipe
 from training.data.records import read_records

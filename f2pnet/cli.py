@@ -42,9 +42,13 @@ COMMANDS = {
     "why": _Entry("pipeline.commands.records.why:why", "Show every fact behind one verdict."),
     "reviews": _Entry("pipeline.commands.records.reviews:reviews", "Write what reviewers said as a data set."),
     "keys": _Entry("pipeline.commands.keys:keys", "Make a key pair for a host of a line that spans hosts."),
-    "inspect": _Entry("f2pnet._inspect_cli:inspect", "Inspect images, folders or videos without a line.", "cpu"),
-    "inference": _Entry("f2pnet._inspect_cli:inspect", "The same as inspect, by the name it has in F2P-Net.", "cpu"),
-    "engine": _Entry("f2pnet._engine_cli:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"),
+    "inspect": _Entry("f2pnet.commands.inspect:inspect", "Inspect images, folders or videos without a line.", "cpu"),
+    "inference": _Entry(
+        "f2pnet.commands.inspect:inspect", "The same as inspect, by the name it has in F2P-Net.", "cpu"
+    ),
+    "engine": _Entry(
+        "f2pnet.commands.engine:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"
+    ),
     "conveyor": _Entry("pipeline.commands.conveyor:conveyor", "Write a labelled data set of simulated parts."),
     "bench": _Entry("f2pnet.cli:bench", "Measure rates and latencies, with the machine's facts."),
     "data": _Entry("training.commands.data:data", "Look at a data set before training on it.", "train"),
@@ -55,7 +59,7 @@ COMMANDS = {
     ),
     "train": _Entry("training.commands.train:train", "Train F2P-Net on a data set.", "train"),
     "test": _Entry("training.commands.score:test", "Score a checkpoint, an engine or a trivial baseline.", "train"),
-    "export": _Entry("export.cli:export", "Make an engine bundle from a checkpoint.", "train"),
+    "export": _Entry("export.commands.export:export", "Make an engine bundle from a checkpoint.", "train"),
 }
 
 OWN_PACKAGES = ("f2pnet", "models", "training", "export", "pipeline")
@@ -63,7 +67,7 @@ OWN_PACKAGES = ("f2pnet", "models", "training", "export", "pipeline")
 
 BENCH_COMMANDS = {
     "engine": _Entry(
-        "export.bench_cli:bench_engine", "Rates and latencies of an engine's files on this machine.", "train"
+        "export.commands.bench:bench_engine", "Rates and latencies of an engine's files on this machine.", "train"
     ),
     "pipeline": _Entry("pipeline.commands.bench:bench_pipeline", "Frames per second of a line beside the memcpy rate."),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from f2pnet.backends.base import Backend, BackendFacts, Device
 from f2pnet.backends.choice import open_fastest
-from f2pnet.bundle import Bundle, Precision
+from f2pnet.engine.bundle import Bundle, Precision
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 
 __all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend", "open_checkpoint"]

@@ -14,10 +14,10 @@ from f2pnet.config.served import LOOPBACK
 from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
+from f2pnet.engine.precision import Precision
 from f2pnet.errors import ConfigError
-from f2pnet.precision import Precision
-from f2pnet.redis_address import SCHEMES, parse_redis_address
-from f2pnet.redis_endpoint import embedded_address
+from f2pnet.redis.address import SCHEMES, parse_redis_address
+from f2pnet.redis.endpoint import embedded_address
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""

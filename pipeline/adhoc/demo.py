@@ -9,10 +9,10 @@ from f2pnet.config import LineConfig, load_line
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SyntheticSource
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import Verdict
-from f2pnet.stream import RESULT_VERDICTS, StreamEntry, entries
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
+from f2pnet.redis.stream import RESULT_VERDICTS, StreamEntry, entries
 from pipeline.adhoc.configuration import page_on_free_port, shipped_config
 from pipeline.sources.conveyor import Conveyor
 

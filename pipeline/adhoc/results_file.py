@@ -12,8 +12,8 @@ from typing import BinaryIO, Self
 import structlog
 
 from f2pnet.errors import F2pError
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from f2pnet.text import printable
 from pipeline.store.spool.spool import waiting_in
 

@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from f2pnet.commands.output_places import try_folder
 from f2pnet.config import LineConfig
 from f2pnet.errors import StoreAway, StoreRefused
-from f2pnet.output_places import try_folder
-from f2pnet.redis_link import ErrorReply, RedisLink
+from f2pnet.redis.link import ErrorReply, RedisLink
 from pipeline.frames.shared_memory import SHARED_MEMORY
 
 Seen = tuple[str, str | None]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from f2pnet.bundle import open_bundle
+from f2pnet.commands.output_places import refuse_shared, try_file, try_folder
 from f2pnet.config import LineConfig
 from f2pnet.config.sinks import JsonlSink
 from f2pnet.config.sources import FolderSource, VideoSource
+from f2pnet.engine.bundle import open_bundle
 from f2pnet.errors import F2pError, MissingExtra
-from f2pnet.output_places import refuse_shared, try_file, try_folder
-from f2pnet.recipe import load_recipe
+from f2pnet.inspection.recipe import load_recipe
 from pipeline.sources import open_source
 from pipeline.store.embedded.server import server_program
 from pipeline.store.redis_store import RedisStore

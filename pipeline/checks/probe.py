@@ -13,8 +13,8 @@ import numpy as np
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.config.sources import FolderSource
 from f2pnet.errors import F2pError
-from f2pnet.picture_writing import write_picture
 from f2pnet.pictures.folder import list_folder
+from f2pnet.pictures.writing import write_picture
 from f2pnet.text import printable
 from pipeline.checks.machine_checks import Seen, machine_checks, redis_clock
 from pipeline.checks.preflight import check_engine, check_recipe, check_store

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from f2pnet.options import positive
-from f2pnet.output_places import write_file
+from f2pnet.commands.options import positive
+from f2pnet.commands.output_places import write_file
 from pipeline.commands.options import AsJson, SummaryFile
 from pipeline.commands.shown_run import try_summary
 from pipeline.processes.logs import log_to_stderr

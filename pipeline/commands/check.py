@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from f2pnet.commands.output_places import try_folder
 from f2pnet.config import load_line, refuse_reserved_names
 from f2pnet.errors import ExitCode
-from f2pnet.output_places import try_folder
 from f2pnet.text import printable
 from pipeline.commands.options import AsJson, LineFile
 

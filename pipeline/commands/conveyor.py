@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from f2pnet.commands.options import share
+from f2pnet.commands.output_places import try_folder
+from f2pnet.commands.terminal import say
 from f2pnet.config.sources import TEXTURES, SyntheticSource, TextureName
 from f2pnet.errors import ConfigError
-from f2pnet.options import share
-from f2pnet.output_places import try_folder
-from f2pnet.terminal import say
 from pipeline.sources.conveyor.dataset import belts, write_dataset
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from f2pnet.options import positive
+from f2pnet.commands.options import positive
 from pipeline.commands.options import NoConsole, NoTable, SummaryFile
 from pipeline.commands.shown_run import finish, run_shown, try_summary, without_page
 from pipeline.processes.logs import log_to_stderr

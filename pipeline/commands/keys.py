@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from f2pnet.commands.output_places import try_folder
+from f2pnet.commands.terminal import say, say_json
 from f2pnet.errors import ConfigError
-from f2pnet.output_places import try_folder
-from f2pnet.terminal import say, say_json
 from f2pnet.text import printable
 from pipeline.wire.curve import write_keys
 

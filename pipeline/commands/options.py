@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from f2pnet.options import positive
+from f2pnet.commands.options import positive
 
 LineFile = Annotated[Path, typer.Argument(metavar="LINE.yaml", help="line configuration")]
 Duration = Annotated[

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
+from f2pnet.commands.terminal import say
 from f2pnet.config import load_line
 from f2pnet.errors import MissingResource
-from f2pnet.terminal import say
 from pipeline.commands.options import LineFile
 from pipeline.wire.rundir import RunDir
 

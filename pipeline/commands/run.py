@@ -11,12 +11,12 @@ import typer
 from setproctitle import setproctitle
 
 from f2pnet.address import looks_like_address
+from f2pnet.commands.output_places import try_folder
 from f2pnet.config import load_line
 from f2pnet.config.sources import shown_source
 from f2pnet.errors import ConfigError
-from f2pnet.output_places import try_folder
-from f2pnet.redis_endpoint import find_embedded
-from f2pnet.result import InspectionResult
+from f2pnet.inspection.result import InspectionResult
+from f2pnet.redis.endpoint import find_embedded
 from f2pnet.text import printable
 from pipeline.commands.options import Duration, NoConsole, NoTable, SummaryFile
 from pipeline.commands.shown_run import finish, print_places, run_shown, try_summary, without_page

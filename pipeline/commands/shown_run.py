@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from f2pnet.commands.output_places import refuse_shared, try_file, write_file
+from f2pnet.commands.terminal import plain_console
 from f2pnet.config import LineConfig
 from f2pnet.errors import ExitCode, MissingResource
-from f2pnet.output_places import refuse_shared, try_file, write_file
-from f2pnet.terminal import plain_console
 
 if TYPE_CHECKING:
     from pipeline.status.summary import LineStatus

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from f2pnet.commands.terminal import plain_console, say
 from f2pnet.config import load_line
 from f2pnet.foreign import ForeignData
-from f2pnet.terminal import plain_console, say
 from pipeline.commands.options import AsJson, LineFile
 
 

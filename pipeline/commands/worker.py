@@ -17,7 +17,7 @@ from setproctitle import setproctitle, setthreadtitle
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import MissingExtra
-from f2pnet.result import InspectionResult
+from f2pnet.inspection.result import InspectionResult
 from f2pnet.text import printable
 from pipeline.configuration.active_config import ActiveConfig, config_reader
 from pipeline.processes.logs import log_to_stderr

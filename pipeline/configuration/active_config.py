@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from f2pnet.config import LineConfig, load_line, parse_config
 from f2pnet.errors import F2pError
-from f2pnet.recipe import Recipe, load_recipe
+from f2pnet.inspection.recipe import Recipe, load_recipe
 
 ENVIRONMENT_KEY = "F2P_ACTIVE_CONFIG_FD"
 READ_ATTEMPTS = 200

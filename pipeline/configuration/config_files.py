@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from f2pnet.bundle import MANIFEST_NAME, Bundle, sha256_of
 from f2pnet.config import LineConfig
+from f2pnet.engine.bundle import MANIFEST_NAME, Bundle, sha256_of
 
 Signature = tuple[int, int, int]
 """Inode, size and time of change: while it is the same the content is not read again."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from f2pnet.bundle import Bundle, open_bundle, write_bundle
+from f2pnet.engine.bundle import Bundle, open_bundle, write_bundle
 from f2pnet.errors import F2pError, MissingResource
 
 FOLDER = "engine"

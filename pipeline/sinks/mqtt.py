@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from f2pnet.alerts import Alert
+from f2pnet.alerts.subscription import Alert
 from f2pnet.config.sinks import MqttSink
 from pipeline.processes.holder import Holder
 from pipeline.sinks.base import Sink, SinkAway

@@ -10,9 +10,9 @@ import msgspec
 
 from f2pnet.config import LineConfig
 from f2pnet.foreign import ForeignData
-from f2pnet.redis_endpoint import find_embedded
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.endpoint import find_embedded
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from pipeline.frames.ledger import Ledger
 from pipeline.status.summary import LineStatus, WorkerRow, reconnects_by_camera, total_counters, total_latency
 from pipeline.store.audit.ledgers import counters_in, read_hashes

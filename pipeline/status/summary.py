@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from f2pnet.result import InspectionResult
+from f2pnet.inspection.result import InspectionResult
 from f2pnet.text import printable
 from pipeline.frames.ledger import Ledger
 from pipeline.wire.messages import Heartbeat

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from f2pnet.result import Defect, InspectionResult, Verdict
-from f2pnet.terminal import Fitted, cell
+from f2pnet.commands.terminal import Fitted, cell
+from f2pnet.inspection.result import Defect, InspectionResult, Verdict
 from pipeline.frames.ledger import Ledger
 from pipeline.status.summary import LineStatus, file_of
 

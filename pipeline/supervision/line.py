@@ -12,10 +12,10 @@ from pathlib import Path
 
 import structlog
 
-from f2pnet.bundle import Bundle, open_bundle
 from f2pnet.config import LineConfig, load_line, refuse_reserved_names
+from f2pnet.engine.bundle import Bundle, open_bundle
 from f2pnet.errors import F2pError, StoreAway
-from f2pnet.recipe import Recipe
+from f2pnet.inspection.recipe import Recipe
 from pipeline.checks.descriptors import check_descriptors, raise_descriptor_limit
 from pipeline.checks.machine_checks import MOST_CLOCK_DIFFERENCE_S, clock_difference_s
 from pipeline.checks.preflight import check_cameras, check_engine, check_places, check_recipe, check_store

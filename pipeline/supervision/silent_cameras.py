@@ -7,9 +7,9 @@ import msgspec
 from f2pnet.config import LineConfig
 from f2pnet.config.sources import described_source
 from f2pnet.errors import StoreAway
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from f2pnet.text import printable
 from pipeline.status.summary import LineStatus
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import ConfigError
-from f2pnet.redis_endpoint import find_embedded
+from f2pnet.redis.endpoint import find_embedded
 from pipeline.configuration.active_config import ActiveConfig
 from pipeline.configuration.engine_copy import open_held
 from pipeline.wire.rundir import RunDir
@@ -20,7 +20,7 @@ from pipeline.wire.transport import Link
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
 
 if TYPE_CHECKING:
-    from f2pnet.inspector import Inspector
+    from f2pnet.inspection.inspector import Inspector
     from pipeline.workers.publish import OnStored
 
 QUEUE_LIMIT = 4_096
@@ -132,7 +132,7 @@ def _store_url(config: ActiveConfig) -> str:
 
 
 def _inspector(config: ActiveConfig) -> Inspector:
-    from f2pnet.inspector import Inspector
+    from f2pnet.inspection.inspector import Inspector
 
     engine, folder = config.line.engine, config.line.engine.bundle
     held = open_held(config.engine_sha256, config.engine_folder, folder) if config.engine_sha256 else folder

@@ -20,9 +20,9 @@ from f2pnet.config import LineConfig
 from f2pnet.errors import F2pError, SpoolError
 from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_keys import LineKeys
-from f2pnet.result import InspectionResult, Verdict
-from f2pnet.stream import LATEST_NS, LONGEST_EVENT_ID
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.stream import LATEST_NS, LONGEST_EVENT_ID
 from f2pnet.text import printable
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore

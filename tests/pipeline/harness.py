@@ -19,8 +19,8 @@ import yaml
 
 from f2pnet.config import load_line
 from f2pnet.errors import F2pError
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from pipeline.status.stored import read_status
 from pipeline.store.embedded.server import EmbeddedRedis
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from f2pnet.blind import BlindOn, explained
+from f2pnet.engine.blind import BlindOn, explained
 
 
 def warn_of(blind: Sequence[BlindOn], *, from_scratch: bool = False) -> None:

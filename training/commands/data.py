@@ -14,11 +14,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from f2pnet.commands.output_places import try_file, try_folder, write_file
+from f2pnet.commands.terminal import Fitted, cell, plain_console, say, say_json
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
-from f2pnet.output_places import try_file, try_folder, write_file
-from f2pnet.picture_writing import write_picture
 from f2pnet.pictures.decode import read_picture
-from f2pnet.terminal import Fitted, cell, plain_console, say, say_json
+from f2pnet.pictures.writing import write_picture
 from f2pnet.text import printable
 from training.data.check import Check, check_dataset
 from training.data.few_shot import few_shot_lists

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from f2pnet.bundle import sha256_of
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ExitCode, MissingResource
 from training.pretrained.catalogue import (
     CATALOGUE,

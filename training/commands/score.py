@@ -11,11 +11,11 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from f2pnet.blind import blind_on
+from f2pnet.commands.output_places import refuse_shared, try_file, write_file
+from f2pnet.commands.terminal import Fitted, plain_console
+from f2pnet.engine.blind import blind_on
+from f2pnet.engine.preprocess import Resize
 from f2pnet.errors import ConfigError, ExitCode
-from f2pnet.output_places import refuse_shared, try_file, write_file
-from f2pnet.preprocess import Resize
-from f2pnet.terminal import Fitted, plain_console
 from models.configuration import NetworkConfig, SecondPass
 from models.f2pnet import F2PNet
 from training.commands.blind_warning import warn_of

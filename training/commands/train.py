@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from f2pnet.blind import blind_on
+from f2pnet.commands.output_places import try_folder
+from f2pnet.commands.terminal import Fitted, plain_console, say
+from f2pnet.engine.blind import blind_on
 from f2pnet.errors import ConfigError, ExitCode
-from f2pnet.output_places import try_folder
-from f2pnet.terminal import Fitted, plain_console, say
 from training.commands.blind_warning import warn_of
 from training.commands.named_recipes import NAMED, named_recipe
 from training.commands.suited_recipe import has_few_images, starts_pretrained, suited_recipe

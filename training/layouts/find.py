@@ -8,9 +8,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from f2pnet.commands.output_places import OutputRefused
+from f2pnet.commands.terminal import say
 from f2pnet.errors import ConfigError, F2pError, MissingResource
-from f2pnet.output_places import OutputRefused
-from f2pnet.terminal import say
 from training.data.records import read_records
 from training.layouts.entry import INDEX_FOLDER
 from training.layouts.index import LAYOUTS, index, recognised

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from f2pnet.commands.output_places import try_folder
 from f2pnet.errors import ConfigError, F2pError
-from f2pnet.output_places import try_folder
 from f2pnet.pictures.folder import describe, list_folder
 from training.data.duplicates import pairs, structures
 from training.data.few_shot import few_shot_lists

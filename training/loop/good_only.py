@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 from f2pnet.errors import ConfigError, MissingResource
 from models.configuration import network_config
+from models.files.weights import CheckpointError
 from models.good_only import HEAD_STAGES, STRIDE, GoodOnlyConfig, GoodOnlyNetwork, save_good_only
 from models.pretrained import read_cnn
 from models.pretrained.cnn import fill_cnn
-from models.weights import CheckpointError
 from training.data.images import ImageSet, load_images
 from training.data.records import Record, read_records, split_by_part
 from training.layouts.entry import images_below

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from f2pnet.picture_writing import write_picture
+from f2pnet.pictures.writing import write_picture
 from training.data.images import ImageSet, Pixels
 from training.metrics.evaluate import Predicted, pixel_counts
 

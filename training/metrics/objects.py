@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.regions import Region
+from f2pnet.inspection.regions import Region
 
 OVERLAP = 0.1
 

@@ -14,8 +14,8 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.bundle import Thresholds
-from f2pnet.regions import regions
+from f2pnet.engine.bundle import Thresholds
+from f2pnet.inspection.regions import regions
 from training.data.images import Pixels
 from training.metrics.counts import Counts, count
 from training.metrics.evaluate import Map, MapName, Predicted, map_at

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from models import preprocessing
-from models.afdec import Predictions
 from models.configuration import SecondPass
-from models.prompts import Prompts
+from models.decoders.afdec import Predictions
+from models.decoders.prompts import Prompts
 
 FEATURES = 16
 

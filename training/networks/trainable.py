@@ -12,14 +12,14 @@ import safetensors
 import safetensors.torch
 from torch import nn
 
-from f2pnet.bundle import sha256_of
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
-from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet, build_network
+from models.files.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from models.files.weights import fill, fit_tables
 from models.good_only import GoodOnlyNetwork, is_good_only, load_good_only
 from models.pretrained import read_cnn
-from models.weights import fill, fit_tables
 from training.pretrained.catalogue import pretrained_folder
 from training.pretrained.start import UNSTATED, Prior, find_weights, give_weights, priors_of
 from training.recipe import TrainingRecipe

@@ -12,8 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from f2pnet.errors import MissingResource
+from models.files.weights import fill
 from models.preprocessing import LITE_MEAN, LITE_STD, PIXEL_MEAN, PIXEL_STD
-from models.weights import fill
 from training.networks.baseline import FEATURES
 from training.networks.torchvision_names import stand_in_for_torchvision
 

@@ -13,8 +13,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from f2pnet.blind import blind_on
-from f2pnet.picture_writing import encode_picture
+from f2pnet.engine.blind import blind_on
+from f2pnet.pictures.writing import encode_picture
 from training.data.images import Pixels, read_pair
 from training.data.records import Record
 from training.metrics.evaluate import map_at

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.regions import regions
+from f2pnet.inspection.regions import regions
 from training.data.images import Pixels
 from training.metrics.boundaries import boundary_overlap
 from training.metrics.counts import count

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from f2pnet.preprocess import Resize, covered
+from f2pnet.engine.preprocess import Resize, covered
+from models.decoders.prompts import POSITIVE, Prompts
 from models.f2pnet import F2PNet
-from models.prompts import POSITIVE, Prompts
 from training.data.images import Pixels
 from training.data.records import Record
 from training.metrics.evaluate import Map, Predicted, without_filling, without_ignored

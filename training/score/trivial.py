@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.bundle import Thresholds
+from f2pnet.engine.bundle import Thresholds
 from f2pnet.errors import ConfigError
 from training.data.examples import read_example, read_frame
 from training.data.images import Pixels, read_pair

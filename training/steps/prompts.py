@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.prompts import POSITIVE, Prompts
+from models.decoders.prompts import POSITIVE, Prompts
 from training.data.images import Pixels
 
 PromptKind = Literal["box", "point", "mask"]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.prompts import POSITIVE, Prompts
+from models.decoders.prompts import POSITIVE, Prompts
 from training.data.images import Pixels
 from training.steps.prompts import KINDS, PromptKind, a_point
 

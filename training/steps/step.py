@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.afdec import Encoded
+from models.decoders.afdec import Encoded
 from models.f2pnet import F2PNet
 from models.prompt_free import second_mask
 from training.recipe import LossWeights, TrainingRecipe

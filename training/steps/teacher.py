@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.afdec import Predictions
+from models.decoders.afdec import Predictions
 from models.deploy import AutoNetwork
 from training.networks.trainable import read_network
 from training.steps.losses import resize_logits

@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from f2pnet.alerts import Alert, subscribe
+from f2pnet.alerts.subscription import Alert, subscribe
+from f2pnet.commands.terminal import Fitted, cell, plain_console, say
 from f2pnet.config import LineConfig, load_line
 from f2pnet.errors import ConfigError, ExitCode
 from f2pnet.foreign import clipped
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
-from f2pnet.terminal import Fitted, cell, plain_console, say
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from pipeline.store.audit.verify import Verification, verify
 from pipeline.store.embedded.line_store import running_store_of, store_of
 from pipeline.store.spool.spool import waiting_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from f2pnet.terminal import say
+from f2pnet.commands.terminal import say
 
 
 def report_foreign(found: Sequence[str]) -> None:

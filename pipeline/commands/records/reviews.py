@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
+from f2pnet.commands.output_places import try_folder
+from f2pnet.commands.terminal import say, say_json
 from f2pnet.config import LineConfig, load_line
 from f2pnet.frame_id import FrameId
-from f2pnet.output_places import try_folder
-from f2pnet.redis_link import RedisLink
-from f2pnet.terminal import say, say_json
+from f2pnet.redis.link import RedisLink
 from f2pnet.text import printable
 from pipeline.console.data_set import Found, write_data_set
 from pipeline.console.reviews import Reviews

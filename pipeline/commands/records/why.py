@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from f2pnet.commands.terminal import Fitted, cell, plain_console, say_json
 from f2pnet.config import load_line
 from f2pnet.errors import ExitCode
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_link import RedisLink
-from f2pnet.terminal import Fitted, cell, plain_console, say_json
+from f2pnet.redis.link import RedisLink
 from pipeline.commands.records.foreign_data import report_foreign
 from pipeline.store.audit.why import Facts, as_json
 from pipeline.store.audit.why import why as gather

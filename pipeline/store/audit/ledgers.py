@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from f2pnet.foreign import ForeignData
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import Command, ErrorReply, RedisLink, pairs
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import Command, ErrorReply, RedisLink, pairs
 from pipeline.frames.ledger import parse_counters
 
 SCANNED_AT_ONCE = 1000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from f2pnet.foreign import ForeignData
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from pipeline.store.audit.ledgers import read_hashes
 
 LOOK_S = 3.0  # heartbeats come five times a second; a publish worker that is replaced is back within one

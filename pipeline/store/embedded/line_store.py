@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import MissingResource
-from f2pnet.redis_endpoint import find_embedded
+from f2pnet.redis.endpoint import find_embedded
 from pipeline.store.embedded.server import EmbeddedRedis
 
 

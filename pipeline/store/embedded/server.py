@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import Self
 
 from f2pnet.errors import F2pError, MissingResource, StoreAway
-from f2pnet.redis_endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
-from f2pnet.redis_link import Command, RedisLink
+from f2pnet.redis.endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
+from f2pnet.redis.link import Command, RedisLink
 from pipeline.processes.tethered import tethered
 from pipeline.store.embedded.append_only_file import mend_append_only_files
 from pipeline.store.embedded.held_files import HeldFiles

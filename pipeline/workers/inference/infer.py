@@ -20,10 +20,10 @@ import structlog
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import F2pError, OutOfResources
-from f2pnet.inspector import Inspector
-from f2pnet.picture_writing import PictureNotWritten, encode_picture
-from f2pnet.recipe import Recipe
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.inspector import Inspector
+from f2pnet.inspection.recipe import Recipe
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.pictures.writing import PictureNotWritten, encode_picture
 from pipeline.configuration.active_config import ActiveConfig
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import StaleFrame

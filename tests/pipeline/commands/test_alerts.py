@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from f2pnet.config import load_line
 from f2pnet.errors import ConfigError, MissingResource, StoreAway
-from f2pnet.result import Defect, InspectionResult, Verdict
+from f2pnet.inspection.result import Defect, InspectionResult, Verdict
 from pipeline.commands.records.alerts import alerts
 from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record

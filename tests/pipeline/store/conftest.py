@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store.embedded import server as embedded_redis
 from pipeline.store.embedded.server import EmbeddedRedis, bundled_server
 from pipeline.store.records import Record

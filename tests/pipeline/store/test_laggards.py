@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.link import RedisLink
 from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.laggards import Laggard, laggards
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import yaml
 
-from f2pnet.bundle import open_bundle
-from f2pnet.recipe import load_recipe
+from f2pnet.engine.bundle import open_bundle
+from f2pnet.inspection.recipe import load_recipe
 from tests.pipeline.harness import LineUnderTest, is_bright, write_pictures
 from tests.pipeline.supervision.test_line import check_each_once
 from tests.pipeline.supervision.test_reload import reload

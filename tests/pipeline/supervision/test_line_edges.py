@@ -18,7 +18,7 @@ import yaml
 
 from f2pnet import subscribe
 from f2pnet.config import load_line
-from f2pnet.result import InspectionResult
+from f2pnet.inspection.result import InspectionResult
 from pipeline.frames.ledger import Ledger, NotInspectedReason
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import RingGeometry

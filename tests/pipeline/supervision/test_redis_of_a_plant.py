@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from f2pnet import subscribe
-from f2pnet.alerts import Subscription
-from f2pnet.result import Verdict
+from f2pnet.alerts.subscription import Subscription
+from f2pnet.inspection.result import Verdict
 from tests.pipeline.harness import LineUnderTest, is_bright, results_in
 from tests.servers.redis_servers import (
     PASSWORD,

@@ -11,9 +11,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from f2pnet.cli import app
-from models.checkpoint import save_checkpoint
 from models.configuration import network_config
 from models.f2pnet import build_network
+from models.files.checkpoint import save_checkpoint
 from tests.training.conftest import write_spots
 
 SHORT = {"image_size": 64, "steps": 2, "batch": 2, "warmup_steps": 1, "evaluate_every": 2, "learning_rate": 1e-9}

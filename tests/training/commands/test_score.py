@@ -8,12 +8,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from export.cli import read_scores
+from export.commands.export import read_scores
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError, MissingResource
-from models.checkpoint import save_checkpoint
 from models.configuration import network_config
 from models.f2pnet import build_network
+from models.files.checkpoint import save_checkpoint
 from training.commands.score import test as score
 from training.score.trivial import NAMES
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoint import save_checkpoint
 from models.configuration import network_config
 from models.f2pnet import build_network
+from models.files.checkpoint import save_checkpoint
 from training.commands.named_recipes import NAMED, named_recipe
 from training.commands.suited_recipe import FEW_IMAGES, has_few_images, starts_pretrained, suited_recipe
 from training.recipe import TrainingRecipe

@@ -11,7 +11,7 @@ import torch
 from sklearn.metrics import jaccard_score
 
 from f2pnet.errors import ConfigError
-from models.checkpoint import load_checkpoint
+from models.files.checkpoint import load_checkpoint
 from training.data.images import read_class_mask
 from training.data.records import class_names, read_records
 from training.loop.data import load_data

@@ -194,7 +194,7 @@ def test_training_gets_no_loss_and_no_gradient_from_ignored_pixels(tmp_path: Pat
 
 
 def test_the_score_sheet_does_not_count_what_is_found_on_ignored_pixels(tmp_path: Path) -> None:
-    from f2pnet.bundle import Thresholds
+    from f2pnet.engine.bundle import Thresholds
     from training.metrics.thresholds import Choice
     from training.score.model import Model
     from training.score.sheet import answers_for, score_sheet

@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 from export.exporter import ExportOptions, export_bundle
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError
-from f2pnet.inspector import Inspector
-from models.efficientnet import EfficientNetLite0
+from f2pnet.inspection.inspector import Inspector
+from models.encoders.efficientnet import EfficientNetLite0
+from models.files.weights import CheckpointError
 from models.good_only import GoodOnlyConfig, GoodOnlyNetwork, load_good_only, save_good_only
-from models.weights import CheckpointError
 from training.loop import good_only
 from training.loop.good_only import coreset, train_good_only
 from training.pretrained.start import Prior

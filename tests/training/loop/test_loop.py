@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from f2pnet.errors import ConfigError, MissingResource
-from models.checkpoint import load_checkpoint
+from models.files.checkpoint import load_checkpoint
 from training.loop.data import load_data
 from training.loop.journal import read_journal
 from training.loop.loop import backward, new_run, train

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from f2pnet.regions import regions
+from f2pnet.inspection.regions import regions
 from training.metrics.objects import Objects, match_objects
 
 SIDE = 64

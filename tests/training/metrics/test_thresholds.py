@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from f2pnet.bundle import Thresholds
+from f2pnet.engine.bundle import Thresholds
 from training.metrics.evaluate import Predicted, predict
 from training.metrics.thresholds import Choice, Validated, choose_thresholds, verdict_counts
 

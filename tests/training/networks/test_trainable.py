@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from f2pnet.errors import ConfigError, MissingResource
 from models.configuration import network_config
+from models.decoders.prompts import Prompts
 from models.f2pnet import build_network
-from models.prompts import Prompts
 from training.loop.data import load_data
 from training.loop.finish import finish
 from training.loop.loop import train

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from models.configuration import network_config
+from models.decoders.prompts import PADDING, POSITIVE
 from models.f2pnet import build_network
-from models.prompts import PADDING, POSITIVE
 from training.data.images import fit_image, read_pair
 from training.data.records import read_records
 from training.metrics.evaluate import network_predictor, predict

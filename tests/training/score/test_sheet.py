@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
-from f2pnet.bundle import Thresholds
-from f2pnet.regions import regions
+from f2pnet.engine.bundle import Thresholds
+from f2pnet.inspection.regions import regions
 from training.data.records import Record
 from training.metrics.evaluate import Predicted
 from training.metrics.thresholds import Choice, Validated, verdict_counts

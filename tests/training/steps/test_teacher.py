@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.afdec import Predictions
-from models.checkpoint import save_checkpoint
 from models.configuration import network_config
+from models.decoders.afdec import Predictions
 from models.f2pnet import build_network
+from models.files.checkpoint import save_checkpoint
 from training.loop.data import load_data
 from training.loop.journal import read_journal
 from training.loop.loop import train

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 import redis
 
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from pipeline.store.audit.liveness import line_works
 from pipeline.store.audit.verify import Verification, verify
 from pipeline.store.embedded.server import EmbeddedRedis

@@ -13,8 +13,8 @@ import redis
 from f2pnet.config import LineConfig
 from f2pnet.errors import ConfigError
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import Defect, InspectionResult, Timings, Verdict
+from f2pnet.inspection.result import Defect, InspectionResult, Timings, Verdict
+from f2pnet.redis.link import RedisLink
 from pipeline.store.audit.why import as_json, why
 from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record

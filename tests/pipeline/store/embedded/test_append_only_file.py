@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from f2pnet.errors import StoreAway
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store.embedded.append_only_file import intact_bytes, mend_append_only_files
 from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record

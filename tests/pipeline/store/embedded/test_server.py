@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from f2pnet.errors import MissingResource, StoreAway
-from f2pnet.redis_endpoint import find_embedded
+from f2pnet.redis.endpoint import find_embedded
 from pipeline.store.embedded import server as embedded_redis
 from pipeline.store.embedded.server import DataInUse, EmbeddedRedis, server_program
 from tests.small_disk import fill, mount_small_disk, unmount

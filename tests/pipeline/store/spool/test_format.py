@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store.records import Record
 from pipeline.store.spool.format import decode, encode, extents
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from f2pnet.errors import SpoolError
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store.spool import spool as spool_module
 from pipeline.store.records import Record
 from pipeline.store.spool.spool import Damage, Removal, Spool, SpoolFull, waiting_in
@@ -216,7 +216,7 @@ def test_a_disk_that_refuses_a_batch_keeps_nothing_of_it_and_takes_the_next(
 def test_what_a_killed_writer_had_appended_is_there(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, itertools\n"
-        "from f2pnet.result import Verdict\n"
+        "from f2pnet.inspection.result import Verdict\n"
         "from pipeline.store import Record, Spool\n"
         "spool = Spool(pathlib.Path(sys.argv[1]), 64 * 1024 * 1024)\n"
         "for seq in itertools.count():\n"

@@ -1,0 +1,1 @@
+"""`f2p export` and `f2p bench engine`."""
