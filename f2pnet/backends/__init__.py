@@ -12,6 +12,8 @@ from pathlib import Path
 
 from f2pnet.backends.base import Backend, BackendFacts, Device
 from f2pnet.backends.choice import open_fastest
+from f2pnet.config.simulated import NAME as SIMULATED
+from f2pnet.config.simulated import SimulatedSpec
 from f2pnet.engine.bundle import Bundle, Precision
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 
@@ -65,7 +67,7 @@ def open_backend(
     precision: Precision | None = None,
     allow_fallback: bool = False,
 ) -> Backend:
-    """Open the named backend on the bundle's engine.
+    """Open the named backend on the bundle's engine; `simulated:RATE...` as `f2pnet.config.simulated` has it.
 
     `auto` takes the fastest that can run here (`f2pnet.backends.choice`). `device` "auto" takes a GPU where one works;
     one that is asked for by name and absent is an error, or with `allow_fallback` a warning, and the CPU.
@@ -85,6 +87,8 @@ def open_backend(
 def _open(name: str, bundle: Bundle, device: Device, threads: int | None, precision: Precision | None) -> Backend:
     if name == "auto":
         return open_fastest(bundle, device, precision, lambda each: _open(each, bundle, device, threads, precision))
+    if name.startswith(f"{SIMULATED}:"):
+        return _open_simulated(name, bundle, threads, precision)
     if name not in BACKENDS:
         raise ConfigError(f"unknown backend '{name}': wanted one of auto, {', '.join(BACKENDS)}")
     module, _, attribute = BACKENDS[name].partition(":")
@@ -92,3 +96,9 @@ def _open(name: str, bundle: Bundle, device: Device, threads: int | None, precis
         bundle, device=device, threads=threads, precision=precision
     )
     return backend
+
+
+def _open_simulated(spec: str, bundle: Bundle, threads: int | None, precision: Precision | None) -> Backend:
+    from f2pnet.backends.simulated import SimulatedBackend
+
+    return SimulatedBackend(bundle, SimulatedSpec.parse(spec), threads=threads, precision=precision)

@@ -208,3 +208,23 @@ def test_bench_pipeline_states_rate_baseline_and_machine(line: LineUnderTest, to
     ratio = report["throughput_fps"] / report["baseline"]["memcpy_fps"]
     assert report["baseline"]["ratio"] == pytest.approx(ratio, abs=0.001)
     assert report["machine"]["cores"]
+    assert report["engine"]["backend"] == "onnxruntime"
+    assert report["ratio_to_engine"] == pytest.approx(report["throughput_fps"] / report["engine"]["bare_fps"], abs=0.01)
+
+
+def test_bench_pipeline_runs_on_a_simulated_accelerator(line: LineUnderTest) -> None:
+    arguments = ["--cameras", "1", "--size", "320x240", "--engine", "simulated:20:2:0.5", "--fps", "8"]
+    done = f2p("bench", "pipeline", *arguments, "--duration", "4", "--json")
+    assert done.returncode == ExitCode.OK, done.stderr
+    report = json.loads(done.stdout)
+    assert report["engine"]["backend"] == report["engine"]["device"] == "simulated"
+    assert report["engine"]["bare_fps"] <= 20.5
+    assert report["throughput_fps"] < 10  # what the camera gives
+    camera = report["cameras"]["cam1"]
+    assert abs(camera["ng"] - camera["ok"]) <= 1
+
+
+def test_a_simulated_accelerator_that_is_misspelt_is_a_usage_error() -> None:
+    done = f2p("bench", "pipeline", "--engine", "simulated:fast")
+    assert done.returncode == ExitCode.USAGE
+    assert "RATE (images/s) is fast, wanted 0.001 to" in done.stderr
