@@ -25,8 +25,8 @@ from export.split import build_split
 from f2pnet.backends import Device, open_backend
 from f2pnet.engine.blind import BlindOn, blind_on, explained
 from f2pnet.engine.bundle import Artifact, ArtifactFormat, Bundle, Manifest, MetricSheet, Precision, write_bundle
-from f2pnet.engine.preprocess import Image, fit
 from f2pnet.errors import BackendError, ConfigError, F2pError
+from f2pnet.pictures.preprocess import Image, fit
 
 CALIBRATION_IMAGES = 128
 """Ranges hardly move beyond; evenly spread over the list."""

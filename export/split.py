@@ -27,8 +27,8 @@ from export.formats.synthetic_frames import synthetic_frames
 from export.gate.gate import LIMITS, ParityError
 from export.graph import INPUT_NAME, MOST_IMAGES, write_onnx
 from f2pnet.engine.bundle import Artifact, ExtraFile, Role, sha256_of
-from f2pnet.engine.preprocess import fit
 from f2pnet.errors import ConfigError
+from f2pnet.pictures.preprocess import fit
 from models.decoders.afdec import Encoded
 from models.decoders.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
 from models.f2pnet import F2PNet

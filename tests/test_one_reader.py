@@ -11,8 +11,8 @@ import pytest
 
 from export.gate.parity import read_images
 from f2pnet.config.sources import FolderSource
-from f2pnet.engine.preprocess import Image
 from f2pnet.errors import ConfigError
+from f2pnet.pictures.preprocess import Image
 from f2pnet.pictures.stream import find_inputs, pictures
 from pipeline.sources import BadFrame, Frame, SourceEnded, open_source
 from tests.f2pnet.pictures.files import damaged_files, files_of_several_pictures, whole_files

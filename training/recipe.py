@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
-from f2pnet.engine.preprocess import Resize
+from f2pnet.pictures.preprocess import Resize
 from models.configuration import Module, SecondPass
 
 WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode="left_to_right")]

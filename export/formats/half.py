@@ -16,7 +16,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from f2pnet.engine.preprocess import Image
+from f2pnet.pictures.preprocess import Image
 
 ISLAND_OPS = ("LayerNormalization", "Softmax", "Sigmoid", "ReduceMean", "ReduceSum", "ReduceL2", "Pow", "Sqrt")
 """Sums of squares and of exponentials: squares of activations above 255 exceed fp16."""

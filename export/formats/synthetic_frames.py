@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.engine.preprocess import Image
+from f2pnet.pictures.preprocess import Image
 
 COUNT = 32
 SIDES_PX = ((240, 320), (256, 256), (400, 300), (512, 512))

@@ -16,8 +16,8 @@ from export.formats.synthetic_frames import probe_frames
 from export.gate.parity import Case, measure
 from f2pnet.backends import Backend
 from f2pnet.engine.bundle import Artifact, Bundle, Parity, Precision
-from f2pnet.engine.preprocess import Image
 from f2pnet.errors import BackendError, F2pError
+from f2pnet.pictures.preprocess import Image
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from f2pnet.backends import Backend
 from f2pnet.backends.base import Batch, Outputs
 from f2pnet.engine.bundle import Bundle, OutputSpec, Parity
-from f2pnet.engine.preprocess import Image, fit
 from f2pnet.errors import ConfigError, MissingResource
 from f2pnet.inspection.inspector import Inspector
 from f2pnet.inspection.recipe import Recipe
 from f2pnet.pictures.decode import read_picture
 from f2pnet.pictures.header import UnreadablePicture
+from f2pnet.pictures.preprocess import Image, fit
 
 WORST_KEPT = 8
 """Images that a report of a refusal shows."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from f2pnet.alerts.dead_letters import dead_letter
+from f2pnet.alerts.stream import RawEntry, newest
 from f2pnet.foreign import clipped
 from f2pnet.redis.link import Argument, Command, ErrorReply, RedisLink, pairs
-from f2pnet.redis.stream import RawEntry, newest
 
 _log = logging.getLogger(__name__)  # other people's programs: their logging, not ours
 

@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Self
 
 from f2pnet.alerts.readers import GroupReader, Reader, TailReader
+from f2pnet.alerts.stream import ALERT_VERDICTS, ForeignEntry, RawEntry, decode
 from f2pnet.backoff import Backoff
 from f2pnet.config.line import load_line
 from f2pnet.errors import ConfigError, StoreAway, StoreRefused
@@ -38,7 +39,6 @@ from f2pnet.redis.address import address_without_secrets
 from f2pnet.redis.endpoint import EMBEDDED
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import DEFAULT_TIMEOUT_S, RedisLink
-from f2pnet.redis.stream import ALERT_VERDICTS, ForeignEntry, RawEntry, decode
 from f2pnet.text import printable
 
 _log = logging.getLogger(__name__)

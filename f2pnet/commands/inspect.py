@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from collections import Counter
@@ -20,7 +19,7 @@ from rich.table import Table
 
 from f2pnet.commands.output_places import try_file, try_folder
 from f2pnet.commands.terminal import Fitted, plain_console
-from f2pnet.engine.precision import Precision
+from f2pnet.config.precision import Precision
 from f2pnet.errors import ConfigError, ExitCode, MissingExtra
 from f2pnet.inspection.inspector import Inspector
 from f2pnet.inspection.overlay import draw_overlay
@@ -28,12 +27,11 @@ from f2pnet.inspection.result import InspectionResult, SourceRef, Verdict
 from f2pnet.pictures.folder import PassedOver, describe
 from f2pnet.pictures.stream import Picture, find_inputs, pictures
 from f2pnet.pictures.writing import write_picture
+from f2pnet.providers import provider
 from f2pnet.text import printable
 
 RESULTS_NAME = "results.jsonl"
 JPEG_QUALITY = 92
-DATASETS = "training.layouts.find:list_images"
-"""Named, not imported: this package works without the training packages."""
 
 
 def inspect(
@@ -113,9 +111,8 @@ def inspect(
 
 def list_images(dataset: str, data_dir: Path, list_name: str) -> list[Path]:
     """The images of one list of a data set. Raises MissingExtra without the extra `train`, which reads data sets."""
-    module, _, attribute = DATASETS.partition(":")
     try:
-        found: list[Path] = getattr(importlib.import_module(module), attribute)(dataset, data_dir, list_name)
+        found: list[Path] = provider("data_set_images")(dataset, data_dir, list_name)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"--dataset and the packages that read data sets ({error.name})", "train") from error
     return found

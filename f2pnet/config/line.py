@@ -10,13 +10,13 @@ from pydantic import AfterValidator, Field, model_validator
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.metrics import MetricsConfig
+from f2pnet.config.precision import Precision
 from f2pnet.config.served import LOOPBACK
 from f2pnet.config.simulated import NAME as SIMULATED
 from f2pnet.config.simulated import SimulatedSpec
 from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
-from f2pnet.engine.precision import Precision
 from f2pnet.errors import ConfigError
 from f2pnet.redis.address import SCHEMES, parse_redis_address
 from f2pnet.redis.endpoint import embedded_address

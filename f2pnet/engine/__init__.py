@@ -1,1 +1,1 @@
-"""The engine bundle: what it holds, what its network is fed, and whether it finds defects at all."""
+"""The engine bundle: what it holds, and whether it finds defects at all."""

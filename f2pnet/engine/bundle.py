@@ -19,9 +19,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from f2pnet.config.base import StrictModel, parse_config
-from f2pnet.engine.precision import Precision as Precision  # here too, since a bundle is where readers meet it
-from f2pnet.engine.preprocess import Resize
+from f2pnet.config.precision import Precision as Precision  # here too, since a bundle is where readers meet it
 from f2pnet.errors import BundleError, ConfigError, MissingResource
+from f2pnet.pictures.preprocess import Resize
 
 SCHEMA_VERSION: Literal[1] = 1
 MANIFEST_NAME = "manifest.json"

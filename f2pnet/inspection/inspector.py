@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from f2pnet.backends import Backend, BackendFacts, Device, open_backend, open_checkpoint
 from f2pnet.engine.bundle import Bundle, Precision, open_bundle
-from f2pnet.engine.preprocess import Image, as_frame, fit, uncovered
 from f2pnet.errors import ClosedError
 from f2pnet.inspection.grading import Graded, Grader, as_defects, as_mask, draw_roi
 from f2pnet.inspection.notebook import remember_image
 from f2pnet.inspection.recipe import Recipe, load_recipe
 from f2pnet.inspection.result import InspectionResult, Timings, Verdict
 from f2pnet.inspection.tiles import FrameMap, View, Window, merge, windows
+from f2pnet.pictures.preprocess import Image, as_frame, fit, uncovered
 
 PLANS_KEPT = 8  # frame sizes whose windows and ROI are remembered; a line has one for each camera
 ROI_OUTSIDE_FRAME = "roi_outside_frame"

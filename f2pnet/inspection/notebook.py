@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 
-from f2pnet.engine.preprocess import Image
 from f2pnet.inspection.overlay import VERDICT_COLORS, draw_overlay, rgb_of
 from f2pnet.inspection.result import Defect, InspectionResult
+from f2pnet.pictures.preprocess import Image
 
 MAX_SIDE_PX = 800
 ROWS = 20

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.engine.preprocess import Image, as_frame
 from f2pnet.errors import ConfigError
 from f2pnet.inspection.result import Defect, InspectionResult, Verdict
+from f2pnet.pictures.preprocess import Image, as_frame
 
 Color = tuple[float, float, float]  # BGR
 

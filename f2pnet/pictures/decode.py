@@ -15,9 +15,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ImageFile
 
-from f2pnet.engine.preprocess import Image
 from f2pnet.pictures.damage import png_damage, tiff_damage
 from f2pnet.pictures.header import Header, PictureTooLarge, UnreadablePicture, open_image
+from f2pnet.pictures.preprocess import Image
 from f2pnet.text import printable
 
 MAX_DECODED_BYTES = 2**30

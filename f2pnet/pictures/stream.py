@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from f2pnet.engine.preprocess import Image
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from f2pnet.pictures.decode import MAX_DECODED_BYTES, read_picture
 from f2pnet.pictures.folder import PassedOver, describe, list_folder
 from f2pnet.pictures.header import PictureTooLarge, UnreadablePicture
+from f2pnet.pictures.preprocess import Image
 from f2pnet.pictures.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
 from f2pnet.text import printable
 

@@ -23,11 +23,11 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from f2pnet.engine.preprocess import Image
 from f2pnet.errors import F2pError
 from f2pnet.pictures.bitstream import BitstreamCheck
 from f2pnet.pictures.decode import MAX_DECODED_BYTES, decode_picture
 from f2pnet.pictures.header import PictureTooLarge, UnreadablePicture
+from f2pnet.pictures.preprocess import Image
 from f2pnet.text import printable
 
 CHECKED_CODECS = ("h264", "hevc")

@@ -7,8 +7,8 @@ from typing import Any
 
 import cv2
 
-from f2pnet.engine.preprocess import Image
 from f2pnet.errors import F2pError
+from f2pnet.pictures.preprocess import Image
 from f2pnet.text import printable
 
 LARGEST_SIDE_PX = {".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}

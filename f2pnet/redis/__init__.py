@@ -1,1 +1,1 @@
-"""A line's Redis: how it is addressed and reached, the names of its keys, and the entries of its streams."""
+"""A line's Redis: how it is addressed and reached, and the names of its keys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from f2pnet.alerts.stream import RESULT_VERDICTS, StreamEntry, entries
 from f2pnet.config import LineConfig, load_line
 from f2pnet.config.line import EvidenceConfig, SpoolConfig
 from f2pnet.config.sources import SyntheticSource
@@ -12,7 +13,6 @@ from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import Verdict
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import RedisLink
-from f2pnet.redis.stream import RESULT_VERDICTS, StreamEntry, entries
 from pipeline.adhoc.configuration import page_on_free_port, shipped_config
 from pipeline.sources.conveyor import Conveyor
 

@@ -19,13 +19,13 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from f2pnet.alerts.stream import LONGEST_EVENT_ID, order_of
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.errors import ConfigError, F2pError, StoreAway
 from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import Verdict
 from f2pnet.redis.link import RedisLink
-from f2pnet.redis.stream import LONGEST_EVENT_ID, order_of
 from pipeline.console.doors import COOKIE, Doors, is_token
 from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
 from pipeline.console.history import NewestAlerts, Wanted, page_of

@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from f2pnet.alerts.stream import LATEST_NS, LONGEST_EVENT_ID
 from f2pnet.config import LineConfig
 from f2pnet.errors import F2pError, SpoolError
 from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import InspectionResult, Verdict
 from f2pnet.redis.keys import LineKeys
-from f2pnet.redis.stream import LATEST_NS, LONGEST_EVENT_ID
 from f2pnet.text import printable
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore

@@ -14,8 +14,8 @@ import typer
 from f2pnet.commands.output_places import refuse_shared, try_file, write_file
 from f2pnet.commands.terminal import Fitted, plain_console
 from f2pnet.engine.blind import blind_on
-from f2pnet.engine.preprocess import Resize
 from f2pnet.errors import ConfigError, ExitCode
+from f2pnet.pictures.preprocess import Resize
 from models.configuration import NetworkConfig, SecondPass
 from models.f2pnet import F2PNet
 from training.commands.blind_warning import warn_of

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from f2pnet.engine.preprocess import Resize, covered, fit
 from f2pnet.errors import ConfigError
+from f2pnet.pictures.preprocess import Resize, covered, fit
 from training.data.examples import MaskForms, fitted_mask, read_example
 from training.data.masks import IGNORE, Mask, mask_values
 from training.data.masks import Pixels as Pixels

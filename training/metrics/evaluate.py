@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from f2pnet.engine.preprocess import uncovered
+from f2pnet.pictures.preprocess import uncovered
 from models.deploy import deployed
 from models.f2pnet import F2PNet
 from models.good_only import GoodOnlyNetwork

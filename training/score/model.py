@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from f2pnet.backends import open_backend
 from f2pnet.engine.bundle import Thresholds, open_bundle
-from f2pnet.engine.preprocess import Resize
+from f2pnet.pictures.preprocess import Resize
 from models.f2pnet import F2PNet
 from training.metrics.evaluate import Predictor, network_predictor
 from training.metrics.thresholds import Choice

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from f2pnet.engine.preprocess import Resize, covered
+from f2pnet.pictures.preprocess import Resize, covered
 from models.decoders.prompts import POSITIVE, Prompts
 from models.f2pnet import F2PNet
 from training.data.images import Pixels

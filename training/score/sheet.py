@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from f2pnet.engine.preprocess import Resize
+from f2pnet.pictures.preprocess import Resize
 from training.data.examples import MaskForms, read_example
 from training.data.images import Pixels, fit_image
 from training.data.records import Record

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from f2pnet.engine.preprocess import FILL_RGB
+from f2pnet.pictures.preprocess import FILL_RGB
 from training.data.images import Pixels
 from training.recipe import Augmentation
 

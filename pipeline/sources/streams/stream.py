@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from f2pnet.address import redact_url
-from f2pnet.engine.preprocess import Image
+from f2pnet.pictures.preprocess import Image
 from f2pnet.pictures.video import read_ffmpeg_messages, reason_of
 from pipeline.sources.base import BadFrame, BadFrameReason, Frame, Opening, Source, SourceFault
 from pipeline.sources.streams.mailbox import Mailbox

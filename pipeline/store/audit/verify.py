@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import islice
 
+from f2pnet.alerts.stream import ALERT_VERDICTS, RESULT_VERDICTS, StreamEntry, encode, entries, order_of
 from f2pnet.errors import StoreAway
 from f2pnet.foreign import ForeignData
 from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import Verdict
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import RedisLink, pairs
-from f2pnet.redis.stream import ALERT_VERDICTS, RESULT_VERDICTS, StreamEntry, encode, entries, order_of
 from pipeline.store.audit.ledgers import read_hashes, read_run_ledger, runs_with_a_ledger
 from pipeline.store.audit.liveness import line_works
 from pipeline.store.chain import ChainCheck, ChainHead

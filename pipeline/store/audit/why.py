@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from f2pnet.alerts.stream import ALERT_VERDICTS, RESULT_VERDICTS, StreamEntry, decode, entries, newest, order_of
 from f2pnet.config import LineConfig
 from f2pnet.engine.bundle import open_bundle
 from f2pnet.errors import F2pError
@@ -19,7 +20,6 @@ from f2pnet.inspection.recipe import load_recipe
 from f2pnet.inspection.result import InspectionResult, Verdict
 from f2pnet.redis.keys import FRAMES_PER_CHUNK, LineKeys
 from f2pnet.redis.link import RedisLink, pairs
-from f2pnet.redis.stream import ALERT_VERDICTS, RESULT_VERDICTS, StreamEntry, decode, entries, newest, order_of
 from pipeline.store.audit.ledgers import read_run_ledger
 from pipeline.store.evidence import kept_picture
 from pipeline.store.redis_store import meaning_of

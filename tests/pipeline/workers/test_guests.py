@@ -13,11 +13,11 @@ import msgspec
 import pytest
 import yaml
 
+from f2pnet.alerts.stream import ALERT_VERDICTS, RESULT_VERDICTS, entries
 from f2pnet.config import LineConfig, load_line
 from f2pnet.config.line import CurveConfig
 from f2pnet.inspection.result import InspectionResult, Verdict
 from f2pnet.redis.link import RedisLink
-from f2pnet.redis.stream import ALERT_VERDICTS, RESULT_VERDICTS, entries
 from pipeline.frames.ledger import Ledger
 from pipeline.store.durable import DurableStore
 from pipeline.store.embedded.server import EmbeddedRedis

@@ -10,9 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f2pnet.foreign import REPORTED, ForeignData
-from f2pnet.inspection.result import InspectionResult, Verdict
-from f2pnet.redis.stream import (
+from f2pnet.alerts.stream import (
     ALERT_VERDICTS,
     RESULT_VERDICTS,
     ForeignEntry,
@@ -22,6 +20,8 @@ from f2pnet.redis.stream import (
     entries,
     order_of,
 )
+from f2pnet.foreign import REPORTED, ForeignData
+from f2pnet.inspection.result import InspectionResult, Verdict
 
 RUN = "01975f3e-8a3b-7000-8000-000000000000"
 Change = Callable[[dict[bytes, bytes]], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from f2pnet.engine.preprocess import covered, fit, uncovered
+from f2pnet.pictures.preprocess import covered, fit, uncovered
 
 
 def test_blue_green_red_becomes_red_green_blue() -> None:
