@@ -1,4 +1,4 @@
-"""The inside of the fork server (`pipeline.fork_server`): import what workers need, then fork one for each order.
+"""The fork server's own process: imports what workers need, then forks one for each order.
 
 A worker is forked twice. The process between the two ends at once, so that the kernel gives the worker to the keeper of
 the line, which asked for that (PR_SET_CHILD_SUBREAPER). Only then does the worker tie its life to the keeper's.
@@ -14,15 +14,16 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+import pipeline.commands.worker
+
 # What a worker would import now.
 import pipeline.store.durable
-import pipeline.worker_cli
 import pipeline.workers.assembly
-import pipeline.workers.infer
-import pipeline.workers.ingest
+import pipeline.workers.camera.ingest
+import pipeline.workers.inference.infer
 import pipeline.workers.publish  # noqa: F401
 from f2pnet.cli import main as f2p
-from pipeline.tethered import tether
+from pipeline.processes.tethered import tether
 
 LONGEST_ORDER_BYTES = 65_536
 PID_BYTES = 8

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from f2pnet.backends.base import Backend, BackendFacts, Device
 from f2pnet.backends.choice import open_fastest
-from f2pnet.bundle import Bundle, Precision
 from f2pnet.config.simulated import NAME as SIMULATED
 from f2pnet.config.simulated import SimulatedSpec
+from f2pnet.engine.bundle import Bundle, Precision
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
+from f2pnet.providers import provider
 
 __all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend", "open_checkpoint"]
 
@@ -28,8 +29,6 @@ BACKENDS = {
     "openvino": "f2pnet.backends.openvino:OpenVinoBackend",
 }
 
-CHECKPOINTS = "export.origin:open_checkpoint"
-"""Named, not imported: this package stays free of torch."""
 CHECKPOINT_PACKAGES = ("export", "models", "training")
 
 
@@ -39,9 +38,8 @@ def open_checkpoint(path: Path) -> tuple[Bundle, Backend]:
     Raises MissingExtra without torch, MissingResource or ConfigError where the file is not usable, or where other
     packages have the names of ours.
     """
-    module, _, attribute = CHECKPOINTS.partition(":")
     try:
-        opened: tuple[Bundle, Backend] = getattr(importlib.import_module(module), attribute)(path)
+        opened: tuple[Bundle, Backend] = provider("checkpoints")(path)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in CHECKPOINT_PACKAGES:

@@ -12,7 +12,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.bundle import OutputSpec
+from f2pnet.engine.bundle import OutputSpec
 from f2pnet.errors import BackendError, ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]

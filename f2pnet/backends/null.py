@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
-from f2pnet.bundle import Bundle, Precision
+from f2pnet.engine.bundle import Bundle, Precision
 
 MAX_BATCH = 256
 

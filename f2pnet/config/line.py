@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.metrics import MetricsConfig
+from f2pnet.config.precision import Precision
 from f2pnet.config.served import LOOPBACK
 from f2pnet.config.simulated import NAME as SIMULATED
 from f2pnet.config.simulated import SimulatedSpec
@@ -17,9 +18,8 @@ from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
 from f2pnet.errors import ConfigError
-from f2pnet.precision import Precision
-from f2pnet.redis_address import SCHEMES, parse_redis_address
-from f2pnet.redis_endpoint import embedded_address
+from f2pnet.redis.address import SCHEMES, parse_redis_address
+from f2pnet.redis.endpoint import embedded_address
 from f2pnet.text import printable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]

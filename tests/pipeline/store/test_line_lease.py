@@ -15,9 +15,9 @@ import pytest
 import redis
 
 from f2pnet.errors import ExitCode
-from pipeline.holder import Holder
+from pipeline.processes.holder import Holder
 from pipeline.store import line_lease
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.line_lease import LineLease, LineTaken, held_line
 
 KEY = "f2p:{demo}:holder"
