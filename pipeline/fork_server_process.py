@@ -1,4 +1,4 @@
-"""The inside of the fork server (`pipeline.fork_server`): import what workers need, then fork one for each order.
+"""The fork server's own process: imports what workers need, then forks one for each order.
 
 Requests to end or to reload that reach a worker before it listens wait for it (`STOP_SIGNALS` are blocked until then):
 otherwise a line that is stopped or reloaded as it starts would lose the worker, and what that had to report.
@@ -19,14 +19,14 @@ from contextlib import ExitStack
 from typing import Any
 
 # What a worker would import now.
+import pipeline.commands.worker
 import pipeline.store.durable
-import pipeline.worker_cli
 import pipeline.workers.assembly
-import pipeline.workers.infer
-import pipeline.workers.ingest
+import pipeline.workers.camera.ingest
+import pipeline.workers.inference.infer
 import pipeline.workers.publish  # noqa: F401
 from f2pnet.cli import main as f2p
-from pipeline.tethered import tether
+from pipeline.processes.tethered import tether
 from pipeline.workers.worker import STOP_SIGNALS
 
 LONGEST_ORDER_BYTES = 65_536

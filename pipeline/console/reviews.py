@@ -10,8 +10,8 @@ import msgspec
 
 from f2pnet.errors import ConfigError
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import pairs
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import pairs
 from pipeline.console.store import Store
 
 Word = Literal["confirmed", "false_reject", "missed"]

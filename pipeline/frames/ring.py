@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
 from pipeline.frames.ring_file import give_name, new_ring_file, open_ring

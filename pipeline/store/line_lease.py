@@ -15,9 +15,9 @@ from contextlib import contextmanager
 import structlog
 
 from f2pnet.errors import ConfigError, StoreAway, StoreRefused
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import Command, RedisLink
-from pipeline.holder import Holder
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import Command, RedisLink
+from pipeline.processes.holder import Holder
 
 LEASE_MS = 6_000
 RENEW_S = 1.5

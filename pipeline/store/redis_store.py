@@ -14,12 +14,12 @@ from typing import Any
 
 import structlog
 
+from f2pnet.alerts.stream import encode, newest
 from f2pnet.errors import StoreAway
 from f2pnet.foreign import ForeignData, clipped
-from f2pnet.redis_keys import FRAMES_PER_CHUNK, LineKeys
-from f2pnet.redis_link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, RedisLink
-from f2pnet.result import Verdict
-from f2pnet.stream import encode, newest
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.keys import FRAMES_PER_CHUNK, LineKeys
+from f2pnet.redis.link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, RedisLink
 from f2pnet.text import printable
 from pipeline.frames.ledger import CLOSED, REASON_COUNTERS, NotInspectedReason
 from pipeline.store.chain import ChainHead, next_link

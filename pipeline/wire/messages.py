@@ -15,7 +15,7 @@ from __future__ import annotations
 import msgspec
 
 from f2pnet.errors import F2pError
-from f2pnet.result import InspectionResult, SourceRef, Verdict
+from f2pnet.inspection.result import InspectionResult, SourceRef, Verdict
 from pipeline.frames.ledger import Ledger
 
 WIRE_VERSION = 3

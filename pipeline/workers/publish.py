@@ -16,19 +16,19 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from f2pnet.alerts.stream import LATEST_NS, LONGEST_EVENT_ID
 from f2pnet.config import LineConfig
 from f2pnet.errors import F2pError, SpoolError
 from f2pnet.foreign import clipped
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_keys import LineKeys
-from f2pnet.result import InspectionResult, Verdict
-from f2pnet.stream import LATEST_NS, LONGEST_EVENT_ID
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.redis.keys import LineKeys
 from f2pnet.text import printable
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
-from pipeline.store.spool import Removal
+from pipeline.store.spool.spool import Removal
 from pipeline.wire.faults import LONGEST_TEXT, new_fault
 from pipeline.wire.messages import Acks, Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir

@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from f2pnet.errors import ExitCode, F2pError, OutOfResources, out_of_resources
-from pipeline.holder import RESTARTS_KEY
+from pipeline.processes.holder import RESTARTS_KEY
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import notify
 from pipeline.wire.transport import Link, end_transport

@@ -25,7 +25,7 @@ from typing import Any
 
 import typer
 
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from tests.chaos.audit import audit
 from tests.chaos.camera import FailingCamera
 from tests.chaos.changes import OWN_MEMORY_KEY

@@ -18,7 +18,7 @@ import psutil
 import yaml
 
 from f2pnet.errors import MissingResource
-from f2pnet.redis_endpoint import find_embedded
+from f2pnet.redis.endpoint import find_embedded
 from pipeline.wire.curve import write_keys
 from tests.chaos.numbered import SIDE, WHITE, write_pictures
 from tests.toy_engine import write_toy_bundle

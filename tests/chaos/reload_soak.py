@@ -25,7 +25,7 @@ import psutil
 import typer
 import yaml
 
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from tests.chaos.camera import FailingCamera
 from tests.chaos.campaign import audited, trend, verified
 from tests.chaos.changes import SLOTS

@@ -20,11 +20,11 @@ from types import FrameType
 
 import typer
 
-from f2pnet.bundle import open_bundle
 from f2pnet.config import load_line
+from f2pnet.engine.bundle import open_bundle
 from f2pnet.errors import F2pError
-from f2pnet.recipe import load_recipe
-from f2pnet.result import Defect, InspectionResult, Timings, Verdict
+from f2pnet.inspection.recipe import load_recipe
+from f2pnet.inspection.result import Defect, InspectionResult, Timings, Verdict
 from pipeline.frames.ledger import Ledger
 from pipeline.wire.messages import (
     Acks,

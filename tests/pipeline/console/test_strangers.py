@@ -20,7 +20,7 @@ from f2pnet.config import load_line
 from pipeline.console import guard as guard_module
 from pipeline.console import reviews as reviews_module
 from pipeline.console.worker import ConsoleWorker
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from tests.pipeline.harness import LineUnderTest
 
 TOKEN = "a-token-of-the-plant-4711"

@@ -16,9 +16,9 @@ import redis
 import yaml
 
 from f2pnet.errors import ExitCode
-from pipeline.holder import Holder
+from pipeline.processes.holder import Holder
 from pipeline.store import line_lease
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.line_lease import LineLease, LineTaken, held_line
 from tests.pipeline.console.browser import await_that
 

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from f2pnet.errors import ConfigError, StoreAway, StoreRefused
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
 

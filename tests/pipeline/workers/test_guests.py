@@ -13,17 +13,17 @@ import msgspec
 import pytest
 import yaml
 
+from f2pnet.alerts.stream import ALERT_VERDICTS, RESULT_VERDICTS, entries
 from f2pnet.config import LineConfig, load_line
 from f2pnet.config.line import CurveConfig
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import InspectionResult, Verdict
-from f2pnet.stream import ALERT_VERDICTS, RESULT_VERDICTS, entries
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.redis.link import RedisLink
 from pipeline.frames.ledger import Ledger
 from pipeline.store.durable import DurableStore
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Spool
+from pipeline.store.spool.spool import Spool
 from pipeline.wire.curve import Curve, write_keys
 from pipeline.wire.messages import Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, Verdicts
 from pipeline.wire.rundir import RunDir
