@@ -53,7 +53,6 @@ class _Work:
 
     lease: Lease
     pixels: bytes | None  # None: in the camera's ring
-    taken_mono_ns: int
 
     @property
     def camera_id(self) -> str:
@@ -219,7 +218,7 @@ class InferWorker(Worker):
             for message, parts in camera.link.receive(at_most=LEASES_QUEUED):
                 if isinstance(message, Lease):
                     camera.heard(message)
-                    self._batcher.add(_Work(message, parts[0] if parts else None, now_ns), now_ns)
+                    self._batcher.add(_Work(message, parts[0] if parts else None), now_ns)
         self._send_unsent()
         self._tell_faults()
         now_ns = time.monotonic_ns()
