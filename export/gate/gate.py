@@ -49,7 +49,6 @@ LIMITS: dict[Precision, Limits] = {
     # calibrated ranges is clipped by design. Answers there must still be probabilities.
     "int8": Limits(1.0, mask_iou_mean=0.98, mask_iou_min=0.0, verdict_agreement=0.98, score_max_diff=0.15),
 }  # fmt: skip
-FP32_LIMITS = LIMITS["fp32"]
 
 
 class ParityError(F2pError):
@@ -90,13 +89,6 @@ def judge(
     except BackendError as error:
         misses.append(str(error))
     return Judgement(artifact, parities, misses, sorted(worst, key=lambda case: case.iou))
-
-
-def check_parity(parity: Parity, limits: Limits) -> None:
-    """Raise ParityError, naming every figure that misses its limit."""
-    misses = parity_misses(parity, limits)
-    if misses:
-        raise ParityError(f"the engine does not agree with its checkpoint: {'; '.join(misses)}")
 
 
 def parity_misses(parity: Parity, limits: Limits) -> list[str]:

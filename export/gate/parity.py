@@ -117,13 +117,6 @@ def measure(bundle: Bundle, engine: Backend, reference: Backend, images: Sequenc
     return Measured(parity, cases)
 
 
-def measure_parity(
-    bundle: Bundle, engine: Backend, reference: Backend, images: Sequence[Image], dataset: str
-) -> Parity:
-    """The figures alone."""
-    return measure(bundle, engine, reference, images, dataset).parity
-
-
 def _compare(image: Image, wanted: NDArray[np.float32], found: NDArray[np.float32], threshold: float) -> Case:
     return Case(image, wanted, found, mask_iou(wanted >= threshold, found >= threshold))
 

@@ -28,8 +28,12 @@ class RandomPositions(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
+MASK_WIDTH = 16
+"""Channels between a mask and the dense map, SAM's."""
+
+
 class PromptEncoder(nn.Module):
-    def __init__(self, image_size: int, grid: int, width: int, mask_width: int = 16) -> None:
+    def __init__(self, image_size: int, grid: int, width: int) -> None:
         super().__init__()
         self.image_size = image_size
         self.grid = grid
@@ -37,13 +41,13 @@ class PromptEncoder(nn.Module):
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, width) for _ in range(4))
         self.not_a_point_embed = nn.Embedding(1, width)
         self.mask_downscaling = nn.Sequential(
-            nn.Conv2d(1, mask_width // 4, 2, 2),
-            LayerNorm2d(mask_width // 4),
+            nn.Conv2d(1, MASK_WIDTH // 4, 2, 2),
+            LayerNorm2d(MASK_WIDTH // 4),
             nn.GELU(),
-            nn.Conv2d(mask_width // 4, mask_width, 2, 2),
-            LayerNorm2d(mask_width),
+            nn.Conv2d(MASK_WIDTH // 4, MASK_WIDTH, 2, 2),
+            LayerNorm2d(MASK_WIDTH),
             nn.GELU(),
-            nn.Conv2d(mask_width, width, 1),
+            nn.Conv2d(MASK_WIDTH, width, 1),
         )
         self.no_mask_embed = nn.Embedding(1, width)
 

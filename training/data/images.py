@@ -82,9 +82,9 @@ def load_images(
     )
 
 
-def read_pair(record: Record, rule: MaskRule = "foreground") -> tuple[Pixels, Pixels]:
+def read_pair(record: Record) -> tuple[Pixels, Pixels]:
     """One image, (H, W) grey or (H, W, 3) BGR, and its mask (H, W; 0 or 1), at the size of the image."""
-    example = read_example(record, rule)
+    example = read_example(record)
     return example.image, example.mask
 
 

@@ -54,14 +54,6 @@ def choose_thresholds(validated: Mapping[str, Validated]) -> Choice:
     return Choice(best, Thresholds(pixel=pixel, score=score, min_area_px=min_area_px))
 
 
-def verdict_counts(validated: Validated, choice: Choice) -> Counts:
-    """Frame verdicts against the labels: a frame is rejected by the rule that the Inspector applies."""
-    limits = choice.thresholds
-    areas = _largest_areas(validated, choice.defect_output, limits.pixel)
-    rejected = (validated.predicted.score >= limits.score) & (areas >= max(limits.min_area_px, 1))
-    return count(rejected, np.asarray(validated.labels, bool))
-
-
 def _pixel_ious(validated: Validated, name: MapName) -> NDArray[np.float64]:
     """Pooled foreground IoU at each threshold of the grid."""
     pooled = [Counts()] * len(PIXEL_GRID)

@@ -19,13 +19,11 @@ LEVEL = 0.95
 SEED = 0
 
 
-def intervals(
-    stats: ImageStats, part_ids: Sequence[str], *, frames: bool = True, resamples: int = RESAMPLES
-) -> dict[str, list[float]]:
+def intervals(stats: ImageStats, part_ids: Sequence[str], *, frames: bool = True) -> dict[str, list[float]]:
     """[low, high] of each figure at 95 %; nothing where there are fewer than two parts."""
     if len(set(part_ids)) < 2:
         return {}
-    drawn = [weighted_figures(stats, weights, frames=frames) for weights in _weights(part_ids, resamples)]
+    drawn = [weighted_figures(stats, weights, frames=frames) for weights in _weights(part_ids)]
     edges = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
     found = {}
     for name in drawn[0]:
@@ -36,11 +34,11 @@ def intervals(
     return found
 
 
-def _weights(part_ids: Sequence[str], resamples: int) -> Iterator[NDArray[np.float64]]:
+def _weights(part_ids: Sequence[str]) -> Iterator[NDArray[np.float64]]:
     """How often each image is drawn, (AT_ONCE, N) at a time: as many parts as there are, with replacement."""
     parts, part_of_image = np.unique(part_ids, return_inverse=True)
     rng = np.random.default_rng(SEED)
-    for start in range(0, resamples, AT_ONCE):
-        rows = min(AT_ONCE, resamples - start)
+    for start in range(0, RESAMPLES, AT_ONCE):
+        rows = min(AT_ONCE, RESAMPLES - start)
         draws = rng.multinomial(len(parts), np.full(len(parts), 1 / len(parts)), size=rows)
         yield draws[:, part_of_image].astype(float)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -61,12 +60,6 @@ def draw_weights(
 def step_generator(seed: int, step: int, purpose: int) -> np.random.Generator:
     """Random numbers of one step, independent of all others; `purpose` keeps its uses apart."""
     return np.random.default_rng([seed, step, purpose])
-
-
-def parts_of(size: int, parts: int) -> list[slice]:
-    """`size` images cut into `parts` runs of nearly equal length, none left over."""
-    edges = [size * part // parts for part in range(parts + 1)]
-    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def draw_batch(

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from f2pnet.engine.bundle import Thresholds
+from tests.training.verdicts import verdict_counts
 from training.metrics.evaluate import Predicted, predict
-from training.metrics.thresholds import Choice, Validated, choose_thresholds, verdict_counts
+from training.metrics.thresholds import Choice, Validated, choose_thresholds
 
 SIDE = 32
 

@@ -9,9 +9,10 @@ from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
 from f2pnet.engine.bundle import Thresholds
 from f2pnet.inspection.regions import regions
+from tests.training.verdicts import verdict_counts
 from training.data.records import Record
 from training.metrics.evaluate import Predicted
-from training.metrics.thresholds import Choice, Validated, verdict_counts
+from training.metrics.thresholds import Choice, Validated
 from training.score.bootstrap import intervals
 from training.score.image_stats import NEVER, image_stats, reject_level, select
 from training.score.sheet import by_size, full_sheet, score_sheet
