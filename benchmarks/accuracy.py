@@ -18,9 +18,9 @@ import torch
 from accuracy_page import SETS, page
 from accuracy_runs import FINISHED, ROOT, STUDIES, recipes, runs_folder
 
+from training.commands.score import Subject, checkpoint_subjects, score, trivial_subject
 from training.recipe import TrainingRecipe
-from training.report_page import Scored
-from training.test_cli import Subject, checkpoint_subjects, score, trivial_subject
+from training.report.page import Scored
 
 KEPT = ROOT / "docs/benchmarks/accuracy"
 PAGE = ROOT / "docs/benchmarks/accuracy.md"

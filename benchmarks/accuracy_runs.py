@@ -18,21 +18,21 @@ from typing import Any
 
 import torch
 
-from f2pnet.bundle import Thresholds
 from f2pnet.config.base import parse_config
+from f2pnet.engine.bundle import Thresholds
 from f2pnet.yaml_file import read_yaml
-from training.data import load_data
-from training.image_stats import image_stats
-from training.loop import BEST, LAST, train
-from training.model import as_model, choice_of
-from training.named_recipes import named_recipe
-from training.networks import read_network
+from training.commands.named_recipes import named_recipe
+from training.data.records import read_records
+from training.loop.data import load_data
+from training.loop.loop import BEST, LAST, train
+from training.loop.run import complete_run
+from training.metrics.thresholds import Choice
+from training.networks.trainable import read_network
 from training.recipe import TrainingRecipe
-from training.records import read_records
-from training.run import complete_run
-from training.score_sheet import answers_for
-from training.sheet_figures import plain_figures
-from training.thresholds import Choice
+from training.score.image_stats import image_stats
+from training.score.model import as_model, choice_of
+from training.score.sheet import answers_for
+from training.score.sheet_figures import plain_figures
 
 ROOT = Path(__file__).parents[1]
 STUDIES = [ROOT / f"configs/studies/{name}.yaml" for name in ("pretrained", "new-material", "accuracy")]

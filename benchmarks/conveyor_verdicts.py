@@ -15,7 +15,7 @@ from pathlib import Path
 
 from f2pnet import Inspector, Recipe, Verdict
 from f2pnet.config.sources import TEXTURES, SyntheticSource, TextureName
-from f2pnet.recipe import PixelThresholds
+from f2pnet.inspection.recipe import PixelThresholds
 from pipeline.sources.conveyor import Conveyor
 
 FIRST_SEED = 5000

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.afdec import Encoded
+from models.decoders.afdec import Encoded
+from models.encoders.highpass import cut_frequency
+from models.encoders.vit import Block, RelativeAttention
 from models.f2pnet import F2PNet
-from models.highpass import cut_frequency
 from models.preprocessing import normalise
-from models.vit import Block, RelativeAttention
 
 
 def direct_encode(network: F2PNet, images: Tensor) -> Encoded:

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from models.good_only import GoodOnlyNetwork, load_good_only
-from training.good_only import _batches, coreset, good_records, train_good_only
-from training.images import load_images
-from training.metrics import recall_at, roc_auc, tradeoff
+from training.data.images import load_images
+from training.data.records import read_records
+from training.loop.good_only import _batches, coreset, good_records, train_good_only
+from training.metrics.counts import recall_at, roc_auc, tradeoff
 from training.recipe import DatasetChoice, TrainingRecipe
-from training.records import read_records
-from training.score_sheet import read_fitted
+from training.score.sheet import read_fitted
 
 ALLOWED_FALSE_REJECTS = 0.05
 CORESET_SHARE = 0.01

@@ -27,7 +27,7 @@ import numpy as np
 
 from f2pnet.backends import Backend, open_backend
 from f2pnet.backends.cuda_driver import probe
-from f2pnet.bundle import Bundle, open_bundle
+from f2pnet.engine.bundle import Bundle, open_bundle
 from f2pnet.errors import ExitCode, F2pError, MissingResource
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -204,7 +204,7 @@ def bench_torch(options: argparse.Namespace) -> Facts:
     """The same network in torch, with random weights: time does not depend on them. Also counts its operations."""
     import torch
 
-    from export.flops import graph_flops
+    from export.formats.flops import graph_flops
     from models.configuration import network_config
     from models.deploy import AutoNetwork
     from models.f2pnet import build_network

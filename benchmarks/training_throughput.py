@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 
 from f2pnet.machine import machine_facts
-from training.losses import image_loss, mask_loss
-from training.networks import new_network
+from training.networks.trainable import new_network
 from training.recipe import TrainingRecipe
+from training.steps.losses import image_loss, mask_loss
 
 BATCH = 12
 ROUNDS = 5

@@ -14,8 +14,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from training.few_shot import few_shot_lists
-from training.records import load_entries, read_records, split_by_part
+from training.data.few_shot import few_shot_lists
+from training.data.records import load_entries, read_records, split_by_part
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "../shared/data"

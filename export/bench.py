@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from export.flops import graph_flops
+from export.formats.flops import graph_flops
 from f2pnet.backends import BACKENDS, Backend, open_backend
-from f2pnet.bundle import ArtifactFormat, Bundle
+from f2pnet.engine.bundle import ArtifactFormat, Bundle
 from f2pnet.errors import F2pError, MissingResource
 from f2pnet.isolation import PYTHON, isolated_environment
 from f2pnet.machine import machine_facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from f2pnet.bundle import Artifact, Manifest, MetricSheet, Parity, TrainingFacts
+from f2pnet.engine.bundle import Artifact, Manifest, MetricSheet, Parity, TrainingFacts
 
 
 def engine_card(manifest: Manifest) -> str:

@@ -13,20 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from export.artifacts import REFERENCE, Kind, Source, as_artifact, builder_of, onnx_first
 from export.card import engine_card
-from export.gate import LIMITS, Judgement, Limits, ParityError, judge
+from export.formats.artifacts import REFERENCE, Kind, Source, as_artifact, builder_of, onnx_first
+from export.formats.synthetic_frames import synthetic_frames
+from export.gate.gate import LIMITS, Judgement, Limits, ParityError, judge
+from export.gate.parity import read_images
+from export.gate.refusal import clear_refusal, write_refusal
 from export.graph import onnx_from_network
 from export.origin import GraphBuilder, Origin, known_scores, open_origin
-from export.parity import read_images
-from export.refusal import clear_refusal, write_refusal
 from export.split import build_split
-from export.synthetic_frames import synthetic_frames
 from f2pnet.backends import Device, open_backend
-from f2pnet.blind import BlindOn, blind_on, explained
-from f2pnet.bundle import Artifact, ArtifactFormat, Bundle, Manifest, MetricSheet, Precision, write_bundle
+from f2pnet.engine.blind import BlindOn, blind_on, explained
+from f2pnet.engine.bundle import Artifact, ArtifactFormat, Bundle, Manifest, MetricSheet, Precision, write_bundle
 from f2pnet.errors import BackendError, ConfigError, F2pError
-from f2pnet.preprocess import Image, fit
+from f2pnet.pictures.preprocess import Image, fit
 
 CALIBRATION_IMAGES = 128
 """Ranges hardly move beyond; evenly spread over the list."""

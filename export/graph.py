@@ -13,7 +13,7 @@ import onnxslim
 import torch
 from torch import nn
 
-from export.onnx_artifacts import LARGE_BYTES, weights_of
+from export.formats.onnx_artifacts import LARGE_BYTES, weights_of
 from models.deploy import AutoNetwork, deployed
 from models.f2pnet import F2PNet
 from models.good_only import GoodOnlyNetwork

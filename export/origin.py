@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from export.artifacts import REFERENCE, Source, as_artifact
+from export.formats.artifacts import REFERENCE, Source, as_artifact
+from export.formats.onnx_artifacts import MODEL_FILE, build_fp32
+from export.gate.parity import RememberingBackend
 from export.graph import Checkpointed, onnx_from_network
-from export.onnx_artifacts import MODEL_FILE, build_fp32
-from export.parity import RememberingBackend
 from export.torch_backend import TorchBackend
 from f2pnet.backends import Backend, open_backend
-from f2pnet.bundle import (
+from f2pnet.engine.bundle import (
     Artifact,
     Bundle,
     Manifest,
@@ -30,8 +30,8 @@ from f2pnet.bundle import (
     sha256_of,
 )
 from f2pnet.errors import ConfigError, MissingResource
-from models.checkpoint import CheckpointError, load_checkpoint
 from models.deploy import deployed
+from models.files.checkpoint import CheckpointError, load_checkpoint
 from models.good_only import is_good_only, load_good_only
 
 CHECKPOINT_BATCH = 16

@@ -22,17 +22,17 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from export.gate import LIMITS, ParityError
+from export.formats.onnx_artifacts import weights_of
+from export.formats.synthetic_frames import synthetic_frames
+from export.gate.gate import LIMITS, ParityError
 from export.graph import INPUT_NAME, MOST_IMAGES, write_onnx
-from export.onnx_artifacts import weights_of
-from export.synthetic_frames import synthetic_frames
-from f2pnet.bundle import Artifact, ExtraFile, Role, sha256_of
+from f2pnet.engine.bundle import Artifact, ExtraFile, Role, sha256_of
 from f2pnet.errors import ConfigError
-from f2pnet.preprocess import fit
-from models.afdec import Encoded
+from f2pnet.pictures.preprocess import fit
+from models.decoders.afdec import Encoded
+from models.decoders.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
 from models.f2pnet import F2PNet
 from models.good_only import GoodOnlyNetwork
-from models.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
 
 PROMPTS, POINTS = 4, 4
 """N and T of the decoder: four prompts at once, each of up to four points, a box counting as two."""

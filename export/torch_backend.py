@@ -9,7 +9,7 @@ import torch
 
 from f2pnet.backends import Backend, BackendFacts
 from f2pnet.backends.base import Batch, Outputs
-from f2pnet.bundle import OutputSpec
+from f2pnet.engine.bundle import OutputSpec
 from models.deploy import deployed
 from models.f2pnet import F2PNet
 from models.good_only import GoodOnlyNetwork

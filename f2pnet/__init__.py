@@ -27,8 +27,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from f2pnet.alerts import Alert, Subscription, subscribe
-    from f2pnet.alerts_async import AsyncSubscription, subscribe_async
+    from f2pnet.alerts.subscription import Alert, Subscription, subscribe
+    from f2pnet.alerts.subscription_async import AsyncSubscription, subscribe_async
     from f2pnet.errors import (
         BackendError,
         BundleError,
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
         StoreAway,
         StoreRefused,
     )
-    from f2pnet.inspector import Inspector
-    from f2pnet.overlay import draw_overlay
-    from f2pnet.recipe import Recipe, load_recipe
-    from f2pnet.result import Defect, InspectionResult, Timings, Verdict
+    from f2pnet.inspection.inspector import Inspector
+    from f2pnet.inspection.overlay import draw_overlay
+    from f2pnet.inspection.recipe import Recipe, load_recipe
+    from f2pnet.inspection.result import Defect, InspectionResult, Timings, Verdict
 
     __version__: str
 
@@ -74,8 +74,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "f2pnet.alerts": ("Alert", "Subscription", "subscribe"),
-    "f2pnet.alerts_async": ("AsyncSubscription", "subscribe_async"),
+    "f2pnet.alerts.subscription": ("Alert", "Subscription", "subscribe"),
+    "f2pnet.alerts.subscription_async": ("AsyncSubscription", "subscribe_async"),
     "f2pnet.errors": (
         "BackendError",
         "BundleError",
@@ -87,10 +87,10 @@ _MODULES = {
         "StoreAway",
         "StoreRefused",
     ),
-    "f2pnet.inspector": ("Inspector",),
-    "f2pnet.overlay": ("draw_overlay",),
-    "f2pnet.recipe": ("Recipe", "load_recipe"),
-    "f2pnet.result": ("Defect", "InspectionResult", "Timings", "Verdict"),
+    "f2pnet.inspection.inspector": ("Inspector",),
+    "f2pnet.inspection.overlay": ("draw_overlay",),
+    "f2pnet.inspection.recipe": ("Recipe", "load_recipe"),
+    "f2pnet.inspection.result": ("Defect", "InspectionResult", "Timings", "Verdict"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -7,6 +7,7 @@
     |   `-- OutOfResources   ... descriptors, memory or disk space ran out (try again later)
     |-- BundleError          who ships engines: a bundle is damaged or is not one          (exit 1)
     |-- BackendError         who operates: an engine failed while running                  (exit 1)
+    |   `-- DeviceLost       ... and its device will not run again in this process
     |-- ClosedError          who programs: an Inspector was used after `close`             (exit 1)
     |-- StoreAway            who operates: the store does not answer (the line goes on)    (exit 3)
     |   `-- StoreRefused     ... it answers, and denies access; trying again will not help
@@ -88,6 +89,10 @@ class BundleError(F2pError):
 
 class BackendError(F2pError):
     """An inference backend failed while it ran."""
+
+
+class DeviceLost(BackendError):
+    """The device is lost to this process, whatever it tries next; another process may have it."""
 
 
 class ClosedError(F2pError):

@@ -1,12 +1,12 @@
 """F2P-Net in PyTorch. `build_network(network_config("nano"))` gives a network; see docs/network.md."""
 
-from models.afdec import Encoded, Predictions
-from models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.configuration import SIZES, NetworkConfig, network_config
+from models.decoders.afdec import Encoded, Predictions
+from models.decoders.prompts import Prompts
 from models.deploy import AutoNetwork
 from models.f2pnet import F2PNet, build_network
+from models.files.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.layers import resize_map
-from models.prompts import Prompts
 
 __all__ = [
     "SIZES",

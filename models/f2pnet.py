@@ -10,22 +10,22 @@ from typing import Any
 from torch import Tensor, nn
 
 from models import preprocessing
-from models.afdec import AFDec, Encoded, Predictions
 from models.configuration import NetworkConfig
-from models.efficientnet import WIDTHS as LITE0_WIDTHS
-from models.efficientnet import EfficientNetLite0
-from models.evpt import EVPT
-from models.highpass import HighPass, cut_frequency
-from models.prompt_encoder import PromptEncoder
-from models.prompts import Prompts
-from models.resnet import ResNet, stage_widths
-from models.sam_decoder import SamDecoder, sam_quality_head
-from models.staged_evpt import StagedEVPT
-from models.staged_vicnet import StagedViCNet
-from models.tiny_vit import TinyViT
-from models.transformer import TwoWayTransformer
-from models.vicnet import ViCNet
-from models.vit import ImageEncoderViT
+from models.decoders.afdec import AFDec, Encoded, Predictions
+from models.decoders.prompt_encoder import PromptEncoder
+from models.decoders.prompts import Prompts
+from models.decoders.sam_decoder import SamDecoder, sam_quality_head
+from models.decoders.transformer import TwoWayTransformer
+from models.encoders.efficientnet import WIDTHS as LITE0_WIDTHS
+from models.encoders.efficientnet import EfficientNetLite0
+from models.encoders.evpt import EVPT
+from models.encoders.highpass import HighPass, cut_frequency
+from models.encoders.resnet import ResNet, stage_widths
+from models.encoders.staged_evpt import StagedEVPT
+from models.encoders.staged_vicnet import StagedViCNet
+from models.encoders.tiny_vit import TinyViT
+from models.encoders.vicnet import ViCNet
+from models.encoders.vit import ImageEncoderViT
 
 
 class F2PNet(nn.Module):

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.efficientnet import WIDTHS, EfficientNetLite0
-from models.weights import CheckpointError, fill
+from models.encoders.efficientnet import WIDTHS, EfficientNetLite0
+from models.files.weights import CheckpointError, fill
 
 SIZE_NAME = "good-only"
 FORMAT = "f2pnet-good-only-1"

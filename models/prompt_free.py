@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.afdec import Encoded, Predictions
 from models.configuration import NetworkConfig
+from models.decoders.afdec import Encoded, Predictions
+from models.decoders.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
 from models.f2pnet import F2PNet
-from models.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT, Prompts
 
 LOGIT_LIMIT = 10.0
 """Mask prompts are logits within +-10, the range SAM's encoder was trained on."""

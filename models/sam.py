@@ -5,12 +5,12 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from models.configuration import NetworkConfig
+from models.decoders.prompt_encoder import PromptEncoder
+from models.decoders.prompts import Prompts
+from models.decoders.sam_decoder import SamDecoder, repeat_rows
+from models.encoders.tiny_vit import TinyViT
+from models.encoders.vit import ImageEncoderViT
 from models.f2pnet import build_sam_decoder, build_vit
-from models.prompt_encoder import PromptEncoder
-from models.prompts import Prompts
-from models.sam_decoder import SamDecoder, repeat_rows
-from models.tiny_vit import TinyViT
-from models.vit import ImageEncoderViT
 
 
 class SamPredictions(NamedTuple):

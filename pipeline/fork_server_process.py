@@ -1,4 +1,7 @@
-"""The inside of the fork server (`pipeline.fork_server`): import what workers need, then fork one for each order.
+"""The fork server's own process: imports what workers need, then forks one for each order.
+
+Requests to end or to reload that reach a worker before it listens wait for it (`STOP_SIGNALS` are blocked until then):
+otherwise a line that is stopped or reloaded as it starts would lose the worker, and what that had to report.
 
 A worker is forked twice. The process between the two ends at once, so that the kernel gives the worker to the keeper of
 the line, which asked for that (PR_SET_CHILD_SUBREAPER). Only then does the worker tie its life to the keeper's.
@@ -9,20 +12,22 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 from contextlib import ExitStack
 from typing import Any
 
 # What a worker would import now.
+import pipeline.commands.worker
 import pipeline.store.durable
-import pipeline.worker_cli
 import pipeline.workers.assembly
-import pipeline.workers.infer
-import pipeline.workers.ingest
+import pipeline.workers.camera.ingest
+import pipeline.workers.inference.infer
 import pipeline.workers.publish  # noqa: F401
 from f2pnet.cli import main as f2p
-from pipeline.tethered import tether
+from pipeline.processes.tethered import tether
+from pipeline.workers.worker import STOP_SIGNALS
 
 LONGEST_ORDER_BYTES = 65_536
 PID_BYTES = 8
@@ -30,6 +35,7 @@ PID_BYTES = 8
 
 def main() -> None:
     """Carry out orders until there will be no more; in a worker, run it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         order = _serve(channel)
     if order is not None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from f2pnet.bundle import open_bundle
 from f2pnet.config import load_line
-from f2pnet.recipe import load_recipe
+from f2pnet.engine.bundle import open_bundle
+from f2pnet.inspection.recipe import load_recipe
 from tests.conftest import REPOSITORY
 
 CONFIGS = REPOSITORY / "configs"

@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 import pytest
 
-from export.parity import read_images
+from export.gate.parity import read_images
 from f2pnet.config.sources import FolderSource
 from f2pnet.errors import ConfigError
+from f2pnet.pictures.preprocess import Image
 from f2pnet.pictures.stream import find_inputs, pictures
-from f2pnet.preprocess import Image
 from pipeline.sources import BadFrame, Frame, SourceEnded, open_source
 from tests.f2pnet.pictures.files import damaged_files, files_of_several_pictures, whole_files
 from tests.servers.reading import read_until
-from training.data_check import check_dataset
-from training.duplicates import structures
-from training.examples import UnusableImage, read_frame
+from training.data.check import check_dataset
+from training.data.duplicates import structures
+from training.data.examples import UnusableImage, read_frame
 
 
 @pytest.fixture(scope="module")

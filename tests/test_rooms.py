@@ -11,8 +11,10 @@ IMPORTS = {
     "f2pnet": {"torch", "zmq", "redis", "onnxruntime"},
     "f2pnet.cli": {"torch", "zmq", "redis", "onnxruntime", "cv2", "numpy"},
     "pipeline.workers.assembly": {"torch", "onnxruntime", "av"},
-    "pipeline.status": {"torch", "onnxruntime", "av", "cv2", "numpy", "zmq", "pipeline.supervisor"},
-    "pipeline.cli": {"torch", "onnxruntime", "av"},
+    "pipeline.status.stored": {"torch", "onnxruntime", "av", "cv2", "numpy", "zmq", "pipeline.supervision"},
+    "pipeline.status.summary": {"torch", "onnxruntime", "av", "zmq", "redis", "pipeline.supervision"},
+    "pipeline.commands.status": {"torch", "onnxruntime", "av", "cv2", "zmq", "pipeline.supervision"},
+    "pipeline.commands.run": {"torch", "onnxruntime", "av"},
     "models": {"cv2", "zmq", "redis", "pydantic"},
 }
 

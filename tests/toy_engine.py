@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from f2pnet.bundle import Bundle, Manifest, sha256_of, write_bundle
+from f2pnet.engine.bundle import Bundle, Manifest, sha256_of, write_bundle
 
 SIDE = 64
 

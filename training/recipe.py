@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
-from f2pnet.preprocess import Resize
+from f2pnet.pictures.preprocess import Resize
 from models.configuration import Module, SecondPass
 
 WeightsChoice = Annotated[Literal["auto", "none"] | ConfigPath, Field(union_mode="left_to_right")]
@@ -50,7 +50,7 @@ class Augmentation(StrictModel):
         0.0,
         ge=0,
         le=1,
-        description="share of the good images drawn that get a synthetic defect (training/synthetic.py)",
+        description="share of the good images drawn that get a synthetic defect (training/steps/synthetic.py)",
     )
     blur_px: float = Field(1.0, ge=0, le=8, description="standard deviation at the network's size")
 

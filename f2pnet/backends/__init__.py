@@ -12,8 +12,11 @@ from pathlib import Path
 
 from f2pnet.backends.base import Backend, BackendFacts, Device
 from f2pnet.backends.choice import open_fastest
-from f2pnet.bundle import Bundle, Precision
+from f2pnet.config.simulated import NAME as SIMULATED
+from f2pnet.config.simulated import SimulatedSpec
+from f2pnet.engine.bundle import Bundle, Precision
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
+from f2pnet.providers import provider
 
 __all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend", "open_checkpoint"]
 
@@ -26,8 +29,6 @@ BACKENDS = {
     "openvino": "f2pnet.backends.openvino:OpenVinoBackend",
 }
 
-CHECKPOINTS = "export.origin:open_checkpoint"
-"""Named, not imported: this package stays free of torch."""
 CHECKPOINT_PACKAGES = ("export", "models", "training")
 
 
@@ -37,9 +38,8 @@ def open_checkpoint(path: Path) -> tuple[Bundle, Backend]:
     Raises MissingExtra without torch, MissingResource or ConfigError where the file is not usable, or where other
     packages have the names of ours.
     """
-    module, _, attribute = CHECKPOINTS.partition(":")
     try:
-        opened: tuple[Bundle, Backend] = getattr(importlib.import_module(module), attribute)(path)
+        opened: tuple[Bundle, Backend] = provider("checkpoints")(path)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in CHECKPOINT_PACKAGES:
@@ -65,7 +65,7 @@ def open_backend(
     precision: Precision | None = None,
     allow_fallback: bool = False,
 ) -> Backend:
-    """Open the named backend on the bundle's engine.
+    """Open the named backend on the bundle's engine; `simulated:RATE...` as `f2pnet.config.simulated` has it.
 
     `auto` takes the fastest that can run here (`f2pnet.backends.choice`). `device` "auto" takes a GPU where one works;
     one that is asked for by name and absent is an error, or with `allow_fallback` a warning, and the CPU.
@@ -85,6 +85,8 @@ def open_backend(
 def _open(name: str, bundle: Bundle, device: Device, threads: int | None, precision: Precision | None) -> Backend:
     if name == "auto":
         return open_fastest(bundle, device, precision, lambda each: _open(each, bundle, device, threads, precision))
+    if name.startswith(f"{SIMULATED}:"):
+        return _open_simulated(name, bundle, threads, precision)
     if name not in BACKENDS:
         raise ConfigError(f"unknown backend '{name}': wanted one of auto, {', '.join(BACKENDS)}")
     module, _, attribute = BACKENDS[name].partition(":")
@@ -92,3 +94,9 @@ def _open(name: str, bundle: Bundle, device: Device, threads: int | None, precis
         bundle, device=device, threads=threads, precision=precision
     )
     return backend
+
+
+def _open_simulated(spec: str, bundle: Bundle, threads: int | None, precision: Precision | None) -> Backend:
+    from f2pnet.backends.simulated import SimulatedBackend
+
+    return SimulatedBackend(bundle, SimulatedSpec.parse(spec), threads=threads, precision=precision)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.bundle import OutputSpec
+from f2pnet.engine.bundle import OutputSpec
 from f2pnet.errors import BackendError, ConfigError
 
 Device = Literal["auto", "cpu", "cuda"]
 Batch = NDArray[np.uint8]
 Outputs = dict[str, NDArray[np.float32]]
+Answer = Callable[[], Outputs]
+"""Waits for a batch that was started and gives its outputs."""
 
 ROUNDING = 1e-3
 """How far beyond 0..1 a probability may lie: half precision rounds 1 to at most 1.0005."""
@@ -41,6 +45,7 @@ class BackendFacts:
     max_batch: int
     image_size: int  # side of the square input, px
     reads_pixels: bool = True  # False: any batch of the right size gives the same answer
+    depth: int = 1  # batches that may be under way at once; 1: it computes where it is called, on the CPU
     precision: str = "fp32"
     why: str | None = None  # why `auto` took it; None: it was asked for by name
 
@@ -56,17 +61,37 @@ class Backend(ABC):
         """Run (N, S, S, 3) uint8 RGB images, 1 <= N <= max_batch; returns every output of the manifest by name.
 
         All outputs are float32 probabilities with N in front of the manifest's shape. Raises ConfigError for a batch
-        that does not fit, BackendError when the run fails or the answer can't be one.
+        that does not fit, BackendError when the run fails or the answer can't be one, DeviceLost when the device will
+        not run again in this process.
+        """
+        return self.start(batch)()
+
+    def start(self, batch: Batch) -> Answer:
+        """Begin with a batch as `run` takes it; the answer is waited for by calling what is returned.
+
+        Up to `facts.depth` batches may be under way; their answers are asked for in the order of their start, and the
+        pixels stay as they are until then. Both calls raise what `run` raises. One thread at a time.
         """
         self._check_batch(batch)
-        outputs = self._run(batch)
-        for spec in self._outputs:
-            self._check_output(spec, outputs, len(batch))
-        return outputs
+        return partial(self._checked, self._start(batch), len(batch))
+
+    def buffer(self, count: int) -> Batch:
+        """Memory for `count` images, (count, S, S, 3), from which `start` is fastest."""
+        return np.zeros((count, self.facts.image_size, self.facts.image_size, 3), np.uint8)
 
     @abstractmethod
     def _run(self, batch: Batch) -> Outputs:
         """Run a batch that was checked. Raises nothing but F2pError."""
+
+    def _start(self, batch: Batch) -> Answer:
+        """Begin with a batch that was checked; for backends of a `depth` above 1. Raises nothing but F2pError."""
+        return partial(self._run, batch)
+
+    def _checked(self, answer: Answer, count: int) -> Outputs:
+        outputs = answer()
+        for spec in self._outputs:
+            self._check_output(spec, outputs, count)
+        return outputs
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing but memory
         """Free what the engine holds; it can't run any more."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from f2pnet.backends.base import Backend, Device
 from f2pnet.backends.cuda_driver import probe
-from f2pnet.bundle import ArtifactFormat, Bundle, Precision
+from f2pnet.engine.bundle import ArtifactFormat, Bundle, Precision
 from f2pnet.errors import F2pError, MissingResource
 
 log = logging.getLogger(__name__)

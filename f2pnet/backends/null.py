@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
-from f2pnet.bundle import Bundle, Precision
+from f2pnet.engine.bundle import Bundle, Precision
 
 MAX_BATCH = 256
 
@@ -27,3 +27,7 @@ class NullBackend(Backend):
 
     def _run(self, batch: Batch) -> Outputs:
         return {name: zeros[: len(batch)] for name, zeros in self._zeros.items()}
+
+    def buffer(self, count: int) -> Batch:
+        """Nothing is ever written to it."""
+        return np.broadcast_to(np.uint8(0), (count, self.facts.image_size, self.facts.image_size, 3))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs, run_size
-from f2pnet.bundle import Bundle, Precision
+from f2pnet.engine.bundle import Bundle, Precision
 from f2pnet.errors import BackendError, MissingExtra, MissingResource
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
-from f2pnet.bundle import Bundle, Precision
+from f2pnet.engine.bundle import Bundle, Precision
 from f2pnet.errors import BackendError, ConfigError, MissingExtra
 
 

@@ -11,7 +11,7 @@ from f2pnet.backends.cuda_driver import DriverFacts, probe
 from f2pnet.backends.cuda_edge import CudaEdge
 from f2pnet.backends.tensorrt_flavour import FLAVOURS, Flavour, import_flavour
 from f2pnet.backends.two_slots import BufferPlan, TwoSlots
-from f2pnet.bundle import Artifact, Bundle, Precision
+from f2pnet.engine.bundle import Artifact, Bundle, Precision
 from f2pnet.errors import BackendError, ConfigError
 
 

@@ -5,19 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from f2pnet.config.base import ConfigPath, StrictModel, load_yaml
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.config.metrics import MetricsConfig
+from f2pnet.config.precision import Precision
 from f2pnet.config.served import LOOPBACK
+from f2pnet.config.simulated import NAME as SIMULATED
+from f2pnet.config.simulated import SimulatedSpec
 from f2pnet.config.sinks import SinkConfig
 from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
 from f2pnet.errors import ConfigError
-from f2pnet.precision import Precision
-from f2pnet.redis_address import SCHEMES, parse_redis_address
-from f2pnet.redis_endpoint import embedded_address
+from f2pnet.redis.address import SCHEMES, parse_redis_address
+from f2pnet.redis.endpoint import embedded_address
+from f2pnet.text import printable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """Letters, digits, `_`, `.`, `-`: names become Redis keys, file names and topic parts."""
@@ -55,11 +58,29 @@ class CameraConfig(StrictModel):
         return {"on_overload": "block", **content} if is_watched else content
 
 
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "openvino", "null")
+
+
+def _known_backend(name: str) -> str:
+    try:
+        if name.startswith(f"{SIMULATED}:"):
+            SimulatedSpec.parse(name)
+        elif name not in BACKENDS:
+            raise ConfigError(f"backend is '{printable(name)}': wanted one of {', '.join(BACKENDS)}, simulated:RATE")
+    except ConfigError as error:
+        raise ValueError(str(error)) from None  # pydantic adds the place in the file
+    return name
+
+
 class EngineConfig(StrictModel):
     """Which engine inspects, and how many workers run it."""
 
     bundle: ConfigPath
-    backend: Literal["auto", "onnxruntime", "tensorrt", "openvino", "null"] = "auto"
+    backend: Annotated[str, AfterValidator(_known_backend)] = Field(
+        "auto",
+        description="auto, onnxruntime, tensorrt or openvino; null answers at once, simulated:RATE[:BATCH] as an "
+        "accelerator of RATE images/s would",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="an asked-for device that is absent is an error")
     precision: Precision | None = Field(None, description="which of the bundle's files; null: the backend's first")
     allow_fallback: bool = Field(

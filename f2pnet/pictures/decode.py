@@ -17,7 +17,7 @@ from PIL import ImageFile
 
 from f2pnet.pictures.damage import png_damage, tiff_damage
 from f2pnet.pictures.header import Header, PictureTooLarge, UnreadablePicture, open_image
-from f2pnet.preprocess import Image
+from f2pnet.pictures.preprocess import Image
 from f2pnet.text import printable
 
 MAX_DECODED_BYTES = 2**30

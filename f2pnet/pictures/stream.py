@@ -10,8 +10,8 @@ from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from f2pnet.pictures.decode import MAX_DECODED_BYTES, read_picture
 from f2pnet.pictures.folder import PassedOver, describe, list_folder
 from f2pnet.pictures.header import PictureTooLarge, UnreadablePicture
+from f2pnet.pictures.preprocess import Image
 from f2pnet.pictures.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES, is_video
-from f2pnet.preprocess import Image
 from f2pnet.text import printable
 
 UNREADABLE = "unreadable"

@@ -27,7 +27,7 @@ from f2pnet.errors import F2pError
 from f2pnet.pictures.bitstream import BitstreamCheck
 from f2pnet.pictures.decode import MAX_DECODED_BYTES, decode_picture
 from f2pnet.pictures.header import PictureTooLarge, UnreadablePicture
-from f2pnet.preprocess import Image
+from f2pnet.pictures.preprocess import Image
 from f2pnet.text import printable
 
 CHECKED_CODECS = ("h264", "hevc")

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.decoders.prompts import Prompts
 from models.golden.fill_rule import image, inside_ellipse
 from models.preprocessing import scale_points
-from models.prompts import Prompts
 
 
 @dataclass(frozen=True)

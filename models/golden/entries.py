@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.afdec import Encoded
 from models.configuration import NetworkConfig
+from models.decoders.afdec import Encoded
+from models.encoders.vicnet import ViCNet
 from models.f2pnet import F2PNet
 from models.golden.cases import Picture, prompts_of
 from models.layers import resize_map
 from models.preprocessing import normalise, prepare_image
 from models.sam import Sam
-from models.vicnet import ViCNet
 
 Entry = tuple[str, Tensor | int]
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.names import canonical_name
+from models.files.names import canonical_name
 
 CHUNK = 1 << 20
 """Values made at once; bounds the memory of the largest weights."""

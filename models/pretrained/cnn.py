@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from models.configuration import CnnKind
-from models.efficientnet import STAGES
+from models.encoders.efficientnet import STAGES
 from models.f2pnet import F2PNet
-from models.weights import CheckpointError, fill, read_tensors, some
+from models.files.weights import CheckpointError, fill, read_tensors, some
 
 CLASSIFIERS = {
     "resnet": re.compile(r"fc\."),

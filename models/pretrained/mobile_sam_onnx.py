@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.configuration import network_config
 from models.sam import build_sam
-from models.weights import CheckpointError, require_fit
+from models.files.weights import CheckpointError, require_fit
 
 Array = NDArray[np.float32]
 

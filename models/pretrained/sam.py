@@ -10,9 +10,9 @@ from torch import Tensor
 
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet
-from models.names import canonical_name
+from models.files.names import canonical_name
 from models.sam import Sam, build_sam
-from models.weights import CheckpointError, fill, fit_tables, read_tensors, require_fit, some
+from models.files.weights import CheckpointError, fill, fit_tables, read_tensors, require_fit, some
 
 SAM_PARTS = ("vicnet.vit.", "prompt_encoder.", "decoder.sam.")
 RETRAINED_IN_REFERENCE = ("decoder.sam.mask_tokens.", "decoder.sam.iou_prediction_head.")

@@ -19,13 +19,13 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from f2pnet.alerts.stream import LONGEST_EVENT_ID, order_of
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
 from f2pnet.errors import ConfigError, F2pError, StoreAway
 from f2pnet.frame_id import FrameId
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import Verdict
-from f2pnet.stream import LONGEST_EVENT_ID, order_of
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.link import RedisLink
 from pipeline.console.doors import COOKIE, Doors, is_token
 from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
 from pipeline.console.history import NewestAlerts, Wanted, page_of
@@ -33,9 +33,9 @@ from pipeline.console.live import Live, event
 from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store, is_stream_id
-from pipeline.status import read_status, store_url
-from pipeline.store.why import as_json
-from pipeline.store.why import why as gather
+from pipeline.status.stored import read_status, store_url
+from pipeline.store.audit.why import as_json
+from pipeline.store.audit.why import why as gather
 from pipeline.wire.rundir import RunDir
 
 STATIC = Path(__file__).parent / "static"

@@ -19,10 +19,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from f2pnet.picture_writing import write_picture
+from f2pnet.inspection.result import Defect, InspectionResult
 from f2pnet.pictures.decode import decode_picture
 from f2pnet.pictures.header import UnreadablePicture
-from f2pnet.result import Defect, InspectionResult
+from f2pnet.pictures.writing import write_picture
 from pipeline.console.reviews import Review
 
 Found = tuple[InspectionResult, Path]

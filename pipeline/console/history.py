@@ -7,9 +7,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from f2pnet.redis_keys import LineKeys
-from f2pnet.result import InspectionResult, Verdict
-from f2pnet.stream import ALERT_VERDICTS, RESULT_VERDICTS
+from f2pnet.alerts.stream import ALERT_VERDICTS, RESULT_VERDICTS
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.redis.keys import LineKeys
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store, StreamTail
 

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from f2pnet.alerts.stream import RESULT_VERDICTS, StreamEntry
 from f2pnet.errors import F2pError
-from f2pnet.picture_writing import encode_picture
-from f2pnet.redis_keys import LineKeys
-from f2pnet.result import InspectionResult, Verdict
-from f2pnet.stream import RESULT_VERDICTS, StreamEntry
+from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.pictures.writing import encode_picture
+from f2pnet.redis.keys import LineKeys
 from pipeline.console.store import Store, StreamTail
 from pipeline.frames.ring import RingReader
 from pipeline.frames.ring_memory import HeldFrame, StaleFrame

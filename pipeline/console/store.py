@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
+from f2pnet.alerts.stream import StreamEntry, decode, entries, order_of
 from f2pnet.foreign import ForeignData, Tell
-from f2pnet.redis_link import Command, RedisLink
-from f2pnet.result import Verdict
-from f2pnet.stream import StreamEntry, decode, entries, order_of
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.link import Command, RedisLink
 
 TIMEOUT_S = 2.0
 _log = structlog.get_logger(__name__)

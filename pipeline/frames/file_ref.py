@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from f2pnet.result import SourceRef
+from f2pnet.inspection.result import SourceRef
 from f2pnet.text import printable
 
 

@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from f2pnet.address import Address, without
 from f2pnet.config.tracing import TracingConfig
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult, Verdict
 
 QUEUE = 2_048
 SEND_EVERY_MS = 1_000

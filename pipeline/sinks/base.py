@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from f2pnet.alerts import Alert
+from f2pnet.alerts.subscription import Alert
 from f2pnet.errors import F2pError
 
 

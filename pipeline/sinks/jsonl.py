@@ -6,9 +6,9 @@ import os
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from f2pnet.alerts import Alert
+from f2pnet.alerts.subscription import Alert
+from f2pnet.commands.output_places import try_file, try_folder
 from f2pnet.config.sinks import JsonlSink
-from f2pnet.output_places import try_file, try_folder
 from pipeline.sinks.base import Sink, SinkAway
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from f2pnet.alerts import Alert
+from f2pnet.alerts.subscription import Alert
 from f2pnet.config.sinks import MqttSink
-from pipeline.holder import Holder
+from pipeline.processes.holder import Holder
 from pipeline.sinks.base import Sink, SinkAway
 from pipeline.sinks.mqtt_connection import Client, Topics, connect, disconnect, new_client
 from pipeline.sinks.mqtt_holder import ONLINE, other_publisher

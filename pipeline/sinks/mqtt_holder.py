@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from f2pnet.config.sinks import MqttSink
 from f2pnet.errors import ConfigError, MissingResource
-from pipeline.holder import Holder
+from pipeline.processes.holder import Holder
 from pipeline.sinks.mqtt_connection import KEEP_ALIVE_S, Client, MQTTMessage, Topics, connect, disconnect, new_client
 
 ONLINE = b"online"

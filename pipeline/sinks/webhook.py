@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 
 from f2pnet.address import Address, without
-from f2pnet.alerts import Alert
+from f2pnet.alerts.subscription import Alert
 from f2pnet.config.sinks import WebhookSink
 from f2pnet.errors import MissingResource
 from f2pnet.text import printable

@@ -15,14 +15,14 @@ from pipeline.sources.identity import source_identity
 __all__ = ["SOURCES", "BadFrame", "Frame", "Source", "SourceEnded", "SourceFault", "open_source", "source_identity"]
 
 SOURCES = {
-    "folder": "pipeline.sources.folder:FolderReader",
-    "folder that is watched": "pipeline.sources.hot_folder:HotFolderReader",
-    "video": "pipeline.sources.video:VideoReader",
-    "rtsp": "pipeline.sources.rtsp:RtspReader",
-    "mjpeg": "pipeline.sources.mjpeg:MjpegReader",
-    "v4l2": "pipeline.sources.v4l2:V4l2Reader",
-    "genicam": "pipeline.sources.gentl:GentlReader",
-    "genicam without producer": "pipeline.sources.aravis:AravisReader",
+    "folder": "pipeline.sources.files.folder:FolderReader",
+    "folder that is watched": "pipeline.sources.files.hot_folder:HotFolderReader",
+    "video": "pipeline.sources.streams.video:VideoReader",
+    "rtsp": "pipeline.sources.streams.rtsp:RtspReader",
+    "mjpeg": "pipeline.sources.streams.mjpeg:MjpegReader",
+    "v4l2": "pipeline.sources.streams.v4l2:V4l2Reader",
+    "genicam": "pipeline.sources.genicam.gentl:GentlReader",
+    "genicam without producer": "pipeline.sources.genicam.aravis:AravisReader",
     "synthetic": "pipeline.sources.synthetic:SyntheticReader",
 }
 EXTRAS = {

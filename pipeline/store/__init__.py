@@ -3,6 +3,6 @@
 from pipeline.store.durable import DurableStore, StoreCounters
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Damage, Spool, SpoolFull
+from pipeline.store.spool.spool import Damage, Spool, SpoolFull
 
 __all__ = ["Damage", "DurableStore", "Record", "RedisStore", "Spool", "SpoolFull", "StoreCounters", "Stored"]

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from f2pnet.stream import StreamEntry
+from f2pnet.alerts.stream import StreamEntry
 
 LENGTH = hashlib.sha256().digest_size
 EXAMPLES = 5

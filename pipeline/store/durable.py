@@ -16,11 +16,11 @@ import structlog
 
 from f2pnet.backoff import Backoff
 from f2pnet.errors import StoreAway
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store.laggards import Laggard
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Spool, waiting_in
+from pipeline.store.spool.spool import Spool, waiting_in
 
 T = TypeVar("T")
 

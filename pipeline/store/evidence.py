@@ -19,7 +19,7 @@ import structlog
 
 from f2pnet.errors import F2pError
 from f2pnet.frame_id import SEQ_DIGITS, FrameId
-from f2pnet.result import InspectionResult
+from f2pnet.inspection.result import InspectionResult
 
 _log = structlog.get_logger(__name__)
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from f2pnet.alerts.stream import order_of
 from f2pnet.foreign import clipped
-from f2pnet.redis_link import Command, RedisLink, pairs
-from f2pnet.stream import order_of
+from f2pnet.redis.link import Command, RedisLink, pairs
 
 NEARLY_FULL = 0.8  # share of what is kept, below which nobody is at risk
 LAST_PART = 0.2  # a group that is still in this part of what is kept, counted in time, is far behind

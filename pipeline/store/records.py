@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

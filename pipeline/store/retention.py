@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import Command, RedisLink
-from f2pnet.result import Verdict
-from f2pnet.stream import ALERT_VERDICTS, RESULT_VERDICTS, ForeignEntry, StreamEntry, decode
+from f2pnet.alerts.stream import ALERT_VERDICTS, RESULT_VERDICTS, ForeignEntry, StreamEntry, decode
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import Command, RedisLink
 
 AT_ONCE = 2_000
 SLACK_SHARE = 0.02

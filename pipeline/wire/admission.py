@@ -43,9 +43,6 @@ class Admission:
     def __len__(self) -> int:
         return len(self._guests)
 
-    def of_address(self, address: str) -> int:
-        return self._of_address[address]
-
     def admit(self, key: Hashable, address: str, close: Callable[[], None]) -> bool:
         """Whether a new connection may stay; an idle one may be closed to make room for it."""
         if len(self._idle_of(address)) >= self.limits.idle_of_one_address:

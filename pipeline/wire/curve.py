@@ -41,11 +41,6 @@ class Curve:
             raise MissingResource(f"{config.allowed}: no *.key of a host that may connect; copy their NAME.key there")
         return cls(public, secret, _certificate(config.server_key)[0], config.allowed)
 
-    @property
-    def is_servers_own(self) -> bool:
-        """Whether this host is the one that binds: its workers are trusted with everything."""
-        return self.public == self.server
-
     def seal(self, text: bytes) -> bytes:
         """A seal on `text` that only who has this host's secret key can make or check."""
         return hashlib.blake2b(text, key=self.secret, digest_size=16).digest()

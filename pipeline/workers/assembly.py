@@ -6,21 +6,23 @@ A role's own parts are imported with it: what a worker does not need, it does no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import ConfigError
-from f2pnet.redis_endpoint import find_embedded
-from pipeline.active_config import ActiveConfig
-from pipeline.engine_copy import open_held
+from f2pnet.redis.endpoint import find_embedded
+from pipeline.configuration.active_config import ActiveConfig
+from pipeline.configuration.engine_copy import open_held
+from pipeline.processes.holder import RESTARTS_KEY
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
 
 if TYPE_CHECKING:
-    from f2pnet.inspector import Inspector
+    from f2pnet.inspection.inspector import Inspector
     from pipeline.workers.publish import OnStored
 
 QUEUE_LIMIT = 4_096
@@ -61,7 +63,20 @@ def run_worker_of(
         link = Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)
         hooks.append(PublishHook(link))
         worker = _infer_worker(name, config, line_file, read_config, link)
-    run_worker(worker, hooks, line.timeouts.drain_s)
+    with _line_held(line, role):
+        run_worker(worker, hooks, line.timeouts.drain_s)
+
+
+@contextmanager
+def _line_held(line: LineConfig, role: Role) -> Iterator[None]:
+    """A publish worker that no supervisor of the line started holds the line's name itself. Raises LineTaken."""
+    if role != "publish" or RESTARTS_KEY in os.environ or line.publish.redis == "embedded":
+        yield
+        return
+    from pipeline.store.line_lease import held_line
+
+    with held_line(line.publish.redis, line.line, store_may_be_away=True):
+        yield
 
 
 def _camera_of(line: LineConfig, camera_id: str | None, name: str) -> CameraConfig:
@@ -77,7 +92,7 @@ def _camera_of(line: LineConfig, camera_id: str | None, name: str) -> CameraConf
 def _ingest_worker(
     name: str, line: LineConfig, camera: CameraConfig, run_dir: RunDir, run_id: str | None, link: Link
 ) -> Worker:
-    from pipeline.workers.ingest import IngestWorker
+    from pipeline.workers.camera.ingest import IngestWorker
 
     return IngestWorker(name, line, camera, run_dir, run_id, link)
 
@@ -85,7 +100,7 @@ def _ingest_worker(
 def _infer_worker(
     name: str, config: ActiveConfig, line_file: Path, read_config: Callable[[], ActiveConfig], link: Link
 ) -> Worker:
-    from pipeline.workers.infer import InferWorker
+    from pipeline.workers.inference.infer import InferWorker
 
     return InferWorker(name, config.line, line_file, lambda: _inspector(config), read_config, link)
 
@@ -94,7 +109,7 @@ def _publish_worker(name: str, config: ActiveConfig, run_dir: RunDir, on_stored:
     from pipeline.store.durable import DurableStore
     from pipeline.store.evidence import EvidenceStore
     from pipeline.store.redis_store import RedisStore
-    from pipeline.store.spool import Spool
+    from pipeline.store.spool.spool import Spool
     from pipeline.workers.publish import PublishWorker
 
     line, publish = config.line, config.line.publish
@@ -132,7 +147,7 @@ def _store_url(config: ActiveConfig) -> str:
 
 
 def _inspector(config: ActiveConfig) -> Inspector:
-    from f2pnet.inspector import Inspector
+    from f2pnet.inspection.inspector import Inspector
 
     engine, folder = config.line.engine, config.line.engine.bundle
     held = open_held(config.engine_sha256, config.engine_folder, folder) if config.engine_sha256 else folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from f2pnet.frame_id import FrameId
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult, Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring_memory import HeldFrame
 from pipeline.wire.messages import Judged

@@ -12,12 +12,12 @@ from collections.abc import Callable
 import msgspec
 import structlog
 
-from f2pnet.alerts import Alert, subscribe
+from f2pnet.alerts.dead_letters import dead_letter
+from f2pnet.alerts.subscription import Alert, subscribe
 from f2pnet.backoff import Backoff
 from f2pnet.config.sinks import SinkConfig
-from f2pnet.dead_letters import dead_letter
 from f2pnet.errors import StoreAway
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.link import RedisLink
 from pipeline.sinks import open_sink
 from pipeline.sinks.base import SinkAway, SinkRefused
 from pipeline.wire.messages import Heartbeat

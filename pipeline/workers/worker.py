@@ -13,12 +13,14 @@ from typing import Literal
 import structlog
 
 from f2pnet.errors import ExitCode, F2pError, OutOfResources, out_of_resources
-from pipeline.holder import RESTARTS_KEY
+from pipeline.processes.holder import RESTARTS_KEY
 from pipeline.wire.messages import Heartbeat
 from pipeline.wire.notify import notify
 from pipeline.wire.transport import Link, end_transport
 
 HEARTBEAT_INTERVAL_NS = 200_000_000
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""Signals that `Stop` listens to."""
 _log = structlog.get_logger(__name__)
 
 Role = Literal["ingest", "infer", "publish", "sink", "console"]
@@ -35,6 +37,7 @@ class Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._record)
         signal.signal(signal.SIGHUP, self._ask_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # what came before is heard now
 
     def take_reload(self) -> bool:
         """Whether SIGHUP asked, since the last call, to read the line file again."""
@@ -77,6 +80,11 @@ class Worker(ABC):
     @abstractmethod
     def tear_down(self) -> None:
         """Give back what `set_up` acquired."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its work does not go on although its loop turns: then it gives no sign of life."""
+        return False
 
     def reload(self) -> None:  # noqa: B027 - an answer that most workers have no use for
         """The line file was changed: take up its cameras."""
@@ -132,6 +140,8 @@ class _Hooks:
             return
         self._next_ns = time.monotonic_ns() + HEARTBEAT_INTERVAL_NS
         not_set_up = worker.state in ("starting", "failed")
+        if not not_set_up and worker.is_stuck:
+            return
         heartbeat = Worker.heartbeat(worker) if not_set_up else worker.heartbeat()
         for hook in self._hooks:
             try:

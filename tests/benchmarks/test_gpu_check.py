@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from f2pnet.backends.cuda_driver import probe
-from f2pnet.bundle import open_bundle
+from f2pnet.engine.bundle import open_bundle
 from f2pnet.errors import MissingResource
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks/gpu_check.py"

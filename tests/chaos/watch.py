@@ -10,8 +10,8 @@ from typing import Any
 
 from f2pnet import subscribe
 from f2pnet.errors import F2pError
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
 from tests.chaos.strangers import MARK
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from export.artifacts import Kind
 from export.exporter import ExportOptions, export_bundle
-from f2pnet.bundle import Bundle
-from models.checkpoint import save_checkpoint
+from export.formats.artifacts import Kind
+from f2pnet.engine.bundle import Bundle
 from models.configuration import network_config
 from models.f2pnet import F2PNet, build_network
+from models.files.checkpoint import save_checkpoint
 
 torch.set_num_threads(1)
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from export.artifacts import Kind
 from export.exporter import BlindEngineError, ExportOptions, export_bundle
-from export.gate import LIMITS, Limits, ParityError
+from export.formats.artifacts import Kind
+from export.gate.gate import LIMITS, Limits, ParityError
 from f2pnet.backends import open_backend
-from f2pnet.bundle import open_bundle, sha256_of
 from f2pnet.cli import app
+from f2pnet.engine.bundle import open_bundle, sha256_of
 from f2pnet.errors import BundleError, ConfigError, MissingResource
-from f2pnet.inspector import Inspector
-from models.checkpoint import save_checkpoint
+from f2pnet.inspection.inspector import Inspector
 from models.configuration import network_config
 from models.f2pnet import build_network
+from models.files.checkpoint import save_checkpoint
 from tests.export.conftest import FACTS, Exported
 
 # The graph is made once, in a fixture; on a busy machine the exporter takes its time.

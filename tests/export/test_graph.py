@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from export import graph
-from export.artifacts import Source
-from export.onnx_artifacts import build_fp32
+from export.formats.artifacts import Source
+from export.formats.onnx_artifacts import build_fp32
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from f2pnet.bundle import open_bundle
 from f2pnet.config.sources import TEXTURES, SyntheticSource
-from f2pnet.inspector import Inspector
-from f2pnet.result import Verdict
+from f2pnet.engine.bundle import open_bundle
+from f2pnet.inspection.inspector import Inspector
+from f2pnet.inspection.result import Verdict
 from pipeline.sources.conveyor import Conveyor
 
 ENGINE = Path(__file__).resolve().parents[2] / "configs/engines/surface-nano"

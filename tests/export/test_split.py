@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from export.split import DECODER_OUTPUTS, example_prompts, run_split
-from models.prompts import BOTTOM_RIGHT, TOP_LEFT, Prompts
+from models.decoders.prompts import BOTTOM_RIGHT, TOP_LEFT, Prompts
 from tests.export.conftest import Exported
 
 pytestmark = pytest.mark.timeout(400)

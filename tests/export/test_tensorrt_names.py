@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCES = ("export/tensorrt.py", "f2pnet/backends/tensorrt.py")
+SOURCES = ("export/formats/tensorrt.py", "f2pnet/backends/tensorrt.py")
 VERSIONS = ("10.16.1.11", "11.4.0.106")
 
 CLASSES = {

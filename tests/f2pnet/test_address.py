@@ -12,8 +12,8 @@ from f2pnet.config.base import parse_config
 from f2pnet.config.line import LineConfig
 from f2pnet.config.sources import source_from_uri
 from f2pnet.errors import ConfigError, F2pError
-from f2pnet.redis_address import address_without_secrets
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.address import address_without_secrets
+from f2pnet.redis.link import RedisLink
 
 SECRET = "eim9"
 

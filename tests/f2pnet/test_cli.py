@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from f2pnet.cli import BENCH_COMMANDS, COMMANDS
+from f2pnet.commands.table import command_table
 from f2pnet.errors import ExitCode
 
+COMMANDS = command_table("f2pnet.commands")
 F2P = Path(sys.executable).with_name("f2p")
 
 
@@ -90,7 +91,7 @@ def test_training_with_the_spelling_of_the_published_code() -> None:
 def test_a_shell_completes_commands_options_and_values() -> None:
     assert completed("") == list(COMMANDS)
     assert completed("ru") == ["run"]
-    assert completed("bench", "") == list(BENCH_COMMANDS)
+    assert completed("bench", "") == ["pipeline", "engine"]
     assert completed("engine", "ver") == ["verify"]
     assert completed("run", "--so") == ["--source"]
     assert completed("engine", "info", "--js") == ["--json"]

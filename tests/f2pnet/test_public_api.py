@@ -35,10 +35,10 @@ from f2pnet import (
     Verdict,
     draw_overlay,
 )
-from f2pnet.bundle import Bundle
 from f2pnet.config.sources import SyntheticSource
-from f2pnet.overlay import STRIP_PX
-from f2pnet.result import SourceRef
+from f2pnet.engine.bundle import Bundle
+from f2pnet.inspection.overlay import STRIP_PX
+from f2pnet.inspection.result import SourceRef
 from pipeline.sources.conveyor import belts, write_dataset
 from tests.conftest import REPOSITORY
 from tests.toy_engine import SIDE, write_toy_bundle

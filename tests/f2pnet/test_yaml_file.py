@@ -8,7 +8,7 @@ import pytest
 
 from f2pnet.config import load_line
 from f2pnet.errors import ConfigError
-from f2pnet.recipe import load_recipe
+from f2pnet.inspection.recipe import load_recipe
 from f2pnet.yaml_file import parse_yaml, read_yaml
 
 DOUBLES = {

@@ -20,11 +20,11 @@ from types import FrameType
 
 import typer
 
-from f2pnet.bundle import open_bundle
 from f2pnet.config import load_line
+from f2pnet.engine.bundle import open_bundle
 from f2pnet.errors import F2pError
-from f2pnet.recipe import load_recipe
-from f2pnet.result import Defect, InspectionResult, Timings, Verdict
+from f2pnet.inspection.recipe import load_recipe
+from f2pnet.inspection.result import Defect, InspectionResult, Timings, Verdict
 from pipeline.frames.ledger import Ledger
 from pipeline.wire.messages import (
     Acks,
@@ -155,13 +155,13 @@ def _messages() -> list[object]:
             incarnation="i",
             epoch="e",
             received=3,
-            held=1,
+            holding=[1],
             capacity=4,
             inline=True,
             at_mono_ns=5,
             frame_ms=1.5,
             batch_ms=2.5,
-            hand_ms=0.0,
+            backlog_ms=0.0,
         ),
         Lease(
             epoch="e",

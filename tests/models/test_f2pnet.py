@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from models import F2PNet, Prompts, build_network, network_config, resize_map
-from models.prompts import ABSENT, BOTTOM_RIGHT, POSITIVE, TOP_LEFT
+from models.decoders.prompts import ABSENT, BOTTOM_RIGHT, POSITIVE, TOP_LEFT
 from tests.models.small_networks import small_network
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}

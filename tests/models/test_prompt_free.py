@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.decoders.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT
 from models.prompt_free import NOTHING, mask_prompt, peak_points, tile_boxes, union
-from models.prompts import ABSENT, BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT
 
 IMAGE, MAP = 128, 32
 

@@ -19,10 +19,10 @@ import yaml
 
 from f2pnet.config import load_line
 from f2pnet.errors import F2pError
-from f2pnet.redis_keys import LineKeys
-from f2pnet.redis_link import RedisLink
-from pipeline.status import read_status
-from pipeline.store.embedded_redis import EmbeddedRedis
+from f2pnet.redis.keys import LineKeys
+from f2pnet.redis.link import RedisLink
+from pipeline.status.stored import read_status
+from pipeline.store.embedded.server import EmbeddedRedis
 
 START_S = 30.0
 END_S = 60.0

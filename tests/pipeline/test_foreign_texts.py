@@ -10,7 +10,7 @@ import redis
 from typer.testing import CliRunner
 
 from f2pnet.cli import app
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from tests.pipeline.harness import LineUnderTest
 
 NAMES = [

@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from pipeline.sources.aravis_library import cameras_found
+from pipeline.sources.genicam.aravis_library import cameras_found
 
 PROGRAM = "arv-fake-gv-camera-0.8"
 START_TIMEOUT_S = 15

@@ -17,7 +17,7 @@ from typing import Any, Self
 import pytest
 import redis
 
-from pipeline.tethered import tethered
+from pipeline.processes.tethered import tethered
 
 PROGRAM = "redis-server"
 START_S = 15.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from training.layouts.entry import GOOD, Entry
-from training.layouts.labelled import Problems
+from training.layouts.label_tools.labelled import Problems
 from training.layouts.paths import find_image
 from training.layouts.text_files import as_object, peek_json, read_json, shown
 

@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from f2pnet.commands.output_places import try_folder
 from f2pnet.errors import ConfigError, F2pError
-from f2pnet.output_places import try_folder
 from f2pnet.pictures.folder import describe, list_folder
-from training.duplicates import pairs, structures
-from training.few_shot import few_shot_lists
-from training.layouts import coco, cvat, f2pnet_lists, label_studio, labelme, mvtec, plain, published, voc, yolo
+from training.data.duplicates import pairs, structures
+from training.data.few_shot import few_shot_lists
+from training.data.masks import read_mask
+from training.data.records import Record, split_by_part
+from training.layouts import f2pnet_lists, mvtec, plain, published
 from training.layouts.entry import Entry
-from training.masks import read_mask
-from training.records import Record, split_by_part
+from training.layouts.label_tools import coco, cvat, label_studio, labelme, voc, yolo
 
 TEST_SHARE = 0.3
 SPLIT_SEED = 3407
@@ -91,7 +92,7 @@ def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
     """Write train.json, test.json and few_shot.json of `source` into `out`, with paths relative to it.
 
     Images that the source doesn't divide are divided here: whole parts, about 30 % to the test, classes alike;
-    pictures that show one thing (`training.duplicates`) stay on one side.
+    pictures that show one thing (`training.data.duplicates`) stay on one side.
     Raises ConfigError where the folder has no known layout, or a file in it doesn't fit.
     """
     name = layout or recognised(source)

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from training.data.masks import Mask, read_mask
 from training.layouts.entry import GOOD, Entry, good_images, images_below
-from training.layouts.labelled import Problems
+from training.layouts.label_tools.labelled import Problems
 from training.layouts.paths import split_of
-from training.masks import Mask, read_mask
 
 IMAGES, MASKS = "images", "masks"
 MASK_ENDINGS = ("", "_mask", "-mask", "_GT", "_gt", "_label", "_seg")

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from f2pnet.errors import ConfigError
+from training.data.masks import mask_values, read_mask
 from training.layouts.entry import GOOD, Entry, images_in
-from training.masks import mask_values, read_mask
 
 NEU_CLASSES = {1: "inclusion", 2: "patches", 3: "scratches"}
 NEU_SPLITS = {"training": "train", "test": "test"}

@@ -10,10 +10,10 @@ import onnx
 import safetensors
 import safetensors.torch
 
-from f2pnet.bundle import sha256_of
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from models.pretrained.mobile_sam_onnx import sam_from_onnx
-from models.weights import CheckpointError
+from models.files.weights import CheckpointError
 from training.pretrained.catalogue import published
 
 FORMAT = "f2pnet-weights-1"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from f2pnet.bundle import sha256_of
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from training.pretrained.catalogue import Published, locate
 from training.pretrained.reading import require_readable

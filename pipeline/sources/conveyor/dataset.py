@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from f2pnet.config.sources import DEFECTS, SyntheticSource, TextureName
 from f2pnet.errors import ConfigError
-from f2pnet.picture_writing import PictureNotWritten
+from f2pnet.pictures.writing import PictureNotWritten
 from pipeline.sources.conveyor.belt import Conveyor, ConveyorFrame
 
 FEW_SHOT_SIZES = (1, 4, 16, 32, 64)

@@ -11,7 +11,7 @@ import pytest
 
 from f2pnet.backends import open_backend
 from f2pnet.backends.onnx_runtime import open_session, refuse_two_runtimes
-from f2pnet.bundle import Bundle, open_bundle, sha256_of, write_bundle
+from f2pnet.engine.bundle import Bundle, open_bundle, sha256_of, write_bundle
 from f2pnet.errors import BackendError, ConfigError, ExitCode, MissingResource
 from tests.toy_engine import SIDE, write_toy_bundle
 
@@ -116,7 +116,7 @@ def test_a_map_of_another_size_than_the_manifest_is_refused(tmp_path: Path) -> N
 
 def test_null_runs_without_onnx_runtime(toy: Bundle) -> None:
     code = (
-        "import sys; from f2pnet.backends import open_backend; from f2pnet.bundle import open_bundle; "
+        "import sys; from f2pnet.backends import open_backend; from f2pnet.engine.bundle import open_bundle; "
         f"open_backend('null', open_bundle({str(open_bundle(toy.folder).folder)!r})); "
         "print('onnxruntime' in sys.modules)"
     )

@@ -11,7 +11,7 @@ import pytest
 from f2pnet.backends import Backend, BackendFacts, open_backend
 from f2pnet.backends import choice as choosing
 from f2pnet.backends.base import Batch, Outputs
-from f2pnet.bundle import Bundle
+from f2pnet.engine.bundle import Bundle
 from f2pnet.errors import BackendError, MissingResource
 from tests.toy_engine import write_toy_bundle
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.artifacts import Source, as_artifact
-from export.openvino import build
+from export.formats.artifacts import Source, as_artifact
+from export.formats.openvino import build
 from f2pnet.backends import open_backend
-from f2pnet.bundle import Bundle, Precision, write_bundle
+from f2pnet.engine.bundle import Bundle, Precision, write_bundle
 from f2pnet.errors import BackendError, ConfigError, MissingResource
 from tests.toy_engine import SIDE, write_toy_bundle
 

@@ -11,7 +11,7 @@ from f2pnet.backends import open_backend
 from f2pnet.backends.cuda_driver import DriverFacts, probe
 from f2pnet.backends.tensorrt import TensorRtBackend, check_binding, flavour_of
 from f2pnet.backends.tensorrt_flavour import first_installed
-from f2pnet.bundle import Artifact, Bundle, GpuFacts
+from f2pnet.engine.bundle import Artifact, Bundle, GpuFacts
 from f2pnet.errors import BackendError, ConfigError, MissingResource
 from tests.toy_engine import write_toy_bundle
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from models.decoders.prompts import BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT
 from models.golden.cases import prompts_of
-from models.prompts import BOTTOM_RIGHT, PADDING, POSITIVE, TOP_LEFT
 
 
 def test_coordinates_are_scaled_to_the_network_and_rounded() -> None:

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from f2pnet.redis_endpoint import find_embedded
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.endpoint import find_embedded
+from f2pnet.redis.link import RedisLink
 from tests.pipeline.console.browser import await_that
 from tests.pipeline.harness import LineUnderTest, is_bright
 

@@ -23,7 +23,7 @@ from f2pnet.cli import app
 from tests.chaos.camera import FailingCamera
 from tests.pipeline.console.browser import await_that, chromium, one, texts
 from tests.pipeline.harness import LineUnderTest, is_bright
-from training.records import read_records
+from training.data.records import read_records
 
 TOKEN = "a-token-of-the-plant-4711"
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.frames.ledger import NotInspectedReason
 from pipeline.frames.ring import FrameRing, RingReader
 from pipeline.frames.ring_file import unlink_ring

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from f2pnet.errors import OutOfResources
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.frames import ring_file, slot_pages
 from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import NotInspectedReason

@@ -10,8 +10,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from f2pnet.redis_link import RedisLink
-from pipeline.store.embedded_redis import EmbeddedRedis
+from f2pnet.redis.link import RedisLink
+from pipeline.store.embedded.server import EmbeddedRedis
 from tests.pipeline.harness import LineUnderTest
 from tests.pipeline.sinks.receivers import webhook_receiver
 

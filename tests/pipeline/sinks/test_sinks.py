@@ -17,11 +17,11 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from f2pnet.alerts import Alert
+from f2pnet.alerts.subscription import Alert
 from f2pnet.config.sinks import JsonlSink, MqttSink, WebhookSink
 from f2pnet.errors import ConfigError, MissingResource
-from f2pnet.result import InspectionResult, Verdict
-from pipeline.holder import Holder
+from f2pnet.inspection.result import InspectionResult, Verdict
+from pipeline.processes.holder import Holder
 from pipeline.sinks import refuse_second_line
 from pipeline.sinks.base import Sink, SinkAway, SinkRefused
 from pipeline.sinks.jsonl import JsonlWriter

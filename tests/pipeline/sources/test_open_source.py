@@ -23,7 +23,7 @@ def test_every_configurable_kind_can_be_opened() -> None:
 
 def test_folder_needs_no_video_library(tmp_path: Path) -> None:
     code = (
-        "import sys; import pipeline.sources.folder, pipeline.sources.synthetic;"
+        "import sys; import pipeline.sources.files.folder, pipeline.sources.synthetic;"
         "print([name for name in ('av', 'torch', 'zmq') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
@@ -35,7 +35,7 @@ def test_missing_package_names_the_line_that_installs_it(monkeypatch: pytest.Mon
     for name in [
         name
         for name in sys.modules
-        if name == "av" or name.startswith(("av.", "pipeline.sources.video", "f2pnet.pictures.video"))
+        if name == "av" or name.startswith(("av.", "pipeline.sources.streams.video", "f2pnet.pictures.video"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "av", None)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from f2pnet.result import Verdict
-from pipeline.store import embedded_redis
-from pipeline.store.embedded_redis import EmbeddedRedis, bundled_server
+from f2pnet.inspection.result import Verdict
+from pipeline.store.embedded import server as embedded_redis
+from pipeline.store.embedded.server import EmbeddedRedis, bundled_server
 from pipeline.store.records import Record
 
 RUN = "0198c0de-run"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import redis
 
-from f2pnet.redis_link import RedisLink
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
+from f2pnet.redis.link import RedisLink
+from pipeline.store.audit.verify import Verification, verify
 from pipeline.store.chain import LENGTH, ChainHead, next_link
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.verify import Verification, verify
 
 MakeFrame = Callable[..., Record]
 RESULTS, ALERTS = "f2p:{demo}:results", "f2p:{demo}:alerts"

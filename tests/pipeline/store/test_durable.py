@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store import DurableStore, Record, RedisStore, Spool, SpoolFull, Stored
 from pipeline.store.durable import LAST_RETRY_S
-from pipeline.store.embedded_redis import EmbeddedRedis
+from pipeline.store.embedded.server import EmbeddedRedis
 
 MB = 1024 * 1024
 MakeFrame = Callable[..., Record]

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult, Verdict
 from pipeline.store.evidence import EvidenceStore
 
 NOON_NS = 1_795_435_200_123_000_000  # 2026-11-23T12:00:00.123Z

@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
-from f2pnet.redis_link import RedisLink
+from f2pnet.redis.link import RedisLink
 from pipeline.store import DurableStore, RedisStore, Spool
-from pipeline.store.embedded_redis import EmbeddedRedis
-from pipeline.store.verify import verify
+from pipeline.store.audit.verify import verify
+from pipeline.store.embedded.server import EmbeddedRedis
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 FRAMES = 8_000
@@ -23,7 +23,7 @@ LIMIT_S = 60.0
 # A publish worker in small: takes up behind the last acknowledgement that its predecessor gave, and may die anywhere.
 WORKER = """
 import pathlib, sys, time
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult, Verdict
 from pipeline.store import DurableStore, Record, RedisStore, Spool
 
 def record(n):

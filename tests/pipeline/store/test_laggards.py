@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from f2pnet.redis_link import RedisLink
-from pipeline.store.embedded_redis import EmbeddedRedis
+from f2pnet.redis.link import RedisLink
+from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.laggards import Laggard, laggards
 
 STREAM = "f2p:{demo}:alerts"

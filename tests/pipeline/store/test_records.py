@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from f2pnet.result import Verdict
+from f2pnet.inspection.result import Verdict
 from pipeline.store.records import Record
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from f2pnet.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult, Verdict
 from pipeline.wire.messages import WIRE_VERSION, Acks, BadMessage, Bye, Judged, Verdicts, decode, encode
 
 

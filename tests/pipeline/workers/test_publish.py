@@ -12,7 +12,7 @@ import yaml
 from f2pnet.config import load_line
 from pipeline.store.durable import DurableStore
 from pipeline.store.redis_store import RedisStore
-from pipeline.store.spool import Spool
+from pipeline.store.spool.spool import Spool
 from pipeline.wire.messages import Fault
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link

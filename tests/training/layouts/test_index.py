@@ -13,10 +13,10 @@ import pytest
 
 from f2pnet.errors import ConfigError
 from tests.training.layouts import drawn
-from training.find import find_dataset
-from training.images import read_class_mask, read_pair
+from training.data.images import read_class_mask, read_pair
+from training.data.records import Record, class_names, read_records
+from training.layouts.find import find_dataset
 from training.layouts.index import index, recognised
-from training.records import Record, class_names, read_records
 
 # layout: how to draw it, and the images of each class in (train.json, test.json); None where we divide them
 LAYOUTS: dict[str, tuple[Callable[[Path], None], tuple[Counter[str], Counter[str]] | None]] = {

@@ -14,12 +14,12 @@ from PIL import Image
 
 from f2pnet.errors import ConfigError, F2pError
 from tests.training.layouts import tools
-from training.examples import read_example
-from training.find import find_dataset
-from training.layouts.coco import unpacked
+from training.data.examples import read_example
+from training.data.records import read_records
+from training.layouts.find import find_dataset
 from training.layouts.index import index, recognised
-from training.layouts.label_studio_brush import decoded
-from training.records import read_records
+from training.layouts.label_tools.coco import unpacked
+from training.layouts.label_tools.label_studio_brush import decoded
 
 OFFICIAL_BRUSH = [
     0, 0, 9, 0, 57, 27, 255, 1, 151, 0, 194, 255, 249, 28, 3, 11, 255, 228, 112, 12, 47, 255, 145, 192, 48, 191, 254,

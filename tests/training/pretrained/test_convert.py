@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from f2pnet.bundle import sha256_of
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError, MissingResource
 from models.pretrained import read_sam

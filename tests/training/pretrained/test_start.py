@@ -13,14 +13,14 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from export.origin import open_checkpoint
-from f2pnet.bundle import sha256_of
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError, MissingResource
 from models import load_checkpoint
 from models.pretrained import read_cnn
-from training.data import load_data
-from training.loop import train
-from training.networks import adopt_start, new_network, save_network
+from training.loop.data import load_data
+from training.loop.loop import train
+from training.networks.trainable import adopt_start, new_network, save_network
 from training.recipe import TrainingRecipe, load_recipe
 
 NOTHING_THERE = Path("no-such-folder")

@@ -1,0 +1,1 @@
+"""Engine files of each format and precision."""

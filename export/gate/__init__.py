@@ -1,0 +1,1 @@
+"""The gate: no file is called an engine unless it agrees with its checkpoint."""

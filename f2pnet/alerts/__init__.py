@@ -1,0 +1,1 @@
+"""Alerts of a line, for other programs."""

@@ -1,0 +1,1 @@
+"""The engine bundle: what it holds, and whether it finds defects at all."""

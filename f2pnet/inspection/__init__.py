@@ -1,0 +1,1 @@
+"""From an image to a verdict: tiles, grading by a recipe, results, and pictures of them."""

@@ -1,0 +1,1 @@
+"""Mask decoders: prompts and image embeddings to masks."""

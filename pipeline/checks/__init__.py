@@ -1,0 +1,1 @@
+"""Checks before a line starts: configuration, machine, cameras, store."""

@@ -1,0 +1,1 @@
+"""Commands that read what a line recorded: alerts, the facts behind a verdict, reviews."""

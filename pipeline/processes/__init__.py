@@ -1,0 +1,1 @@
+"""Processes: forked quickly, ended with their parent, known by host and pid; and how they log."""

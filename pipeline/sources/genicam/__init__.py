@@ -1,0 +1,1 @@
+"""Industrial cameras: GenTL producers and Aravis."""

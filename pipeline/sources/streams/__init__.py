@@ -1,0 +1,1 @@
+"""Video as cameras: files, RTSP, MJPEG, V4L2."""

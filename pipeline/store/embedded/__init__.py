@@ -1,0 +1,1 @@
+"""The Redis server that a line runs for itself, and its files."""

@@ -1,0 +1,1 @@
+"""The inference worker: borrows frames, forms batches, sends verdicts."""

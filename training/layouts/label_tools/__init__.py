@@ -1,0 +1,1 @@
+"""What label tools write: COCO, CVAT, Label Studio, LabelMe, Pascal VOC, YOLO."""

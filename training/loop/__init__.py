@@ -1,0 +1,1 @@
+"""A training run from start to end: its data, loop, state, log, and the checkpoint it leaves."""

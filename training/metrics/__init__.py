@@ -1,0 +1,1 @@
+"""Metrics of segmentations: pure functions, and thresholds chosen by them."""

@@ -1,0 +1,1 @@
+"""Score sheets as tables and as a page."""

@@ -1,0 +1,1 @@
+"""The score sheet: all figures of one model on one list of images."""

@@ -1,0 +1,1 @@
+"""One training step: what it sees (batches, augmentation, prompts), its losses and its learning rates."""
