@@ -1,12 +1,8 @@
-"""A network that knows good parts alone: what its pretrained CNN sees is compared with a memory of good ones.
+"""A network that knows good parts alone: what its pretrained encoders see is compared with memories of good ones.
 
-After PatchCore (Roth et al., "Towards Total Recall in Industrial Anomaly Detection", CVPR 2022): features of two
-stages of a pretrained CNN, averaged over 3 x 3 places, are compared with a coreset of those of good images; the
-distance to the nearest one says how unusual a place is. Two things are added: the features are whitened, so that
-directions in which good parts hardly vary count as much as others, and a small head on the same features, trained on
-good images with synthetic defects, is added to the distance.
-
-Everything is a product of matrices and a minimum with static shapes, so that it exports like F2P-Net.
+Two memories (`models.place_memory`): one of what SAM's TinyViT sees at each place, one of what the ImageNet CNN sees.
+They miss different defects, and their distances are added; so is a small head on the CNN's maps, trained on good images
+with synthetic defects. Everything has static shapes, so that it exports like F2P-Net.
 """
 
 from __future__ import annotations
@@ -22,27 +18,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.configuration import network_config
 from models.encoders.efficientnet import WIDTHS, EfficientNetLite0
+from models.f2pnet import build_vit
 from models.files.weights import CheckpointError, fill
+from models.place_memory import PlaceMemory, places_of
+from models.preprocessing import normalise, normalise_for_cnn
 
 SIZE_NAME = "good-only"
-FORMAT = "f2pnet-good-only-1"
+FORMAT = "f2pnet-good-only-2"
 LARGEST_MEMORY, LARGEST_SIDE_PX = 1 << 17, 4096
 """A file that states more is damaged."""
-STAGES = (1, 2)
-"""Of the CNN, those of stride 8 and 16: finer ones see texture only, coarser ones the image as a whole."""
+MEMORY_STAGES = (2, 3)
+"""Of the CNN, those of stride 16 and 32; TinyViT sees what is finer, and better (docs/benchmarks/experiments.md)."""
 HEAD_STAGES = (0, 1, 2)
-PATCH = 3
+SMOOTHED = 3
 STRIDE = 8
 
 
 @dataclass(frozen=True)
 class GoodOnlyConfig:
-    """What its checkpoint must know. `memory` is the number of remembered places."""
+    """What its checkpoint must know. `memory` counts remembered places; without `has_vit` the CNN sees alone."""
 
     image_size: int
     memory: int
     head_width: int = 48
+    has_vit: bool = True
 
     def __post_init__(self) -> None:
         if not 32 <= self.image_size <= LARGEST_SIDE_PX or self.image_size % 32:
@@ -67,10 +68,6 @@ class GoodOnlyConfig:
     @property
     def second_pass(self) -> str:
         return "none"
-
-    @property
-    def feature_width(self) -> int:
-        return sum(WIDTHS[stage] for stage in STAGES)
 
     @property
     def map_size(self) -> int:
@@ -100,16 +97,12 @@ class DefectHead(nn.Module):
 class GoodOnlyNetwork(nn.Module):
     """(B, S, S, 3) uint8 RGB -> mask, pixel_map (B, S/8, S/8) and score (B,), probabilities.
 
-    `pixel_map` joins distance and head, each in standard deviations of good images, and is 0.5 where a wanted share of
+    `pixel_map` joins distances and head, each in standard deviations of good images, and is 0.5 where a wanted share of
     good images would be rejected; `mask` is the head's answer alone. `score` is the highest of the pixel map.
     """
 
     output_names = ("mask", "pixel_map", "score")
 
-    mean: Tensor
-    whitening: Tensor
-    bank: Tensor
-    distance_scale: Tensor
     head_scale: Tensor
     limit: Tensor
 
@@ -118,45 +111,40 @@ class GoodOnlyNetwork(nn.Module):
         self.config = config
         self.cnn = EfficientNetLite0("fixed")
         self.head = DefectHead(config.head_width)
-        width = config.feature_width
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("whitening", torch.eye(width))
-        self.register_buffer("bank", torch.zeros(config.memory, width))
-        self.register_buffer("distance_scale", torch.tensor([0.0, 1.0]))
+        widths = {"cnn": sum(WIDTHS[stage] for stage in MEMORY_STAGES)}
+        if config.has_vit:
+            sized = network_config("vit_t", image_size=config.image_size)
+            self.vit = build_vit(sized)
+            widths["vit"] = sized.vit_widths[1] + sized.decoder_width
+        self.memories = nn.ModuleDict({name: PlaceMemory(config.memory, width) for name, width in widths.items()})
         self.register_buffer("head_scale", torch.tensor([0.0, 1.0]))
         self.register_buffer("limit", torch.tensor([0.0, 1.0]))
 
-    def maps(self, images: Tensor) -> list[Tensor]:
+    def cnn_maps(self, images: Tensor) -> list[Tensor]:
         """(B, S, S, 3) uint8 -> the CNN's maps."""
-        return self.cnn((images.permute(0, 3, 1, 2).to(torch.float32) - 127) / 128)  # type: ignore[no-any-return]
+        pixels = images.permute(0, 3, 1, 2).to(torch.float32)
+        return self.cnn(normalise_for_cnn(pixels, "tf_efficientnet_lite0"))  # type: ignore[no-any-return]
 
-    def places(self, maps: list[Tensor]) -> Tensor:
-        """(B, N, C) what stands at each of N = (S/8)^2 places, and around it."""
-        size = maps[STAGES[0]].shape[-2:]
-        pooled = [F.avg_pool2d(maps[stage], PATCH, 1, PATCH // 2, count_include_pad=False) for stage in STAGES]
-        joined = [F.interpolate(one, size, mode="bilinear", align_corners=False) for one in pooled]
-        return torch.cat(joined, 1).flatten(2).transpose(1, 2)
-
-    def whitened(self, places: Tensor) -> Tensor:
-        return (places - self.mean) @ self.whitening
-
-    def distances(self, maps: list[Tensor]) -> Tensor:
-        """(B, S/8, S/8) distance of each place to the nearest remembered one."""
-        query = self.whitened(self.places(maps))
-        squares = query.square().sum(-1) + (self.bank.square().sum(-1) - 2 * query @ self.bank.T).amin(-1)
+    def places(self, images: Tensor, cnn_maps: list[Tensor]) -> dict[str, Tensor]:
+        """(B, N, C) of each memory: what its encoder sees at each of N = (S/8)^2 places."""
         side = self.config.map_size
-        return squares.clamp_min(0).sqrt().reshape(-1, side, side)
+        seen = {"cnn": places_of([cnn_maps[stage] for stage in MEMORY_STAGES], side)}
+        if self.config.has_vit:
+            embedding, early = self.vit(normalise(images.permute(0, 3, 1, 2).to(torch.float32)))
+            seen["vit"] = places_of([early.permute(0, 3, 1, 2), embedding], side)
+        return seen
 
-    def unusual(self, maps: list[Tensor]) -> Tensor:
+    def unusual(self, images: Tensor, cnn_maps: list[Tensor]) -> Tensor:
         """(B, S/8, S/8) how unusual each place is, about 0 on good images, in standard deviations of theirs."""
-        distance = (self.distances(maps) - self.distance_scale[0]) / self.distance_scale[1]
-        head = (self.head(maps) - self.head_scale[0]) / self.head_scale[1]
-        joined = (distance + head)[:, None]
-        return F.avg_pool2d(joined, PATCH, 1, PATCH // 2, count_include_pad=False)[:, 0]
+        side = self.config.map_size
+        joined = (self.head(cnn_maps) - self.head_scale[0]) / self.head_scale[1]
+        for name, places in self.places(images, cnn_maps).items():
+            joined = joined + self.memories[name](places).reshape(-1, side, side)
+        return F.avg_pool2d(joined[:, None], SMOOTHED, 1, SMOOTHED // 2, count_include_pad=False)[:, 0]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        maps = self.maps(images)
-        pixel_map = ((self.unusual(maps) - self.limit[0]) / self.limit[1]).sigmoid()
+        maps = self.cnn_maps(images)
+        pixel_map = ((self.unusual(images, maps) - self.limit[0]) / self.limit[1]).sigmoid()
         return self.head(maps).sigmoid(), pixel_map, pixel_map.flatten(1).amax(1)
 
 

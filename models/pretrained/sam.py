@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet
@@ -70,6 +70,14 @@ def start_from_sam(network: F2PNet, weights: SamWeights) -> None:
     wanted = [name for name in ours if name.startswith(SAM_PARTS) and not _is_retrained(network, name)]
     fitted = fit_tables({name: weights.tensors[canonical_name(name)] for name in wanted}, network)
     fill(network, ours | fitted, source=weights.source)
+
+
+def fill_encoder(encoder: nn.Module, weights: SamWeights) -> None:
+    """Gives a vit_t's encoder, which has no position table, the weights of SAM's. Raises CheckpointError where they
+    don't fit."""
+    prefix = "image_encoder."
+    own = {name.removeprefix(prefix): t for name, t in weights.tensors.items() if name.startswith(prefix)}
+    fill(encoder, own, source=weights.source)
 
 
 def fold_batch_norms(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

