@@ -195,7 +195,7 @@ def _with_shared_memory_of_its_own() -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--faults", type=int, default=1000)
+    options.add_argument("--faults", type=int, default=1500)
     options.add_argument("--seed", type=int, default=SEED)
     options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
     options.add_argument("--only", action="append", default=[], metavar="KIND", help="draw from these kinds; else all")
