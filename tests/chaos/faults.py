@@ -197,8 +197,8 @@ class Faults:
         return (since_ns, EVERYBODY) if wrote else None
 
     def _crowd_ports(self) -> Injected:
-        crowd(self._line.ports, self._chance)
-        assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
+        with crowd(self._line.ports, self._chance):
+            assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
         return time.time_ns(), EVERYBODY
 
     def _edit_files(self) -> Injected | None:
