@@ -18,7 +18,7 @@ from f2pnet.errors import MissingResource
 MARK = "foreign"
 """A field of every foreign entry, by which the audit knows it; the line does not."""
 CROWD = 120
-ANSWER_S = 30.0
+ANSWER_S = 60.0
 _WORDS = (b"", b"\xff\x00", b"GET / HTT", b"POST /login HTTP/1.1\r\nContent-Length: 300000000\r\n\r\n" + b"a" * 100_000)
 
 
@@ -74,7 +74,7 @@ def answers(port: int, path: str) -> bool:
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
         with (
-            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection,
+            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=15)) as connection,
             contextlib.suppress(OSError, http.client.HTTPException),
         ):
             connection.request("GET", path)
