@@ -125,7 +125,7 @@ class Inspector:
         frame = as_frame(image)
         height, width = frame.shape[:2]
         views = self._look([frame], [windows(width, height, self.recipe.tiles)])[0]
-        return merge(views, width, height).probability
+        return merge(views, Window(0, 0, width, height)).probability
 
     def warm_up(self) -> float:
         """Run the engine once on a grey image, so that the first part does not wait for it; returns seconds."""
