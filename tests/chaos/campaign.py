@@ -36,6 +36,7 @@ from tests.small_disk import mount_small_disk, unmount
 from tests.two_hosts import TwoHosts, two_hosts
 
 FPS = 15.0
+ACCELERATOR_LOAD = 0.8
 RECOVERY_LIMIT_S = 60.0
 FETCH_LIMIT_S = 60.0
 DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
@@ -44,20 +45,27 @@ SEED = 20261124
 
 
 def run(
-    faults: int, seed: int, folder: Path, hosts: TwoHosts | None = None, only: Collection[str] = ()
+    faults: int,
+    seed: int,
+    folder: Path,
+    hosts: TwoHosts | None = None,
+    only: Collection[str] = (),
+    accelerator: bool = False,
 ) -> dict[str, Any]:
     """Run the campaign in `folder`; the report. With `hosts` a part of the line runs on the other one.
 
-    `only`: kinds of faults to draw from; empty: all.
+    `only`: kinds of faults to draw from; empty: all. `accelerator`: the engine is a simulated one, at four fifths of
+    its rate.
     """
     chance = random.Random(seed)
+    rate = len(EVERYBODY) * FPS / ACCELERATOR_LOAD if accelerator else None
     times_s: dict[str, list[float]] = defaultdict(list)
     lost: list[str] = []
     memory_mb: list[float] = []
     began_s = time.monotonic()
     mount_small_disk(folder / "spool", DISK_MB)
     with FailingCamera(FPS, seed) as camera:
-        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts)
+        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts, accelerator=rate)
         arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
         try:
             line.start()
@@ -175,9 +183,11 @@ def as_table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _on_hosts(two: bool, faults: int, seed: int, folder: Path, only: Collection[str]) -> dict[str, Any]:
+def _on_hosts(
+    two: bool, faults: int, seed: int, folder: Path, only: Collection[str], accelerator: bool
+) -> dict[str, Any]:
     if not two:
-        return run(faults, seed, folder, only=only)
+        return run(faults, seed, folder, only=only, accelerator=accelerator)
     with two_hosts(first_is_here=True) as hosts:
         if hosts is None:
             sys.exit("two hosts need network namespaces: root and iproute2")
@@ -198,6 +208,7 @@ def main() -> None:
     options.add_argument("--faults", type=int, default=1000)
     options.add_argument("--seed", type=int, default=SEED)
     options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
+    options.add_argument("--accelerator", action="store_true", help="a simulated one at 80 %% load, and its faults")
     options.add_argument("--only", action="append", default=[], metavar="KIND", help="draw from these kinds; else all")
     options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
     wanted = options.parse_args()
@@ -206,7 +217,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="f2p-chaos-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
         try:
-            report = _on_hosts(wanted.two_hosts, wanted.faults, wanted.seed, Path(folder), wanted.only)
+            report = _on_hosts(
+                wanted.two_hosts, wanted.faults, wanted.seed, Path(folder), wanted.only, wanted.accelerator
+            )
         finally:
             for log in Path(folder).glob("*.log"):
                 (wanted.out / log.name).write_bytes(log.read_bytes())
