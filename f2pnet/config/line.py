@@ -19,7 +19,7 @@ from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
 from f2pnet.errors import ConfigError
 from f2pnet.redis.address import SCHEMES, parse_redis_address
-from f2pnet.redis.endpoint import embedded_address
+from f2pnet.redis.endpoint import embedded_address, find_embedded
 from f2pnet.text import printable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -58,6 +58,7 @@ class CameraConfig(StrictModel):
         return {"on_overload": "block", **content} if is_watched else content
 
 
+EMBEDDED_REDIS = "embedded"
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "openvino", "null")
 
 
@@ -159,7 +160,7 @@ class PublishConfig(StrictModel):
     """Where verdicts and alerts go."""
 
     redis: str = Field(
-        "embedded",
+        EMBEDDED_REDIS,
         description="embedded, or redis://[user:password@]host:port[/db], rediss://..., unix://..., "
         "redis+sentinel://host,host/service, redis+cluster://host,host",
         repr=False,
@@ -179,12 +180,17 @@ class PublishConfig(StrictModel):
 
     @model_validator(mode="after")
     def _known_redis(self) -> Self:
-        if self.redis != "embedded":
+        if not self.is_embedded:
             _check_redis(self.redis)
         names = [sink.name for sink in self.sinks]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"sink names must differ; used twice: {', '.join(sorted(double))}")
         return self
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the line runs a Redis server of its own."""
+        return self.redis == EMBEDDED_REDIS
 
     @property
     def embedded_redis_dir(self) -> Path:
@@ -229,7 +235,11 @@ class LineConfig(StrictModel):
     def store_address(self) -> str:
         """Where the line's Redis is, also for readers that go on over restarts of an embedded one."""
         publish = self.publish
-        return embedded_address(publish.embedded_redis_dir) if publish.redis == "embedded" else publish.redis
+        return embedded_address(publish.embedded_redis_dir) if publish.is_embedded else publish.redis
+
+    def running_store(self) -> str:
+        """Where the line's Redis is now. Raises MissingResource for an embedded one that does not run."""
+        return find_embedded(self.publish.embedded_redis_dir) if self.publish.is_embedded else self.publish.redis
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
