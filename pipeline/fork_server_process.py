@@ -1,5 +1,8 @@
 """The fork server's own process: imports what workers need, then forks one for each order.
 
+Requests to end or to reload that reach a worker before it listens wait for it (`STOP_SIGNALS` are blocked until then):
+otherwise a line that is stopped or reloaded as it starts would lose the worker, and what that had to report.
+
 A worker is forked twice. The process between the two ends at once, so that the kernel gives the worker to the keeper of
 the line, which asked for that (PR_SET_CHILD_SUBREAPER). Only then does the worker tie its life to the keeper's.
 """
@@ -9,14 +12,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import socket
 import sys
 from contextlib import ExitStack
 from typing import Any
 
-import pipeline.commands.worker
-
 # What a worker would import now.
+import pipeline.commands.worker
 import pipeline.store.durable
 import pipeline.workers.assembly
 import pipeline.workers.camera.ingest
@@ -24,6 +27,7 @@ import pipeline.workers.inference.infer
 import pipeline.workers.publish  # noqa: F401
 from f2pnet.cli import main as f2p
 from pipeline.processes.tethered import tether
+from pipeline.workers.worker import STOP_SIGNALS
 
 LONGEST_ORDER_BYTES = 65_536
 PID_BYTES = 8
@@ -31,6 +35,7 @@ PID_BYTES = 8
 
 def main() -> None:
     """Carry out orders until there will be no more; in a worker, run it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         order = _serve(channel)
     if order is not None:

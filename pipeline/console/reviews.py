@@ -17,6 +17,9 @@ from pipeline.console.store import Store
 Word = Literal["confirmed", "false_reject", "missed"]
 WORDS: tuple[Word, ...] = get_args(Word)
 LONGEST_NOTE = 1_000
+MOST_REVIEWS = 100_000
+MOST_SEEN = 100_000
+"""Alerts that are known to be acknowledged; beyond it the tenth that was acknowledged first is forgotten."""
 
 
 class Review(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,9 +40,15 @@ class Reviews:
         self._keys = LineKeys(line)
 
     def say(self, frame_id: str, word: str, note: str, by: str) -> Review:
-        """Keep a review. Raises ConfigError for a word that is none."""
+        """Keep a review. Raises ConfigError for a word that is none, and where no more reviews are kept."""
         if word not in WORDS:
             raise ConfigError(f"review is '{word}', wanted one of: {', '.join(WORDS)}")
+        is_known, count = self._store.ask(["HEXISTS", self._keys.reviews, frame_id], ["HLEN", self._keys.reviews])
+        if not is_known and count >= MOST_REVIEWS:
+            raise ConfigError(
+                f"{count} reviews are kept, and no more: write them into a data set with f2p reviews, then delete "
+                f"{self._keys.reviews} in Redis"
+            )
         review = Review(frame_id=frame_id, word=word, note=note[:LONGEST_NOTE], by=by[:64], at_ns=time.time_ns())
         self._store.ask(["HSET", self._keys.reviews, frame_id, msgspec.json.encode(review)])
         return review
@@ -49,7 +58,16 @@ class Reviews:
 
     def acknowledge(self, frame_id: str, by: str) -> None:
         """Somebody has seen the alert."""
-        self._store.ask(["HSET", self._keys.acknowledged, frame_id, f"{time.time_ns()} {by[:64]}"])
+        said = f"{time.time_ns()} {by[:64]}"
+        _, count = self._store.ask(["HSET", self._keys.acknowledged, frame_id, said], ["HLEN", self._keys.acknowledged])
+        if count > MOST_SEEN:
+            self._forget_seen(count - MOST_SEEN + MOST_SEEN // 10)
+
+    def _forget_seen(self, count: int) -> None:
+        """Those that were acknowledged first, and before them what others wrote there."""
+        (flat,) = self._store.ask(["HGETALL", self._keys.acknowledged])
+        oldest_first = sorted(pairs(flat).items(), key=lambda field: _time_ns(field[1]))
+        self._store.ask(["HDEL", self._keys.acknowledged, *(name for name, _ in oldest_first[:count])])
 
     def of(self, frame_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """For each frame: `acknowledged` and `review`."""
@@ -87,3 +105,9 @@ class Reviews:
             self._store.foreign.note(self._keys.reviews, name, "a review of another frame, or of none")
             return None
         return review
+
+
+def _time_ns(said: bytes) -> int:
+    """When an alert was acknowledged; 0 where that can't be read."""
+    time_ns = said.partition(b" ")[0]
+    return int(time_ns) if time_ns.isdigit() and len(time_ns) < 20 else 0

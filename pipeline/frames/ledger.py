@@ -90,6 +90,8 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 COUNTERS = ("captured", "ok", "ng", "in_flight")
+CLOSED = "closed"
+"""Field of a ledger whose run is over and whose frames are all accounted for: there `in_flight` is what it was."""
 REASONED = ("dropped:", "not_inspected:")
 _MOST_DIGITS = 18
 
@@ -97,7 +99,7 @@ _MOST_DIGITS = 18
 def parse_counters(fields: Mapping[bytes, bytes]) -> tuple[dict[str, int], list[bytes]]:
     """The counters of a ledger hash in the store, and the names of fields that are none of its counters.
 
-    No counters at all where `captured` is missing: then the hash is no ledger.
+    No counters at all where `captured` is missing: then the hash is no ledger. In a closed ledger nothing is in flight.
     """
     found: dict[str, int] = {}
     foreign: list[bytes] = []
@@ -106,8 +108,10 @@ def parse_counters(fields: Mapping[bytes, bytes]) -> tuple[dict[str, int], list[
         known = name in COUNTERS or (name.startswith(REASONED) and name.isascii() and name.isprintable())
         if known and value.isdigit() and len(value) <= _MOST_DIGITS:
             found[name] = int(value)
-        elif raw_name != b"run_id":
+        elif name not in ("run_id", CLOSED):
             foreign.append(raw_name)
+    if CLOSED.encode() in fields and "in_flight" in found:
+        found["in_flight"] = 0
     return (found if "captured" in found else {}), foreign
 
 

@@ -55,6 +55,10 @@ class LineLease:
                 raise LineTaken(_taken(self._line, other, f"on the Redis at {self._link.address}"))
             left_ms = remaining_ms
             time.sleep(LOOK_S)
+        self.keep()
+
+    def keep(self) -> None:
+        """Renew the lease from now on, and take it when that is possible where it is not ours yet."""
         self._thread.start()
 
     def give_back(self) -> None:
@@ -108,8 +112,11 @@ class LineLease:
 
 
 @contextmanager
-def held_line(url: str, line: str) -> Iterator[LineLease | None]:
-    """Hold a line's name in the Redis at `url`; None where the Redis lets us not. Raises LineTaken or StoreAway."""
+def held_line(url: str, line: str, *, store_may_be_away: bool = False) -> Iterator[LineLease | None]:
+    """Hold a line's name in the Redis at `url`; None where the Redis lets us not. Raises LineTaken or StoreAway.
+
+    `store_may_be_away`: begin without it, and hold the name when the store is back, instead of StoreAway.
+    """
     lease = LineLease(url, line)
     try:
         lease.take()
@@ -117,6 +124,11 @@ def held_line(url: str, line: str) -> Iterator[LineLease | None]:
         _log.warning("another line of this name would not be noticed", reason=str(error))
         yield None
         return
+    except StoreAway as error:
+        if not store_may_be_away:
+            raise
+        _log.warning("another line of this name is noticed when the store is back", reason=str(error))
+        lease.keep()
     try:
         yield lease
     finally:

@@ -21,7 +21,7 @@ from f2pnet.inspection.result import Verdict
 from f2pnet.redis.keys import FRAMES_PER_CHUNK, LineKeys
 from f2pnet.redis.link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, RedisLink
 from f2pnet.text import printable
-from pipeline.frames.ledger import REASON_COUNTERS, NotInspectedReason
+from pipeline.frames.ledger import CLOSED, REASON_COUNTERS, NotInspectedReason
 from pipeline.store.chain import ChainHead, next_link
 from pipeline.store.laggards import Laggard, laggards
 from pipeline.store.records import Record, Stored
@@ -124,8 +124,9 @@ class RedisStore:
     ) -> None:
         """State counters by camera and run, and heartbeats (JSON) by worker, in one round trip. Raises StoreAway.
 
-        Counters are for everyone who asks, and for later checks of their run; those of `ended` runs for checks only.
-        A worker whose heartbeat is None ended in order: it is missed by nobody.
+        Counters are for everyone who asks, and for later checks of their run; those of `ended` runs for checks only:
+        their `in_flight` stays what the run last stated, as a record, and they are closed when no frame is held any
+        more. A worker whose heartbeat is None ended in order: it is missed by nobody.
         """
         commands: list[Command] = []
         for (camera_id, run_id), counters in ledgers.items():
@@ -133,7 +134,9 @@ class RedisStore:
             for name, count in counters.items():
                 fields += [name, count]
             kept = self.keys.run_ledger(camera_id, run_id)
-            if (camera_id, run_id) not in ended:
+            if (camera_id, run_id) in ended:
+                fields = _of_ended_run(counters, run_id)
+            else:
                 commands += self._present_ledger(camera_id, run_id, fields)
             commands += [["HSET", kept, *fields], ["EXPIRE", kept, KNOWN_FOR_S]]
         for name, heartbeat in workers.items():
@@ -325,6 +328,15 @@ class RedisStore:
                 commands.append(["HSET", self.keys.chain, "begun_behind", behind])
             commands.append(["HSET", self.keys.chain, "head", head.as_text()])
         return commands
+
+
+def _of_ended_run(counters: Mapping[str, int], run_id: str) -> list[str | int]:
+    """Ledger fields of a run that is over: its `in_flight` is not overwritten, and nothing held closes the ledger."""
+    fields: list[str | int] = ["run_id", run_id]
+    for name, count in counters.items():
+        if name != "in_flight":
+            fields += [name, count]
+    return fields if counters.get("in_flight") else [*fields, CLOSED, 1]
 
 
 def _read_of(key: str, places: Sequence[int | str], events: str) -> Command:

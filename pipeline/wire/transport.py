@@ -31,6 +31,10 @@ MOST_REMADE = 32  # socket files made anew by one process; then it starts afresh
 HANDSHAKE_MS = 3_000
 SEPARATOR = b"~"
 MOST_GUESTS = 1_024
+NAMES_OF_A_GUEST = 64
+"""Names of workers that are one key's alone: those that it used last."""
+LARGEST_FROM_GUESTS = 32 * 2**20
+"""Bytes of a guest's message, without the pictures that come with it."""
 LINES_OWN = (b"ingest", b"publish", b"supervisor", b"console")
 LINES_OWN_PREFIXES = (b"ingest-", b"sink-")
 _all_fronts: list[Front] = []
@@ -211,6 +215,9 @@ class Hub(_Socket):
             if found is None:
                 return
             (identity, *parts), key = found
+            if key is not None and parts and len(parts[0]) > LARGEST_FROM_GUESTS:
+                self._refuse(key, f"it sends a message of more than {LARGEST_FROM_GUESTS >> 20} MB")
+                continue
             decoded = _decoded(parts)
             if decoded is None:
                 continue
@@ -224,6 +231,11 @@ class Hub(_Socket):
     def is_guest(self, peer: bytes) -> bool:
         """Whether the peer is behind a key of its own, and not one of the line's own workers."""
         return peer in self._guests
+
+    def guest_key(self, peer: bytes) -> str | None:
+        """The public key of a guest; None for the line's own workers."""
+        guest = self._guests.get(peer)
+        return None if guest is None else guest.key
 
     def seal(self, peer: bytes, text: str) -> bytes:
         """What shows that this line gave `text` to that guest; nothing for the line's own workers."""
@@ -264,9 +276,18 @@ class Hub(_Socket):
         if name not in self._guests and len(self._guests) >= MOST_GUESTS:
             oldest = next(iter(self._guests))
             del self._guests[oldest]
-        self._owners[worker] = key
+        self._use_name(worker, key)
         self._guests[name] = _Guest(identity, key)
         return True
+
+    def _use_name(self, worker: bytes, key: str) -> None:
+        """The name is that guest's; of its many names, the one that it used last longest ago is free again."""
+        is_new = self._owners.pop(worker, None) is None
+        self._owners[worker] = key
+        if is_new:
+            names = [name for name, owner in self._owners.items() if owner == key]
+            for name in names[:-NAMES_OF_A_GUEST]:
+                del self._owners[name]
 
     def _refuse(self, key: str, why: str) -> bool:
         """Say so once for each key and reason."""

@@ -6,7 +6,8 @@ A role's own parts are imported with it: what a worker does not need, it does no
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import ConfigError
 from pipeline.configuration.active_config import ActiveConfig
 from pipeline.configuration.engine_copy import open_held
+from pipeline.processes.holder import RESTARTS_KEY
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
 from pipeline.workers.worker import Hook, NotifyHook, PublishHook, Role, Worker, run_worker
@@ -60,7 +62,20 @@ def run_worker_of(
         link = Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)
         hooks.append(PublishHook(link))
         worker = _infer_worker(name, config, line_file, read_config, link)
-    run_worker(worker, hooks, line.timeouts.drain_s)
+    with _line_held(line, role):
+        run_worker(worker, hooks, line.timeouts.drain_s)
+
+
+@contextmanager
+def _line_held(line: LineConfig, role: Role) -> Iterator[None]:
+    """A publish worker that no supervisor of the line started holds the line's name itself. Raises LineTaken."""
+    if role != "publish" or RESTARTS_KEY in os.environ or line.publish.redis == "embedded":
+        yield
+        return
+    from pipeline.store.line_lease import held_line
+
+    with held_line(line.publish.redis, line.line, store_may_be_away=True):
+        yield
 
 
 def camera_of(line: LineConfig, camera_id: str | None, name: str) -> CameraConfig:

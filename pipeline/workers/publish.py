@@ -34,6 +34,7 @@ from pipeline.wire.faults import LONGEST_TEXT, new_fault
 from pipeline.wire.messages import Acks, Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, NotStored, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Broadcaster, Hub, Poller
+from pipeline.workers.guest_bounds import FAULTS_AT_ONCE, FAULTS_PER_S, GuestBounds
 from pipeline.workers.latency import LatencyHistogram
 from pipeline.workers.worker import Role, Worker
 
@@ -76,6 +77,8 @@ class PublishWorker(Worker):
         self._on_stored = on_stored
         self._ledgers: dict[tuple[str, str], LedgerReport] = {}  # newest, by camera and run
         self._unsaid: dict[str, Heartbeat] = {}  # to be written, by worker
+        self._guests = GuestBounds()
+        self._forgotten: set[str] = set()  # workers of guests whose heartbeats make room for others
         self._unsaid_ledgers: set[tuple[str, str]] = set()
         self._faults: dict[str, Fault] = {}  # that no disk took yet, by event id; a process that is gone sent some
         self._faults_again = Periodic(FAULTS_AGAIN_S)
@@ -173,6 +176,8 @@ class PublishWorker(Worker):
                     pictures = iter(parts)
                     items = [(item, next(pictures, None) if item.has_picture else None) for item in message.items]
                     verdicts += [item for item in items if self._may_judge(peer, item[0])]
+                case Fault() if not self._may_report(peer, message):
+                    pass  # the sender keeps it, and sends it again
                 case Fault():
                     fault = self._told_by(peer, message)
                     faults.setdefault(fault.event_id, fault)
@@ -182,7 +187,7 @@ class PublishWorker(Worker):
                 case Heartbeat() if self._hub.is_guest(peer) and not _of_inference(peer, message):
                     _log.warning("heartbeat of another worker refused", peer=clipped(peer), name=clipped(message.name))
                 case Heartbeat():
-                    self._unsaid[message.name] = message
+                    self._hear_of(peer, message)
                 case _:
                     self._refuse(message)
         if (verdicts or faults) and self._publish(verdicts, list(faults.values())):
@@ -201,9 +206,31 @@ class PublishWorker(Worker):
             return False
         return True
 
+    def _may_report(self, peer: bytes, fault: Fault) -> bool:
+        """Whether a fault is stored now. A host behind a key of its own can't fill the store with them."""
+        key = self._hub.guest_key(peer)
+        if key is None or self._told_by(peer, fault).event_id in self._faults or self._guests.may_report(key):
+            return True
+        if not self._guests.is_told(key):
+            text = (
+                f"the host with the key {key} reports more than {FAULTS_AT_ONCE} faults at once and {FAULTS_PER_S:g} a "
+                "second: further ones are stored as slowly; see the log of its inference worker"
+            )
+            self._publish([], [new_fault(self.name, "guest", text)])
+        return False
+
+    def _hear_of(self, peer: bytes, beat: Heartbeat) -> None:
+        """Keep a sign of life. Of a host behind a key of its own only so many workers are kept."""
+        self._unsaid[beat.name] = beat
+        self._forgotten.discard(beat.name)
+        key = self._hub.guest_key(peer)
+        if key is not None and (forgotten := self._guests.heard_of(key, beat.name)) is not None:
+            self._unsaid.pop(forgotten, None)
+            self._forgotten.add(forgotten)
+
     def _told_by(self, peer: bytes, fault: Fault) -> Fault:
         """A fault as it is stored: a guest speaks in its own name, so that it can't use up another's event id."""
-        known = {camera.id for camera in self._line.cameras}
+        known = {camera.id for camera in self._line.cameras} | {camera_id for camera_id, _ in self._ledgers}
         name = peer.partition(b"/")[0].decode(errors="replace")
         guest = self._hub.is_guest(peer)
         return msgspec.structs.replace(
@@ -373,11 +400,12 @@ class PublishWorker(Worker):
         workers = {
             name: None if heartbeat.state == "stopped" else msgspec.json.encode(heartbeat)
             for name, heartbeat in self._unsaid.items()
-        }
+        } | dict.fromkeys(self._forgotten)
         ended = {key for key in ledgers if not self._ledgers[key].current}
         if (ledgers or workers) and self._store.write_states(ledgers, workers, ended):
             self._unsaid_ledgers.clear()
             self._unsaid.clear()
+            self._forgotten.clear()
 
     @staticmethod
     def _refuse(message: Message) -> None:

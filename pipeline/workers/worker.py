@@ -19,6 +19,8 @@ from pipeline.wire.notify import notify
 from pipeline.wire.transport import Link, end_transport
 
 HEARTBEAT_INTERVAL_NS = 200_000_000
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+"""Signals that `Stop` listens to."""
 _log = structlog.get_logger(__name__)
 
 Role = Literal["ingest", "infer", "publish", "sink", "console"]
@@ -35,6 +37,7 @@ class Stop:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._record)
         signal.signal(signal.SIGHUP, self._ask_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # what came before is heard now
 
     def take_reload(self) -> bool:
         """Whether SIGHUP asked, since the last call, to read the line file again."""

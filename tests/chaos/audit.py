@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -14,6 +16,8 @@ from tests.chaos.numbered import NUMBERS, is_poisoned, number_in, shows
 from tests.chaos.strangers import MARK
 
 EXAMPLES = 5
+_REPLACED = re.compile(r'event="worker replaced" worker=(\S+) .*restarts=(\d+)')
+_RESTART_EVENT = re.compile(r"^[^/\n]+/([^/\n]+)/restart-(\d+)-\w+$", re.MULTILINE)
 
 
 @dataclass
@@ -32,6 +36,8 @@ class Audit:
     alerts_lost: int = 0
     alerts_doubled: int = 0
     alerts_not_delivered: int = 0
+    restarts: int = 0  # of workers, as the line's log has them: each is a FAULT alert
+    faults_lost: int = 0
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -44,6 +50,7 @@ class Audit:
                 self.alerts_lost,
                 self.alerts_doubled,
                 self.alerts_not_delivered,
+                self.faults_lost,
             )
         )
 
@@ -55,7 +62,7 @@ class Audit:
             self.examples.append(text)
 
 
-def audit(url: str, line: str, delivered: Counter[str]) -> Audit:
+def audit(url: str, line: str, delivered: Counter[str], log: Path) -> Audit:
     """Read both streams and the ledgers of all runs. `delivered`: what the subscriber got, by frame or event id."""
     store = redis.Redis.from_url(url)
     found = Audit()
@@ -76,6 +83,7 @@ def audit(url: str, line: str, delivered: Counter[str]) -> Audit:
         ledger = store.hgetall(f"f2p:{{{line}}}:ledger:{camera}:{run}")
         _check_run(found, camera, run, frames, ledger)
     _check_alerts(found, results, alerts, delivered)
+    _check_restarts(found, alerts, log)
     return found
 
 
@@ -95,12 +103,18 @@ def _check_run(found: Audit, camera: str, run: str, frames: dict[int, bytes], le
         _check_order(found, frames)
         return
     for seq, data in frames.items():
+        number = seq % NUMBERS if camera in CAMERAS else _number_of_file(data)
         failed = b'"engine_fault"' in data
-        found.engine_failures += failed and is_poisoned(seq % NUMBERS)
-        found.given_up += failed and not is_poisoned(seq % NUMBERS)
-        if not shows(data, seq % NUMBERS):
+        found.engine_failures += failed and is_poisoned(number)
+        found.given_up += failed and not is_poisoned(number)
+        if not shows(data, number):
             found.wrong_pictures += 1
             found._tell(f"{camera}/{run}/{seq} shows another picture: {data[:300].decode()}")
+
+
+def _number_of_file(data: bytes) -> int:
+    """The number of the picture that the result says it is of; a camera's source may have changed in between."""
+    return int(Path(json.loads(data)["source_ref"]["file"]).stem)
 
 
 def _check_order(found: Audit, frames: dict[int, bytes]) -> None:
@@ -129,3 +143,13 @@ def _check_alerts(
     for text, names in (("lost", due - set(told)), ("not delivered", set(told) - set(delivered))):
         for name in sorted(names)[:3]:
             found._tell(f"alert {text}: {name}")
+
+
+def _check_restarts(found: Audit, alerts: list[dict[bytes, bytes]], log: Path) -> None:
+    """Each worker that the line's log says was replaced has its FAULT alert."""
+    replaced = Counter(_REPLACED.findall(log.read_text(errors="replace")))
+    told = Counter(_RESTART_EVENT.findall("\n".join(fields[b"frame_id"].decode() for fields in alerts)))
+    lost = replaced - told
+    found.restarts, found.faults_lost = replaced.total(), lost.total()
+    for worker, number in sorted(lost)[:3]:
+        found._tell(f"no FAULT alert of restart {number} of {worker}")

@@ -83,9 +83,9 @@ def run(
             arrivals.close()
             alerts.close()
             summary = line.end()
-            verified = _verify(line)
+            agrees = verified(line)
             with EmbeddedRedis(line.spool / "embedded-redis") as server:
-                found = _audited(server.url, alerts)
+                found = audited(server.url, alerts, line)
         finally:
             line.close()
             unmount(line.spool)
@@ -98,18 +98,19 @@ def run(
         "duration_s": round(time.monotonic() - began_s, 1),
         "not_recovered": lost,
         "ledger_balanced": summary["exit_code"] == 0,  # `f2p run` ends with 1 when a ledger does not balance
-        "f2p_alerts_verify": verified,
+        "f2p_alerts_verify": agrees,
         "audit": found,
         "recovery_s": {
             kind: {"count": len(each), "p50": round(statistics.median(each), 2), "worst": round(max(each), 2)}
             for kind, each in sorted(times_s.items())
         },
-        "memory_mb": _trend(memory_mb),
+        "memory_mb": trend(memory_mb),
         "descriptors_of_supervisor_grown_by": descriptors,
     }
 
 
-def _audited(url: str, alerts: AlertReader) -> dict[str, Any]:
+def audited(url: str, alerts: AlertReader, line: CampaignLine) -> dict[str, Any]:
+    """The audit of all that the line left in its store, once the subscriber has taken the last alerts."""
     last = AlertReader(lambda: url, NAME)
     last.delivered = alerts.delivered
     last.start()
@@ -118,11 +119,12 @@ def _audited(url: str, alerts: AlertReader) -> dict[str, Any]:
         before = sum(last.delivered.values())
         time.sleep(2)
     last.close()
-    found = audit(url, NAME, last.delivered)
+    found = audit(url, NAME, last.delivered, log=line.folder / "line.log")
     return found.as_dict() | {"delivered_more_than_once": sum(count > 1 for count in last.delivered.values())}
 
 
-def _verify(line: CampaignLine) -> bool:
+def verified(line: CampaignLine) -> bool:
+    """Whether `f2p alerts verify` finds nothing wrong; what it found goes to stderr."""
     command = [sys.executable, "-m", "f2pnet.cli", "alerts", "verify", str(line.file), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
@@ -130,7 +132,7 @@ def _verify(line: CampaignLine) -> bool:
     return done.returncode == 0
 
 
-def _trend(samples: list[float]) -> dict[str, float]:
+def trend(samples: list[float]) -> dict[str, float]:
     """Median of the first and of the last quarter, and the highest."""
     quarter = max(1, len(samples) // 4)
     first, last = statistics.median(samples[:quarter]), statistics.median(samples[-quarter:])
@@ -159,7 +161,8 @@ def as_table(report: dict[str, Any]) -> str:
         f"NOT_INSPECTED while nothing could be stored. Not accounted for: {found['frames_unaccounted']}; "
         f"doubled: {found['frames_doubled']}; verdict of another picture: {found['wrong_pictures']}; alerts lost: "
         f"{found['alerts_lost']}, doubled: {found['alerts_doubled']}, never delivered: {found['alerts_not_delivered']} "
-        f"(delivered again after a failure: {found['delivered_more_than_once']}). Memory of the line without Redis: "
+        f"(delivered again after a failure: {found['delivered_more_than_once']}); FAULT alerts of "
+        f"{found['restarts']} replaced workers lost: {found['faults_lost']}. Memory of the line without Redis: "
         f"{report['memory_mb']['first_quarter']} MB in the first quarter, {report['memory_mb']['last_quarter']} MB in "
         f"the last; descriptors of the supervisor: {report['descriptors_of_supervisor_grown_by']:+d}.",
         "",

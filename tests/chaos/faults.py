@@ -22,7 +22,7 @@ from tests.chaos.changes import (
     take_descriptors,
 )
 from tests.chaos.line import CAMERAS, LIVE, NAME, CampaignLine
-from tests.chaos.strangers import crowd, page_answers, with_store, write_foreign_data
+from tests.chaos.strangers import answers, crowd, with_store, write_foreign_data
 from tests.small_disk import fill
 from tests.two_hosts import TwoHosts
 
@@ -198,7 +198,7 @@ class Faults:
 
     def _crowd_ports(self) -> Injected:
         crowd(self._line.ports, self._chance)
-        assert page_answers(self._line.page_port), "strangers keep the page from others"
+        assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
         return time.time_ns(), EVERYBODY
 
     def _edit_files(self) -> Injected | None:

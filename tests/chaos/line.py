@@ -64,7 +64,7 @@ class CampaignLine:
         self._clock = folder / "clock"
         self.put_clock_wrong(0)
         write_toy_bundle(folder / "engine", side=SIDE, max_batch=4, poison=poison)
-        self.page_port, alerts_port = _free_ports(2)
+        self.page_port, alerts_port = free_ports(2)
         self.ports = [self.page_port, alerts_port]
         """TCP ports of this host that a stranger can reach."""
         content = {
@@ -84,7 +84,7 @@ class CampaignLine:
         if hosts is not None:
             content["engine"] |= {"workers": 1}
             names = [*(camera["id"] for camera in cameras), "publish", "alerts"]
-            ports = dict(zip(names, _free_ports(len(names)), strict=True))
+            ports = dict(zip(names, free_ports(len(names)), strict=True))
             self.ports = [self.page_port]
             for host in ("far", "here"):
                 write_keys(folder / "keys", host)
@@ -206,7 +206,8 @@ class CampaignLine:
             self._far.wait(10)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """TCP ports of this host that nobody listens at."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [int(one.getsockname()[1]) for one in sockets]
     for one in sockets:

@@ -67,15 +67,15 @@ def crowd(ports: list[int], chance: random.Random) -> None:
         time.sleep(chance.uniform(0.5, 1.5))
 
 
-def page_answers(port: int) -> bool:
-    """Whether the page has an answer for somebody else, beside strangers that just came."""
+def answers(port: int, path: str) -> bool:
+    """Whether a server has an answer for somebody else, beside strangers that just came."""
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
         with (
             contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection,
             contextlib.suppress(OSError, http.client.HTTPException),
         ):
-            connection.request("GET", "/api/state")
+            connection.request("GET", path)
             return connection.getresponse().status in (200, 503)
         time.sleep(0.2)
     return False

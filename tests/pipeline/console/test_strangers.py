@@ -18,6 +18,7 @@ import yaml
 
 from f2pnet.config import load_line
 from pipeline.console import guard as guard_module
+from pipeline.console import reviews as reviews_module
 from pipeline.console.worker import ConsoleWorker
 from pipeline.store.embedded.server import EmbeddedRedis
 from tests.pipeline.harness import LineUnderTest
@@ -283,3 +284,26 @@ def test_strange_questions_are_answered_with_400_and_strange_words_are_kept_as_t
     assert "2J" in told["review"]["note"]
     assert post(port, "/api/seen", {"frame_id": "\udcff", "by": "\udcff"})[0] in (200, 400)
     assert post(port, "/api/review", {"frame_id": f"cam1/{RUN}/000001", "word": []})[0] == 400
+
+
+def test_what_a_reader_of_the_page_may_leave_in_the_store_is_bounded(
+    serve: Serve, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reviews_module, "MOST_REVIEWS", 4)
+    monkeypatch.setattr(reviews_module, "MOST_SEEN", 10)
+    port = serve()
+    client.hset("f2p:{bar}:acknowledged", mapping={b"\xff": b"x", b"later": b"9" * 30})  # of others
+    frames = [f"cam1/{RUN}/{seq:06d}" for seq in range(25)]
+    answers = [post(port, "/api/review", {"frame_id": frame, "word": "confirmed"}) for frame in frames[:6]]
+    assert [status for status, _ in answers] == [200] * 4 + [400] * 2
+    assert b"f2p reviews" in answers[-1][1]
+    assert post(port, "/api/review", {"frame_id": frames[0], "word": "missed"})[1]["review"]["word"] == "missed"
+    assert post(port, "/api/review", {"frame_id": frames[0], "word": ""})[0] == 200  # makes room
+    assert post(port, "/api/review", {"frame_id": frames[5], "word": "confirmed"})[0] == 200
+    assert client.hlen("f2p:{bar}:reviews") == 4
+
+    for number, frame in enumerate(frames):
+        assert post(port, "/api/seen", {"frame_id": frame})[1]["acknowledged"] is True
+        assert client.hlen("f2p:{bar}:acknowledged") <= 10, number
+    kept = set(client.hkeys("f2p:{bar}:acknowledged"))
+    assert {frame.encode() for frame in frames[-9:]} <= kept  # the ones that were acknowledged last

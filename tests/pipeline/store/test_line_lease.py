@@ -7,20 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 import redis
+import yaml
 
 from f2pnet.errors import ExitCode
 from pipeline.processes.holder import Holder
 from pipeline.store import line_lease
 from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.line_lease import LineLease, LineTaken, held_line
+from tests.pipeline.console.browser import await_that
 
 KEY = "f2p:{demo}:holder"
+StartWorker = Callable[[str, str], subprocess.Popen[str]]
 OTHER_HOST = Holder(host="press-2", boot_id="another", pid_namespace="x", pid=7, start_ticks=1, since="2026-11-26")
 
 
@@ -146,3 +149,63 @@ def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
     assert me.is_same_process(Holder.from_json(me.to_json()) or OTHER_HOST)
     assert not me.is_same_process(later)
     assert Holder.from_json(b"[]") is None
+
+
+@pytest.fixture
+def publish_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts `f2p worker publish` alone, as systemd or a container does, in a folder of that name, on the Redis."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(name: str, url: str) -> subprocess.Popen[str]:
+        folder = tmp_path / name
+        folder.mkdir()
+        content = {
+            "line": "demo",
+            "engine": {"bundle": "engine", "backend": "null"},
+            "cameras": [{"id": "cam1", "source": {"kind": "folder", "path": "parts"}}],
+            "publish": {"redis": url, "spool": {"dir": "spool"}},
+        }
+        (folder / "line.yaml").write_text(yaml.safe_dump(content))
+        command = [sys.executable, "-m", "f2pnet.cli", "worker", "publish", str(folder / "line.yaml"), "--name", name]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": f"/tmp/f2p-{name}-{os.getpid()}"}  # noqa: S108
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.kill()
+        worker.communicate(timeout=10)
+
+
+def test_a_publish_worker_of_its_own_holds_the_name_too(
+    server: EmbeddedRedis, client: redis.Redis, publish_worker: StartWorker
+) -> None:
+    first = publish_worker("one", server.url)
+    holder = await_that(lambda: holder_in(client))
+    assert holder is not None
+    assert (holder.pid, holder.is_gone) == (first.pid, False)
+    second = publish_worker("two", server.url)
+    _, said = second.communicate(timeout=30)
+    assert second.returncode == ExitCode.USAGE
+    assert "line 'demo' runs already on the Redis" in said
+    assert f"pid {first.pid}" in said
+    first.terminate()
+    assert first.wait(30) == 0
+    assert client.get(KEY) is None
+
+
+def test_a_publish_worker_begins_while_the_store_is_away_and_holds_the_name_when_it_is_back(
+    tmp_path: Path, publish_worker: StartWorker
+) -> None:
+    server = EmbeddedRedis(tmp_path / "redis").start()
+    os.kill(server.pid, signal.SIGKILL)
+    worker = publish_worker("one", server.url)
+    await_that(lambda: (tmp_path / "one/spool").exists())
+    server.revive()
+    client = redis.Redis.from_url(server.url)
+    holder = await_that(lambda: holder_in(client))
+    assert holder is not None
+    assert holder.pid == worker.pid
+    worker.terminate()
+    assert worker.wait(30) == 0
+    server.stop()

@@ -275,6 +275,19 @@ def test_the_closed_ledger_of_an_ended_run_does_not_stand_for_the_present_one(
     assert reader.hgetall("f2p:{demo}:ledger:cam1:run-a")["not_inspected:line_restarted"] == "5"
 
 
+def test_the_ledger_of_an_ended_run_is_closed_when_none_is_held_and_keeps_what_was_in_flight(
+    store: RedisStore, reader: redis.Redis
+) -> None:
+    key, kept = ("cam1", "run-a"), "f2p:{demo}:ledger:cam1:run-a"
+    store.write_states({key: {"captured": 9, "ok": 5, "in_flight": 4}}, {})
+    store.write_states({key: {"captured": 9, "ok": 5, "not_inspected:line_restarted": 1, "in_flight": 3}}, {}, {key})
+    assert reader.hgetall(kept).items() >= {("in_flight", "4"), ("not_inspected:line_restarted", "1")}
+    assert "closed" not in reader.hgetall(kept)
+
+    store.write_states({key: {"captured": 9, "ok": 5, "not_inspected:line_restarted": 4, "in_flight": 0}}, {}, {key})
+    assert reader.hgetall(kept).items() >= {("in_flight", "4"), ("closed", "1"), ("not_inspected:line_restarted", "4")}
+
+
 def test_a_heartbeat_stands_under_the_workers_name(store: RedisStore, reader: redis.Redis) -> None:
     store.write_states({}, {"infer-0": b'{"pid":1}'})
 

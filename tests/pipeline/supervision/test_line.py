@@ -9,8 +9,10 @@ import time
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
+from tests.pipeline.console.browser import await_that
 from tests.pipeline.harness import LineUnderTest, is_bright, write_pictures
 from tests.small_disk import fill, mount_small_disk, unmount
 
@@ -205,12 +207,38 @@ def test_a_line_that_was_killed_whole_tells_what_it_still_held(line: LineUnderTe
     line.config["cameras"][0]["source"] |= {"loop": False}
     camera = line.run()["cameras"]["cam1"]
     assert (camera["captured"], camera["inspected"]) == (PICTURES, PICTURES)
+    assert_held_frames_were_reported(line, held["captured"])
+
+
+def assert_held_frames_were_reported(line: LineUnderTest, captured: int) -> None:
+    """Of the one run that was killed, none is missing and none is there twice."""
     stored = line.stored()
     told = {e["frame_id"] for e in stored if "line_restarted" in e["data"]}
     (killed_run,) = {frame_id.split("/")[1] for frame_id in told}
     of_killed_run = sorted(int(e["frame_id"].split("/")[2]) for e in stored if f"/{killed_run}/" in e["frame_id"])
-    assert of_killed_run == list(range(len(of_killed_run)))  # none is missing, none is there twice
-    assert len(of_killed_run) >= held["captured"]
+    assert of_killed_run == list(range(len(of_killed_run)))
+    assert len(of_killed_run) >= captured
+
+
+def fork_server_of(line: LineUnderTest) -> psutil.Process | None:
+    assert line.process is not None
+    children = psutil.Process(line.process.pid).children(recursive=True)
+    return next((child for child in children if "pipeline.fork_server_process" in child.cmdline()), None)
+
+
+def test_a_line_that_is_stopped_as_it_starts_reports_what_a_killed_one_held(line: LineUnderTest) -> None:
+    """A request to end that reaches a worker before it listens must not end it there and then."""
+    line.config["cameras"][0]["source"] |= {"fps": 30, "loop": True}
+    line.config["timeouts"] |= {"stall_s": 60}
+    line.start()
+    os.kill(line.pid_of("infer", seen=5), signal.SIGSTOP)
+    held = line.await_status(lambda status: status["cameras"]["cam1"]["in_flight"] > 8 and status["cameras"]["cam1"])
+    line.close()
+    line.start()
+    await_that(lambda: fork_server_of(line))  # it still imports: the workers come later, and are asked to end at once
+    line.interrupt()
+    line.finish()
+    assert_held_frames_were_reported(line, held["captured"])
 
 
 def test_the_same_line_does_not_run_twice_at_once(line: LineUnderTest) -> None:

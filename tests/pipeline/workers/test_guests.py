@@ -27,7 +27,8 @@ from pipeline.store.spool.spool import Spool
 from pipeline.wire.curve import Curve, write_keys
 from pipeline.wire.messages import Fault, FaultAcks, Heartbeat, Judged, LedgerReport, Message, Verdicts
 from pipeline.wire.rundir import RunDir
-from pipeline.wire.transport import Link, end_transport
+from pipeline.wire.transport import LARGEST_FROM_GUESTS, Link, end_transport
+from pipeline.workers.guest_bounds import FAULTS_AT_ONCE, NAMES, GuestBounds
 from pipeline.workers.publish import PublishWorker
 from tests.pipeline.harness import LineUnderTest
 
@@ -191,3 +192,67 @@ def test_a_fault_that_comes_again_is_stored_once_and_acknowledged_again(plant: P
         heard += [message for message, _ in plant.camera.receive(10)]
     assert len(plant.faults()) == 1
     assert [message.event_ids for message in heard if isinstance(message, FaultAcks)] == [[fault.event_id]] * 3
+
+
+def test_a_guest_that_floods_faults_is_slowed_down_and_told_of_and_the_lines_own_are_not(plant: Plant) -> None:
+    def fault(number: int) -> Fault:
+        return Fault(event_id=f"x-{number}", at_ns=1, source="x", camera_id="cam1", kind="engine", text="no")
+
+    def stored_by(prefix: str) -> int:
+        return sum(alert.frame_id.startswith(prefix) for alert in plant.faults())
+
+    for number in range(FAULTS_AT_ONCE + 300):
+        while not plant.guest.send(fault(number)):
+            plant.worker.step()
+    plant.step(2.0)
+    assert FAULTS_AT_ONCE <= stored_by("infer-far/") < FAULTS_AT_ONCE + 100
+    assert sum("more than 200 faults at once" in (alert.result.reason or "") for alert in plant.faults()) == 1
+    acknowledged = [i for m, _ in plant.guest.receive(1_000) if isinstance(m, FaultAcks) for i in m.event_ids]
+    assert len(acknowledged) == stored_by("infer-far/")  # the others are kept by whoever sent them
+    for number in range(FAULTS_AT_ONCE + 50):
+        while not plant.camera.send(fault(number)):
+            plant.worker.step()
+    plant.step(2.0)
+    assert stored_by("x-") == FAULTS_AT_ONCE + 50
+
+
+def test_the_names_of_a_guests_workers_are_bounded_in_the_store(plant: Plant) -> None:
+    curve = curve_of(plant.keys, "c")
+    for number in range(NAMES + 6):
+        pod = Link(plant.publish_address, f"infer-{number}", 10, curve, 0)
+        pod.send(Heartbeat(name=f"infer-{number}", role="infer", pid=1, state="running", at_ns=1, progress=1))
+        until_s = time.monotonic() + LIMIT_S
+        while not plant.store.exchange(["HEXISTS", "f2p:{bar}:workers", f"infer-{number}"])[0]:
+            assert time.monotonic() < until_s
+            plant.worker.step()
+        pod.close()
+    plant.step()
+    (names,) = plant.store.exchange(["HKEYS", "f2p:{bar}:workers"])
+    expected = {f"infer-{number}".encode() for number in range(6, NAMES + 6)}
+    assert {name for name in names if name.startswith(b"infer-")} == expected
+
+
+def test_a_huge_message_of_a_guest_is_refused_and_the_next_one_heard(plant: Plant) -> None:
+    text = "x" * (LARGEST_FROM_GUESTS + 1)
+    plant.guest.send(Fault(event_id="huge", at_ns=1, source="x", camera_id=None, kind="engine", text=text))
+    plant.guest.send(Fault(event_id="small", at_ns=1, source="x", camera_id=None, kind="engine", text="no"))
+    until_s = time.monotonic() + LIMIT_S
+    while not plant.faults():
+        assert time.monotonic() < until_s
+        plant.worker.step()
+    plant.step()
+    assert [alert.frame_id for alert in plant.faults()] == ["infer-far/small"]
+
+
+def test_the_bound_of_faults_is_for_each_key_and_comes_back_with_time() -> None:
+    now_s = 0.0
+    bounds = GuestBounds(lambda: now_s)
+    assert [bounds.may_report("a") for _ in range(FAULTS_AT_ONCE + 1)] == [True] * FAULTS_AT_ONCE + [False]
+    assert not bounds.is_told("a")
+    assert bounds.is_told("a")
+    assert bounds.may_report("b")
+    now_s = 3.0
+    assert [bounds.may_report("a") for _ in range(4)] == [True, True, True, False]
+    now_s = 1e6
+    assert not bounds.is_told("a")
+    assert sum(bounds.may_report("a") for _ in range(2 * FAULTS_AT_ONCE)) == FAULTS_AT_ONCE

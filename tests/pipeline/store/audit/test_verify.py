@@ -194,6 +194,24 @@ def test_an_in_flight_of_a_run_that_is_over_excuses_nothing(store: RedisStore, c
     assert (runs["later-run"].unexplained, runs["later-run"].is_over) == (0, False)
 
 
+def test_what_a_closed_ledger_keeps_as_in_flight_excuses_nothing(
+    store: RedisStore, reader: redis.Redis, check: Check, frame: MakeFrame
+) -> None:
+    store.write_states({("cam1", RUN): {"captured": 9, "ok": 4, "ng": 2, "in_flight": 3}}, {})
+    reported = [frame(seq, Verdict.NOT_INSPECTED) for seq in (6, 7, 8)]
+    store.write([*some(frame, *range(6)), *reported])
+    closed = {"captured": 9, "ok": 4, "ng": 2, "in_flight": 0, "not_inspected:line_restarted": 3}
+    store.write_states({("cam1", RUN): closed}, {}, {("cam1", RUN)})
+    assert reader.hget(f"f2p:{{demo}}:ledger:cam1:{RUN}", "in_flight") == "3"
+    assert check(works=True).holds
+
+    entries = {fields["frame_id"]: entry_id for entry_id, fields in reader.xrange(RESULTS)}
+    reader.xdel(RESULTS, entries[frame(1).frame_id], entries[frame(2).frame_id])
+
+    report = check(works=True)
+    assert (report.runs[0].unexplained, report.runs[0].missing_seqs) == (2, [1, 2])
+
+
 def test_whether_a_line_works_is_seen_by_its_heartbeats_whatever_the_clocks_say(
     store: RedisStore, server: EmbeddedRedis
 ) -> None:
