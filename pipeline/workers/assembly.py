@@ -69,7 +69,7 @@ def run_worker_of(
 @contextmanager
 def _line_held(line: LineConfig, role: Role) -> Iterator[None]:
     """A publish worker that no supervisor of the line started holds the line's name itself. Raises LineTaken."""
-    if role != "publish" or RESTARTS_KEY in os.environ or line.publish.redis == "embedded":
+    if role != "publish" or RESTARTS_KEY in os.environ or line.publish.is_embedded:
         yield
         return
     from pipeline.store.line_lease import held_line
