@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,23 +14,13 @@ from numpy.typing import NDArray
 from f2pnet.backends import Backend, BackendFacts, Device, open_backend, open_checkpoint
 from f2pnet.engine.bundle import Bundle, Precision, open_bundle
 from f2pnet.errors import ClosedError
-from f2pnet.inspection.grading import Graded, Grader, as_defects, as_mask, draw_roi
+from f2pnet.inspection.grading import Graded, as_mask
+from f2pnet.inspection.judging import Judge
 from f2pnet.inspection.notebook import remember_image
 from f2pnet.inspection.recipe import Recipe, load_recipe
-from f2pnet.inspection.result import InspectionResult, Timings, Verdict
-from f2pnet.inspection.tiles import FrameMap, View, Window, merge, windows
-from f2pnet.pictures.preprocess import Image, as_frame, fit, uncovered
-
-PLANS_KEPT = 8  # frame sizes whose windows and ROI are remembered; a line has one for each camera
-ROI_OUTSIDE_FRAME = "roi_outside_frame"
-
-
-@dataclass(frozen=True)
-class FramePlan:
-    """How frames of one size are looked at: the windows that touch the ROI, and the ROI (None: everywhere)."""
-
-    windows: list[Window]
-    roi_mask: NDArray[np.uint8] | None
+from f2pnet.inspection.result import InspectionResult
+from f2pnet.inspection.tiles import View, Window, merge, windows
+from f2pnet.pictures.preprocess import Image, as_frame
 
 
 class Inspector:
@@ -44,14 +32,10 @@ class Inspector:
 
     def __init__(self, bundle: Bundle, backend: Backend, recipe: Recipe) -> None:
         self.bundle = bundle
-        self.recipe = recipe
         self._backend = backend
         self._closed = False
-        self._grader = Grader(recipe, bundle.manifest)
-        self._plan = lru_cache(PLANS_KEPT)(self._make_plan)
-        facts = backend.facts
-        pixels = (facts.max_batch, facts.image_size, facts.image_size, 3)
-        self._batch = np.empty(pixels, np.uint8) if facts.reads_pixels else np.broadcast_to(np.uint8(0), pixels)
+        self._judge = Judge(bundle, backend.facts, recipe)
+        self._batch = backend.buffer(backend.facts.max_batch)
 
     @classmethod
     def open(
@@ -98,10 +82,18 @@ class Inspector:
 
     def use_recipe(self, recipe: Recipe) -> None:
         """Judge by another recipe from the next image on. Raises ConfigError where it does not fit the engine."""
-        recipe.check_classes(self.bundle.manifest.classes)
-        self.recipe = recipe
-        self._grader = Grader(recipe, self.bundle.manifest)
-        self._plan = lru_cache(PLANS_KEPT)(self._make_plan)
+        self._judge = Judge(self.bundle, self.facts, recipe)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What images are judged by."""
+        return self._judge.recipe
+
+    @property
+    def stages(self) -> tuple[Backend, Judge]:
+        """The engine, and the steps before and after it: for programs that let them overlap."""
+        self._check_open()
+        return self._backend, self._judge
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -162,26 +154,20 @@ class Inspector:
         started = time.perf_counter()
         frames = [as_frame(image) for image in images]
         sizes = [(frame.shape[1], frame.shape[0]) for frame in frames]
-        plans = [self._plan(*size) for size in sizes]
+        judge = self._judge
+        plans = [judge.plan(*size) for size in sizes]
         looked = self._look(frames, [plan.windows for plan in plans])
         engine_ms = (time.perf_counter() - started) * 1e3
         for image, views, plan, size in zip(images, looked, plans, sizes, strict=True):
             started = time.perf_counter()
-            found = self._grade(views, plan, size)
-            result = self._result(views, found, engine_ms, started)
+            found = judge.find(views, plan)
+            result = judge.result(views, found, engine_ms, started)
             remember_image(result, image, size)
             yield result, found, size
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("this Inspector is closed: open it again, or use it inside of its `with` block")
-
-    def _make_plan(self, width: int, height: int) -> FramePlan:
-        roi_mask = draw_roi(self.recipe.roi, width, height)
-        pieces = windows(width, height, self.recipe.tiles)
-        if roi_mask is not None:
-            pieces = [piece for piece in pieces if roi_mask[piece.slices].any()]
-        return FramePlan(pieces, roi_mask)
 
     def _look(self, frames: Sequence[Image], wanted: Sequence[Sequence[Window]]) -> list[list[View]]:
         """The engine's view of the wanted windows of each frame, in as few runs as `max_batch` allows."""
@@ -198,45 +184,6 @@ class Inspector:
 
     def _run(self, pieces: Sequence[tuple[Image, Window]]) -> list[View]:
         batch = self._batch[: len(pieces)]
-        if self.facts.reads_pixels:
-            for (frame, window), slot in zip(pieces, batch, strict=True):
-                fit(frame[window.slices], self.facts.image_size, slot, self.bundle.manifest.input.resize)
-        outputs = self._backend.run(batch)
-        maps, classes = outputs[self.bundle.manifest.defect_output], outputs.get("class_map")
-        return [
-            View(
-                window,
-                float(outputs["score"][at]),
-                self._of_window(maps[at], window),
-                None if classes is None else self._of_window(classes[at], window),
-            )
-            for at, (_, window) in enumerate(pieces)
-        ]
-
-    def _of_window(self, values: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
-        """The part of a map that belongs to the window, without a letterbox's filling."""
-        resize = self.bundle.manifest.input.resize
-        return uncovered(values, (window.height, window.width), self.facts.image_size, resize)
-
-    def _grade(self, views: Sequence[View], plan: FramePlan, size: tuple[int, int]) -> list[Graded]:
-        suspicious = [view for view in views if self._grader.may_hold_defect(view)]
-        if not suspicious:
-            return []
-        frame_map: FrameMap = merge(suspicious, *size)
-        return self._grader.grade(frame_map, plan.roi_mask)
-
-    def _result(
-        self, views: Sequence[View], found: Sequence[Graded], engine_ms: float, started: float
-    ) -> InspectionResult:
-        defects = as_defects(found)
-        postprocess_ms = (time.perf_counter() - started) * 1e3
-        return InspectionResult(
-            verdict=self._grader.verdict(found) if views else Verdict.NOT_INSPECTED,
-            reason=None if views else ROI_OUTSIDE_FRAME,
-            score=round(min(max(view.score for view in views), 1.0), 4) if views else None,
-            defects=defects,
-            engine=self.bundle.engine_id,
-            recipe=self.recipe.recipe_id,
-            device=self.facts.device,
-            timings_ms=Timings(engine=round(engine_ms, 3), postprocess=round(postprocess_ms, 3)),
-        )
+        for (frame, window), slot in zip(pieces, batch, strict=True):
+            self._judge.feed(frame, window, slot)
+        return self._judge.views(self._backend.run(batch), [window for _, window in pieces])

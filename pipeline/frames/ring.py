@@ -22,7 +22,8 @@ import contextlib
 import math
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -336,11 +337,19 @@ class RingReader:
 
     def check(self, slot: int, generation: int) -> None:
         """Raise StaleFrame unless the slot still holds that generation, whole."""
-        if not 0 <= slot < self._memory.geometry.slots:
-            raise StaleFrame(f"there is no slot {slot}")
-        found = int(self._memory.generations[slot])
-        if found != generation:
-            raise StaleFrame(f"slot {slot} holds generation {found}, wanted {generation}")
+        _check(self._memory.generations, slot, generation)
+
+    def checker(self, slot: int, generation: int) -> Callable[[], None]:
+        """`check` of this frame, for any thread, and also when the ring was closed meanwhile."""
+        return partial(_check, self._memory.generations, slot, generation)
 
     def close(self) -> None:
         self._memory.close()
+
+
+def _check(generations: npt.NDArray[np.uint64], slot: int, generation: int) -> None:
+    if not 0 <= slot < len(generations):
+        raise StaleFrame(f"there is no slot {slot}")
+    found = int(generations[slot])
+    if found != generation:
+        raise StaleFrame(f"slot {slot} holds generation {found}, wanted {generation}")

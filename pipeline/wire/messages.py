@@ -18,7 +18,7 @@ from f2pnet.errors import F2pError
 from f2pnet.inspection.result import InspectionResult, SourceRef, Verdict
 from pipeline.frames.ledger import Ledger
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 
 
 class BadMessage(F2pError):
@@ -36,13 +36,13 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     incarnation: str  # differs for every start of the worker: leases of an older one are void
     epoch: str  # of the ingest worker that `received` refers to; "" before the first lease
     received: int  # highest lease number that arrived
-    held: int  # leases it holds now
+    holding: list[int]  # numbers of this epoch's leases that it holds now; the others up to `received` are answered
     capacity: int  # leases it will hold at once
     inline: bool  # shares no memory with the camera: wants pixels in the message
     at_mono_ns: int  # the worker's clock; another one than the camera's when they share no memory
     frame_ms: float  # how long its engine takes for one frame alone
     batch_ms: float  # how long its engine takes for a full batch
-    hand_ms: float  # how long it needs for all that it holds now
+    backlog_ms: float  # how long it needs for all that it holds now
 
 
 class Returned(msgspec.Struct, frozen=True, kw_only=True, tag=True):

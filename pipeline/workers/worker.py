@@ -81,6 +81,11 @@ class Worker(ABC):
     def tear_down(self) -> None:
         """Give back what `set_up` acquired."""
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its work does not go on although its loop turns: then it gives no sign of life."""
+        return False
+
     def reload(self) -> None:  # noqa: B027 - an answer that most workers have no use for
         """The line file was changed: take up its cameras."""
 
@@ -135,6 +140,8 @@ class _Hooks:
             return
         self._next_ns = time.monotonic_ns() + HEARTBEAT_INTERVAL_NS
         not_set_up = worker.state in ("starting", "failed")
+        if not not_set_up and worker.is_stuck:
+            return
         heartbeat = Worker.heartbeat(worker) if not_set_up else worker.heartbeat()
         for hook in self._hooks:
             try:

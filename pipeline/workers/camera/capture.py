@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -26,34 +25,13 @@ from pipeline.frames.shared_memory import SHARED_MEMORY
 from pipeline.sources import open_source, source_identity
 from pipeline.sources.base import BadFrame, Frame, Source, SourceEnded, SourceFault
 from pipeline.workers.camera.leases import LeaseBook
+from pipeline.workers.wakeup import Wakeup
 
 READ_TIMEOUT_S = 0.2
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 10.0
 OVERLOAD_INTERVAL_NS = 10_000_000_000  # what goes on is reported this often; the ledger counts every frame
 _log = structlog.get_logger(__name__)
-
-
-class Wakeup:
-    """Wakes a poller from another thread."""
-
-    def __init__(self) -> None:
-        self._file = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def fileno(self) -> int:
-        return self._file
-
-    def set(self) -> None:
-        os.eventfd_write(self._file, 1)
-
-    def clear(self) -> None:
-        try:
-            os.eventfd_read(self._file)
-        except BlockingIOError:
-            return
-
-    def close(self) -> None:
-        os.close(self._file)
 
 
 @dataclass

@@ -39,7 +39,7 @@ from pipeline.wire.messages import (
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Hub, Link, Poller
 from pipeline.workers.camera.capture import CameraState, Capture
-from pipeline.workers.camera.leases import Grant, LeaseBook, within_reason
+from pipeline.workers.camera.leases import Grant, LeaseBook, most_lent, within_reason
 from pipeline.workers.camera.ring import open_camera_ring, ring_geometry
 from pipeline.workers.not_inspected import not_inspected
 from pipeline.workers.worker import Role, Worker
@@ -161,7 +161,7 @@ class IngestWorker(Worker):
         match message:
             case Ready():
                 with self._state.lock:
-                    ready = within_reason(message, self._line.engine.max_batch)
+                    ready = within_reason(message, most_lent(self._line.engine.max_batch, self._camera.ring_slots))
                     self._state.book.worker_ready(ready, time.monotonic_ns())
                 self._capture.start()
             case Bye():

@@ -29,21 +29,30 @@ NOT_STORED_RETRY_NS = 1_000_000_000  # a verdict that could not be made durable 
 ENGINE_TIMES_PER_LEASE = 5  # a lease lasts at least as long as what the worker held, and so many runs of its engine
 
 
+MOST_BATCHES_LENT = 6  # to one worker: more than it has in flight is not worked on
+
 LONGEST_RUN_MS = 60_000.0
 """The longest time that a worker may state for one run of its engine, or for what it holds."""
 
 
+def most_lent(max_batch: int, ring_slots: int) -> int:
+    """How many frames of a camera one worker has at most: a full batch, or more where a quarter of the ring is left.
+
+    What is lent can't give way to newer frames.
+    """
+    return max(max_batch, min(MOST_BATCHES_LENT * max_batch, ring_slots * 3 // 4))
+
+
 def within_reason(ready: Ready, most: int) -> Ready:
-    """What a worker says of itself, within what a worker of this line can be. `most`: frames of a batch."""
+    """What a worker says of itself, within what a worker of this line can be. `most`: frames lent to it at once."""
     return msgspec.structs.replace(
         ready,
         received=max(0, ready.received),
-        held=max(0, ready.held),
         capacity=min(max(0, ready.capacity), most),
         at_mono_ns=min(max(0, ready.at_mono_ns), 2**62),
         frame_ms=_duration_ms(ready.frame_ms),
         batch_ms=_duration_ms(ready.batch_ms),
-        hand_ms=_duration_ms(ready.hand_ms),
+        backlog_ms=_duration_ms(ready.backlog_ms),
     )
 
 
@@ -77,7 +86,7 @@ class _Worker:
 
     @property
     def room(self) -> int:
-        return self.ready.capacity - self.ready.held - len(self.in_transit)
+        return self.ready.capacity - len(self.ready.holding) - len(self.in_transit)
 
     def may_take(self, now_ns: int) -> bool:
         return self.room > 0 and not self.late and now_ns >= self.blocked_until_ns
@@ -151,10 +160,10 @@ class LeaseBook:
             known.ready, known.clock_ahead_ns, known.heard_ns, known.late = ready, clock_ahead_ns, now_ns, False
             if ready.epoch == self.epoch:
                 known.in_transit = {number for number in known.in_transit if number > ready.received}
-                if ready.held == 0:
-                    for entry in self._entries.values():
-                        if entry.holder == ready.incarnation and entry.number <= ready.received:
-                            entry.answered = True
+                holding = set(ready.holding)
+                for entry in self._entries.values():
+                    if entry.holder == ready.incarnation and entry.number <= ready.received:
+                        entry.answered = entry.answered or entry.number not in holding
 
     def returned(self, incarnation: str, numbers: Iterable[int], blocked_until_ns: int) -> int:
         """A worker gives leases back that it cannot work on; returns how many frames wait again by that.
@@ -251,7 +260,7 @@ class LeaseBook:
     def _due_ns(self, entry: _Entry) -> int:
         """When the entry's lease ends. A worker that tells of much in its hand gets the time for it."""
         worker = self._workers[entry.holder or ""].ready
-        worker_ns = int((ENGINE_TIMES_PER_LEASE * worker.batch_ms + worker.hand_ms) * 1e6)
+        worker_ns = int((ENGINE_TIMES_PER_LEASE * worker.batch_ms + worker.backlog_ms) * 1e6)
         due_ns = entry.leased_ns + max(self._lease_ns, worker_ns)
         return due_ns if entry.retry_ns is None else min(due_ns, entry.retry_ns)
 

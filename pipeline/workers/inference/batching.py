@@ -64,15 +64,16 @@ class Batcher(Generic[T]):
                 self._put_back(camera_id, deque(entry for entry in queue if _left_ns(entry[1], now_ns) > 0))
         return late
 
-    def take(self, now_ns: int) -> list[T]:
-        """The next batch when one is due, else an empty list.
+    def take(self, now_ns: int, ahead_ms: float = 0.0) -> list[T]:
+        """The next batch when one is due, else an empty list. `ahead_ms`: until the engine can begin with it.
 
         Only what can be done in time goes into it, and only as long as it stays in time with it. When nothing can,
-        one frame goes alone: the engine may have become faster, and has nothing better to do.
+        one frame goes alone where the engine has nothing better to do: it may have become faster.
         """
         if self.wait_ns(now_ns) != 0:
             return []
-        newest_first = self._too_much(now_ns)
+        ahead_ns = ahead_ms * 1e6
+        newest_first = self._too_much(now_ns, ahead_ns)
         batch: list[T] = []
         left_ns = float("inf")  # of the batch's most urgent item
         for camera_id in self._turns():
@@ -83,10 +84,12 @@ class Batcher(Generic[T]):
                 continue
             last = newest_first and queue[-1][1].deadline_ns is not None
             item = queue[-1 if last else 0][1]
-            if self._needed_ns(len(batch) + 1) <= min(left_ns, _left_ns(item, now_ns)):
+            if ahead_ns + self._needed_ns(len(batch) + 1) <= min(left_ns, _left_ns(item, now_ns)):
                 left_ns = min(left_ns, _left_ns(item, now_ns))
                 batch.append(self._pop(camera_id, last=last))
-        return batch or [self._pop(next(iter(self._waiting)), last=newest_first)]
+        if not batch and not ahead_ns:
+            return [self._pop(next(iter(self._waiting)), last=newest_first)]
+        return batch
 
     def _turns(self) -> list[str]:
         """Cameras, as often as they have items: all of them once, then those with more, ..."""
@@ -105,10 +108,10 @@ class Batcher(Generic[T]):
         if queue:
             self._waiting[camera_id] = queue
 
-    def _too_much(self, now_ns: int) -> bool:
+    def _too_much(self, now_ns: int, ahead_ns: float) -> bool:
         """Whether something would be late, were all of it done, the most urgent first."""
         left = sorted(_left_ns(item, now_ns) for queue in self._waiting.values() for _, item in queue)
-        full, needed_ns = self._max_batch, 0.0
+        full, needed_ns = self._max_batch, ahead_ns
         for start in range(0, len(left), full):
             needed_ns += self._needed_ns(len(left[start : start + full]))
             if needed_ns > left[start]:

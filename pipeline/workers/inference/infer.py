@@ -1,21 +1,19 @@
 """The inference worker: asks every camera for frames, inspects them in batches, hands the verdicts on.
 
 Work is pulled: a camera leases only what the worker says it has room for, so a slow worker is never buried, and workers
-come and go at any time. A frame is read in place, from the camera's shared memory.
+come and go at any time. A frame is read in place, from the camera's shared memory. This thread alone speaks ZeroMQ;
+what takes time is done by others (`overlap`), with several batches in flight.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import structlog
 
 from f2pnet.config import LineConfig
@@ -31,9 +29,12 @@ from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.messages import Bye, FaultAcks, Heartbeat, Judged, Lease, Ready, Returned, Verdicts
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller
-from pipeline.workers.inference.batch_times import BatchTimes
+from pipeline.workers.inference.batch_run import BatchRun
 from pipeline.workers.inference.batching import Batcher
-from pipeline.workers.inference.ring_views import RingViews
+from pipeline.workers.inference.camera_link import CameraLink
+from pipeline.workers.inference.leased_frame import Image, LeasedFrame, Picture
+from pipeline.workers.inference.overlap import Overlap
+from pipeline.workers.wakeup import Wakeup
 from pipeline.workers.worker import Role, Worker
 
 LONGEST_WAIT_NS = 50_000_000
@@ -42,60 +43,8 @@ BYE_LINGER_MS = 100  # a camera that is gone needs no farewell; one that lives g
 CONNECT_INTERVAL_NS = 1_000_000_000
 READY_INTERVAL_NS = 100_000_000
 EVIDENCE_JPEG_QUALITY = 90
-RINGS_TOLD = 16
-Image = npt.NDArray[np.uint8]
+DECLINED_NS = 2_000_000  # until a batch that can't be in time behind those in flight is looked at again
 _log = structlog.get_logger(__name__)
-
-
-@dataclass
-class _Work:
-    """A leased frame in hand."""
-
-    lease: Lease
-    pixels: bytes | None  # None: in the camera's ring
-
-    @property
-    def camera_id(self) -> str:
-        return self.lease.camera_id
-
-    @property
-    def deadline_ns(self) -> int | None:
-        return self.lease.deadline_mono_ns
-
-
-class _Camera:
-    """What this worker knows of one camera: its link, its ring, and how many of its frames are in hand."""
-
-    def __init__(self, camera_id: str, link: Link) -> None:
-        self.id = camera_id
-        self.link = link
-        self.epoch = ""
-        self.received = 0
-        self.held = 0
-        self.ready_due_ns = 0
-        self.rings = RingViews()
-        self.told_ring_ids: deque[str] = deque(maxlen=RINGS_TOLD)  # of rings whose absence was reported
-
-    def heard(self, lease: Lease) -> None:
-        if lease.epoch != self.epoch:
-            self.epoch, self.received = lease.epoch, 0
-        self.received = max(self.received, lease.number)
-        self.held += 1
-
-    def image(self, work: _Work) -> Image:
-        """The frame's pixels. Raises StaleFrame, RingMissing, RingUnreadable or OutOfResources."""
-        lease = work.lease
-        if work.pixels is not None:
-            try:
-                return np.frombuffer(work.pixels, np.uint8).reshape(lease.shape)
-            except ValueError as error:  # a peer that says one size and sends another
-                raise StaleFrame(f"{lease.frame_id}: {len(work.pixels)} bytes for a shape of {lease.shape}") from error
-        return self.rings.pixels(lease)
-
-    def check(self, work: _Work) -> None:
-        """Raise StaleFrame when the picture changed while it was looked at."""
-        if work.pixels is None:
-            self.rings.check(work.lease)
 
 
 class InferWorker(Worker):
@@ -128,10 +77,17 @@ class InferWorker(Worker):
         self._keep = line.publish.evidence.keep if line.publish.evidence else "none"
 
     def set_up(self) -> None:
+        cv2.setNumThreads(1)  # the frames of a batch are resized at the same time already
         self._inspector = self._open_inspector()
-        self._times = BatchTimes(one_ms=1e3 * self._inspector.warm_up())
-        self._batcher: Batcher[_Work] = Batcher(self._line.engine.max_batch, self._line.engine.max_wait_ms, self._times)
-        self._cameras: dict[str, _Camera] = {}
+        engine, (backend, _) = self._line.engine, self._inspector.stages
+        one_ms = 1e3 * self._inspector.warm_up()
+        self._wakeup = Wakeup()
+        self._overlap = Overlap(
+            backend, engine.max_batch, one_ms, self._evidence, self._wakeup.set, max(1, engine.workers)
+        )
+        self._batcher: Batcher[LeasedFrame] = Batcher(engine.max_batch, engine.max_wait_ms, self._overlap.times)
+        self._declined = False  # nothing of what waits can be in time behind what is in flight
+        self._cameras: dict[str, CameraLink] = {}
         self._connect_all()
 
     def reload(self) -> None:
@@ -152,13 +108,13 @@ class InferWorker(Worker):
     def step(self) -> bool:
         if self._unconnected and time.monotonic_ns() >= self._connect_due_ns:
             self._connect_all()
-        self._tell_ready(capacity=self._line.engine.max_batch)
+        self._tell_ready(capacity=self._line.engine.max_batch * self._overlap.most_runs)
         self._turn()
         self._let_go()
         return True
 
     def drain(self) -> bool:
-        if not len(self._batcher) and not self._unsent and not len(self._faults):
+        if not self._in_hand and not len(self._faults):
             return False
         self._tell_ready(capacity=0)
         self._turn()
@@ -167,24 +123,39 @@ class InferWorker(Worker):
     def tear_down(self) -> None:
         for camera in self._cameras.values():
             self._part_from(camera)
-        self._inspector.close()
+        if self._overlap.close():
+            self._inspector.close()
+        self._wakeup.close()
+
+    @property
+    def is_stuck(self) -> bool:
+        """A batch does not come back: the supervisor is not to hear of this process until it does."""
+        return self._overlap.is_overdue
+
+    @property
+    def _in_hand(self) -> bool:
+        """Whether a frame waits, is in flight, or has a verdict that was not sent."""
+        return bool(len(self._batcher) or len(self._overlap) or self._unsent)
 
     def heartbeat(self) -> Heartbeat:
         facts, bundle = self._inspector.facts, self._inspector.bundle
         engine = {"name": bundle.manifest.name, "sha256": bundle.sha256, "backend": facts.name, "device": facts.device}
-        step_ms = self._times.of(self._line.engine.max_batch)
+        step_ms = self._overlap.times.of(self._line.engine.max_batch)
         return msgspec.structs.replace(super().heartbeat(), device=facts.device, engine=engine, step_ms=step_ms)
 
     def _let_go(self) -> None:
         now_ns = time.monotonic_ns()
         gone = [name for name, drained_ns in self._leaving.items() if now_ns >= drained_ns]
-        if gone and not len(self._batcher) and not self._unsent:
+        if gone and not self._in_hand:
             for camera_id in gone:
                 del self._leaving[camera_id]
                 self._part_from(self._cameras.pop(camera_id))
-            self._poller = Poller(*(camera.link for camera in self._cameras.values()))
+            self._poll_all()
 
-    def _part_from(self, camera: _Camera) -> None:
+    def _poll_all(self) -> None:
+        self._poller = Poller(self._wakeup, *(camera.link for camera in self._cameras.values()))
+
+    def _part_from(self, camera: CameraLink) -> None:
         camera.link.send(Bye(worker=self.name, incarnation=self._incarnation))
         camera.link.close()
         camera.rings.close()
@@ -202,105 +173,125 @@ class InferWorker(Worker):
                     event_id = f"{camera_id}/{self._incarnation}/connect-{secrets.token_hex(4)}"
                     self._tell(event_id, camera_id, "camera", f"{self.name} does not serve camera {camera_id}: {error}")
         self._unconnected = unconnected
-        self._poller = Poller(*(camera.link for camera in self._cameras.values()))
+        self._poll_all()
 
-    def _connect(self, camera_id: str) -> _Camera:
+    def _connect(self, camera_id: str) -> CameraLink:
         address = self._run_dir.camera_address(camera_id)
         link = Link(address, f"{self.name}/{self._incarnation}", LEASES_QUEUED, self._run_dir.curve, BYE_LINGER_MS)
-        return _Camera(camera_id, link)
+        return CameraLink(camera_id, link)
 
     def _turn(self) -> None:
-        """Take in leases; run a batch when one is due."""
-        wait_ns = self._batcher.wait_ns(time.monotonic_ns())
-        self._poller.wait((LONGEST_WAIT_NS if wait_ns is None else wait_ns) / 1e6)
+        """Take in leases and verdicts; begin with a batch when one is due."""
+        self._poller.wait(self._wait_ns(time.monotonic_ns()) / 1e6)
+        self._wakeup.clear()
+        self._hear()
+        self._take_done()
+        self._send_unsent()
+        self._tell_faults()
+        now_ns = time.monotonic_ns()
+        for frame in self._batcher.take_late(now_ns):  # the camera knows, and decides
+            self._done_with(frame)
+        if self._may_begin() and self._batcher.wait_ns(now_ns) == 0:
+            batch = self._batcher.take(now_ns, self._overlap.ahead_ms(now_ns))
+            self._declined = not batch
+            self._begin(batch)
+
+    def _hear(self) -> None:
         now_ns = time.monotonic_ns()
         for camera in self._cameras.values():
             for message, parts in camera.link.receive(at_most=LEASES_QUEUED):
                 if isinstance(message, Lease):
-                    camera.heard(message)
-                    self._batcher.add(_Work(message, parts[0] if parts else None), now_ns)
-        self._send_unsent()
-        self._tell_faults()
-        now_ns = time.monotonic_ns()
-        self._done_with(self._batcher.take_late(now_ns))  # the camera knows, and decides
-        if batch := self._batcher.take(now_ns):
-            self._judge(batch)
-            self._done_with(batch)
+                    camera.take(message)
+                    self._batcher.add(LeasedFrame(message, parts[0] if parts else None), now_ns)
 
-    def _done_with(self, batch: list[_Work]) -> None:
-        for work in batch:
-            self._cameras[work.camera_id].held -= 1
-            self._cameras[work.camera_id].ready_due_ns = 0
-        self.progress += len(batch)
+    def _wait_ns(self, now_ns: int) -> int:
+        """How long to wait for news. Leases, and batches that are through, end it early."""
+        due_ns = self._batcher.wait_ns(now_ns)
+        if due_ns is None or not self._may_begin():
+            return LONGEST_WAIT_NS
+        if due_ns == 0 and self._declined:
+            return DECLINED_NS
+        return min(due_ns, LONGEST_WAIT_NS)
 
-    def _judge(self, batch: list[_Work]) -> None:
-        """Inspect frames and send their verdicts. Those whose pixels are out of reach go back to their camera."""
-        started_ns = time.monotonic_ns()
-        images: list[tuple[_Work, Image]] = []
-        for work in batch:
+    def _may_begin(self) -> bool:
+        """A batch that is not full waits for company as long as the engine has enough to do."""
+        overlap = self._overlap
+        is_full = len(self._batcher) >= self._line.engine.max_batch
+        return overlap.has_room and (is_full or overlap.before_answer + 1 < overlap.most_before_answer)
+
+    def _begin(self, batch: list[LeasedFrame]) -> None:
+        """Put a batch in flight. Frames whose pixels are out of reach go back to their camera."""
+        found: list[tuple[LeasedFrame, Picture]] = []
+        for frame in batch:
             try:
-                images.append((work, self._cameras[work.camera_id].image(work)))
+                found.append((frame, self._cameras[frame.camera_id].picture(frame)))
             except F2pError as error:
-                self._give_back(work, error)
-        if not images:
-            return
-        try:
-            results = self._inspector.inspect_batch([image for _, image in images])
-        except F2pError as error:
-            self._judge_singly(images, error)
-            return
-        self._times.ran(len(images), (time.monotonic_ns() - started_ns) / 1e6)
-        self._send([(work, image, result) for (work, image), result in zip(images, results, strict=True)], started_ns)
+                self._give_back(frame, error)
+                self._done_with(frame)
+        if found:
+            _, judge = self._inspector.stages
+            self._overlap.put(judge, found)
 
-    def _give_back(self, work: _Work, error: F2pError) -> None:
+    def _take_done(self) -> None:
+        """Send the verdicts of batches that are through, in their order. Raises what the engine can't recover from."""
+        for run in self._overlap.take_done():
+            if isinstance(run.error, F2pError):
+                self._tell_engine_fault(run, run.error)
+            self._send(run)
+            for frame in run.frames:
+                self._done_with(frame.frame)
+
+    def _done_with(self, frame: LeasedFrame) -> None:
+        self._cameras[frame.camera_id].done_with(frame.lease)
+        self.progress += 1
+
+    def _give_back(self, frame: LeasedFrame, error: F2pError) -> None:
         """Return a lease at once. A ring that can't be opened is a fault, reported once for each ring."""
-        lease, camera = work.lease, self._cameras[work.camera_id]
+        lease, camera = frame.lease, self._cameras[frame.camera_id]
         _log.warning("lease returned", frame=lease.frame_id, reason=str(error))
         camera.link.send(
             Returned(worker=self.name, incarnation=self._incarnation, epoch=lease.epoch, numbers=[lease.number])
         )
-        if isinstance(error, StaleFrame) or lease.ring_id in camera.told_ring_ids:
+        if isinstance(error, StaleFrame) or lease.ring_id in camera.reported_ring_ids:
             return
-        camera.told_ring_ids.append(lease.ring_id)
+        camera.reported_ring_ids.append(lease.ring_id)
         event_id = f"{lease.frame_id}/ring-{self._incarnation}"
         self._tell(
-            event_id, work.camera_id, "ring", f"{self.name} can't read frames of camera {work.camera_id}: {error}"
+            event_id, frame.camera_id, "ring", f"{self.name} can't read frames of camera {frame.camera_id}: {error}"
         )
 
     def _tell(self, event_id: str, camera_id: str | None, kind: str, text: str) -> None:
         self._faults.add(new_fault(self.name, kind, text, camera_id=camera_id, event_id=event_id))
 
-    def _judge_singly(self, images: list[tuple[_Work, Image]], error: F2pError) -> None:
-        """A batch failed: find the frames that the engine can't take, so that the others get their verdict."""
-        if len(images) > 1:
-            for work, _ in images:
-                self._judge([work])
-            return
-        (work, image), now_ns = images[0], time.monotonic_ns()
-        _log.error("engine failed", frame=work.lease.frame_id, reason=str(error))
-        self._tell(f"{work.lease.frame_id}/engine-{self._incarnation}", work.camera_id, "engine", str(error))
-        reason = NotInspectedReason.ENGINE_FAULT.value
-        self._send([(work, image, InspectionResult(verdict=Verdict.NOT_INSPECTED, reason=reason))], now_ns)
+    def _tell_engine_fault(self, run: BatchRun, error: F2pError) -> None:
+        """The engine can't take a frame, also alone."""
+        for frame in run.frames:
+            lease = frame.frame.lease
+            _log.error("engine failed", frame=lease.frame_id, reason=str(error))
+            self._tell(f"{lease.frame_id}/engine-{self._incarnation}", lease.camera_id, "engine", str(error))
+            reason = NotInspectedReason.ENGINE_FAULT.value
+            frame.result = InspectionResult(verdict=Verdict.NOT_INSPECTED, reason=reason)
+            frame.evidence = self._evidence(frame.picture.pixels, frame.result)
 
-    def _send(self, judged: list[tuple[_Work, Image, InspectionResult]], started_ns: int) -> None:
+    def _send(self, run: BatchRun) -> None:
         items: list[Judged] = []
         pictures: list[bytes] = []
-        for work, image, result in judged:
-            picture = self._picture(image, result)
-            try:
-                self._cameras[work.camera_id].check(work)
-            except StaleFrame as error:
-                _log.warning("picture changed while it was inspected", frame=work.lease.frame_id, reason=str(error))
+        for frame in run.frames:
+            if frame.stale is not None or frame.result is None:
+                _log.warning(
+                    "picture changed while it was inspected", frame=frame.frame.lease.frame_id, reason=str(frame.stale)
+                )
                 continue
-            items.append(self._stamped(work, result, started_ns, has_picture=bool(picture)))
-            pictures += picture
+            items.append(self._stamped(frame.frame.lease, frame.result, run, has_picture=bool(frame.evidence)))
+            pictures += frame.evidence
         if items:
             self._unsent.append((Verdicts(items=items), pictures))
             self._send_unsent()
 
-    def _stamped(self, work: _Work, result: InspectionResult, started_ns: int, *, has_picture: bool) -> Judged:
-        lease = work.lease
-        queued_ms = (started_ns - lease.captured_mono_ns) / 1e6 if self._run_dir.shares_memory else None
+    def _stamped(self, lease: Lease, result: InspectionResult, run: BatchRun, *, has_picture: bool) -> Judged:
+        queued_ms: float | None = None
+        if self._run_dir.shares_memory:
+            queued_ms = (run.answered_ns - lease.captured_mono_ns) / 1e6 - run.resize_ms - run.engine_ms
         result = msgspec.structs.replace(
             result,
             frame_id=lease.frame_id,
@@ -320,7 +311,7 @@ class InferWorker(Worker):
             seal=lease.seal,
         )
 
-    def _picture(self, image: Image, result: InspectionResult) -> list[bytes]:
+    def _evidence(self, image: Image, result: InspectionResult) -> list[bytes]:
         """The evidence picture of a frame, when the line keeps one: JPEG, or PNG where that can't hold its size."""
         if self._keep == "none" or (self._keep == "ng" and result.verdict is Verdict.OK):
             return []
@@ -342,7 +333,8 @@ class InferWorker(Worker):
             self._unsent.pop(0)
 
     def _tell_ready(self, capacity: int) -> None:
-        now_ns = time.monotonic_ns()
+        now_ns, times = time.monotonic_ns(), self._overlap.times
+        backlog_ms = self._overlap.ahead_ms(now_ns) + times.of(len(self._batcher))
         for camera in self._cameras.values():
             if now_ns < camera.ready_due_ns or self._unsent:
                 continue
@@ -353,12 +345,12 @@ class InferWorker(Worker):
                     incarnation=self._incarnation,
                     epoch=camera.epoch,
                     received=camera.received,
-                    held=camera.held,
+                    holding=sorted(camera.holding),
                     capacity=capacity,
                     inline=not self._run_dir.shares_memory,
                     at_mono_ns=time.monotonic_ns(),
-                    frame_ms=self._times.of(1),
-                    batch_ms=self._times.of(self._line.engine.max_batch),
-                    hand_ms=self._times.of(len(self._batcher)),
+                    frame_ms=times.of(1),
+                    batch_ms=times.of(self._line.engine.max_batch),
+                    backlog_ms=backlog_ms,
                 )
             )

@@ -6,12 +6,10 @@ is always looked up in the ring it was given for.
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from pipeline.frames.ring import RingReader
 from pipeline.frames.ring_memory import RingMissing
 from pipeline.wire.messages import Lease
+from pipeline.workers.inference.leased_frame import Picture
 
 RINGS_KEPT = 2
 
@@ -22,15 +20,14 @@ class RingViews:
     def __init__(self) -> None:
         self._readers: dict[str, RingReader] = {}  # by ring id, the latest last
 
-    def pixels(self, lease: Lease) -> npt.NDArray[np.uint8]:
-        """The leased frame in place. Raises StaleFrame, RingMissing, RingUnreadable or OutOfResources."""
-        reader = self._readers.get(lease.ring_id) or self._open(lease)
-        return reader.pixels(lease.slot, lease.generation, tuple(lease.shape))
+    def picture(self, lease: Lease) -> Picture:
+        """The leased frame in place. Raises StaleFrame, RingMissing, RingUnreadable or OutOfResources.
 
-    def check(self, lease: Lease) -> None:
-        """Raise StaleFrame when the picture changed while it was looked at."""
-        if (reader := self._readers.get(lease.ring_id)) is not None:
-            reader.check(lease.slot, lease.generation)
+        It can be looked at and checked also when its ring was closed meanwhile.
+        """
+        reader = self._readers.get(lease.ring_id) or self._open(lease)
+        pixels = reader.pixels(lease.slot, lease.generation, tuple(lease.shape))
+        return Picture(pixels, reader.checker(lease.slot, lease.generation))
 
     def close(self) -> None:
         for reader in self._readers.values():

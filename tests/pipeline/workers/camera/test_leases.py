@@ -24,10 +24,11 @@ def frame(seq: int, captured_mono_ns: int = 0) -> HeldFrame:
 def ready(
     worker: str = "infer-0", incarnation: str = "a", capacity: int = 2, received: int = 0, held: int = 0, **more: Any
 ) -> Ready:
-    times = {"at_mono_ns": 0, "frame_ms": 1.0, "batch_ms": 1.0, "hand_ms": 0.0, "inline": False} | more
-    return Ready(
-        worker=worker, incarnation=incarnation, epoch="e", received=received, held=held, capacity=capacity, **times
-    )
+    """`held`: how many of the last leases that it received it still holds."""
+    times = {"at_mono_ns": 0, "frame_ms": 1.0, "batch_ms": 1.0, "backlog_ms": 0.0, "inline": False} | more
+    holding = [*range(received - held + 1, received + 1)]
+    rest = {"epoch": "e", "received": received, "holding": holding, "capacity": capacity, **times}
+    return Ready(worker=worker, incarnation=incarnation, **rest)
 
 
 def book(frames: int = 4, deadline_ms: float | None = None) -> LeaseBook:
@@ -131,7 +132,7 @@ def test_a_lease_waits_for_what_lay_before_it_in_the_worker_s_hand() -> None:
     b = book(frames=1)
     b.worker_ready(ready(capacity=1), 0)
     leased(b)
-    b.worker_ready(ready(received=1, held=1, hand_ms=3_000.0), 0)  # of other cameras, told after the lease was given
+    b.worker_ready(ready(received=1, held=1, backlog_ms=3_000.0), 0)  # of other cameras, told after the lease was given
     assert b.take_back(3_000 * MS) == 0
     assert b.take_back(3_005 * MS) == 1
 
@@ -318,7 +319,7 @@ def test_no_frame_is_lost_and_none_leased_twice_at_a_time_over_random_events() -
         {"capacity": 10**9},
         {"held": -(10**9)},
         {"received": -1},
-        {"batch_ms": 1e300, "hand_ms": math.inf},
+        {"batch_ms": 1e300, "backlog_ms": math.inf},
         {"frame_ms": math.nan, "batch_ms": -math.inf},
         {"at_mono_ns": -(2**62), "inline": True},
         {"at_mono_ns": 2**63 - 1, "inline": True},
@@ -337,7 +338,7 @@ def test_what_a_worker_says_of_itself_is_bounded(lie: dict[str, Any]) -> None:
 
 
 def test_a_worker_that_says_the_truth_is_taken_at_its_word() -> None:
-    honest = ready(capacity=4, received=17, held=2, frame_ms=20.0, batch_ms=70.0, hand_ms=35.0, at_mono_ns=99)
+    honest = ready(capacity=4, received=17, held=2, frame_ms=20.0, batch_ms=70.0, backlog_ms=35.0, at_mono_ns=99)
     assert within_reason(honest, most=4) == honest
 
 
