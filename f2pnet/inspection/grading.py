@@ -85,7 +85,7 @@ class Grader:
 
 
 def as_defects(found: Sequence[Graded]) -> list[Defect]:
-    """The contract's form of the worst MAX_DEFECTS."""
+    """The worst MAX_DEFECTS as fields of a result."""
     return [
         Defect(
             class_name=graded.class_name,
