@@ -37,6 +37,7 @@ from tests.small_disk import mount_small_disk, unmount
 from tests.two_hosts import TwoHosts, two_hosts
 
 FPS = 15.0
+ACCELERATOR_LOAD = 0.8
 RECOVERY_LIMIT_S = 60.0
 FETCH_LIMIT_S = 60.0
 DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
@@ -50,20 +51,23 @@ def run(
     folder: Path,
     hosts: TwoHosts | None = None,
     only: Collection[str] = (),
+    accelerator: bool = False,
     minutes: float = math.inf,
 ) -> dict[str, Any]:
     """Run the campaign in `folder`; the report. With `hosts` a part of the line runs on the other one.
 
-    `only`: kinds of faults to draw from; empty: all. After `minutes` no further fault comes.
+    `only`: kinds of faults to draw from; empty: all. `accelerator`: the engine is a simulated one, at four fifths of
+    its rate. After `minutes` no further fault comes.
     """
     chance = random.Random(seed)
+    rate = len(EVERYBODY) * FPS / ACCELERATOR_LOAD if accelerator else None
     times_s: dict[str, list[float]] = defaultdict(list)
     lost: list[str] = []
     memory_mb: list[float] = []
     began_s = time.monotonic()
     mount_small_disk(folder / "spool", DISK_MB)
     with FailingCamera(FPS, seed) as camera:
-        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts)
+        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts, accelerator=rate)
         arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
         try:
             line.start()
@@ -184,12 +188,13 @@ def as_table(report: dict[str, Any]) -> str:
 
 
 def _on_hosts(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    options = (wanted.only, wanted.accelerator, wanted.minutes)
     if not wanted.two_hosts:
-        return run(wanted.faults, wanted.seed, folder, None, wanted.only, wanted.minutes)
+        return run(wanted.faults, wanted.seed, folder, None, *options)
     with two_hosts(first_is_here=True) as hosts:
         if hosts is None:
             sys.exit("two hosts need network namespaces: root and iproute2")
-        return run(wanted.faults, wanted.seed, folder, hosts, wanted.only, wanted.minutes)
+        return run(wanted.faults, wanted.seed, folder, hosts, *options)
 
 
 def _with_shared_memory_of_its_own() -> None:
@@ -207,6 +212,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=SEED)
     options.add_argument("--minutes", type=float, default=math.inf, help="no further fault after so long")
     options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
+    options.add_argument("--accelerator", action="store_true", help="a simulated one at 80 %% load, and its faults")
     options.add_argument("--only", action="append", default=[], metavar="KIND", help="draw from these kinds; else all")
     options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
     wanted = options.parse_args()
