@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 
 from export.formats.flops import graph_flops
-from f2pnet.backends import BACKENDS, Backend, open_backend
-from f2pnet.engine.bundle import ArtifactFormat, Bundle
+from f2pnet.backends import BACKEND_OF_FORMAT, BACKENDS, Backend, open_backend
+from f2pnet.engine.bundle import Bundle
 from f2pnet.errors import F2pError, MissingResource
 from f2pnet.isolation import PYTHON, isolated_environment
 from f2pnet.machine import machine_facts
 
-BACKEND_OF: dict[ArtifactFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 WARM_UP_RUNS = 3
 TURN_S = 0.15
 PEAK_SIDE = 1536
@@ -131,7 +130,7 @@ def _entrants(
     missing: list[str],
 ) -> Iterator[Entrant]:
     for artifact in bundle.manifest.artifacts:
-        name = BACKEND_OF[artifact.format]
+        name = BACKEND_OF_FORMAT[artifact.format]
         wanted = (not backends or name in backends) and (not precisions or artifact.precision in precisions)
         if artifact.role != "auto" or not wanted or name not in BACKENDS:
             continue

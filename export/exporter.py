@@ -22,16 +22,15 @@ from export.gate.refusal import clear_refusal, write_refusal
 from export.graph import onnx_from_network
 from export.origin import GraphBuilder, Origin, known_scores, open_origin
 from export.split import build_split
-from f2pnet.backends import Device, open_backend
+from f2pnet.backends import BACKEND_OF_FORMAT, Device, open_backend
 from f2pnet.engine.blind import BlindOn, blind_on, explained
-from f2pnet.engine.bundle import Artifact, ArtifactFormat, Bundle, Manifest, MetricSheet, Precision, write_bundle
+from f2pnet.engine.bundle import Artifact, Bundle, Manifest, MetricSheet, Precision, write_bundle
 from f2pnet.errors import BackendError, ConfigError, F2pError
 from f2pnet.pictures.preprocess import Image, fit
 
 CALIBRATION_IMAGES = 128
 """Ranges hardly move beyond; evenly spread over the list."""
 
-BACKENDS: dict[ArtifactFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 """Which backend the gate runs a format on."""
 
 
@@ -108,18 +107,14 @@ def _build_and_judge(
     """Build what is asked for, and the ONNX files it starts from; judge what is asked for, while the reference runs."""
     judgements = []
     for kind in onnx_first(options.kinds):
-        if kind == REFERENCE and origin.network is None:
-            continue  # it is the reference itself, proven when its checkpoint was at hand
-        if kind == REFERENCE:
-            artifact = origin.manifest.artifacts[0]
-        elif kind[0] == "onnx" and kind[1] in source.onnx and kind not in options.kinds:
-            continue  # the bundle has it
-        else:
+        if kind in origin.proven or (kind not in options.kinds and kind in source.held):
+            continue
+        artifact = origin.built.get(kind)
+        if artifact is None:
             built = builder_of(kind)(source, kind[1], folder)
             artifact = as_artifact(kind, built, folder, source)
-            if kind[0] == "onnx":
-                source = replace(source, onnx={**source.onnx, kind[1]: folder / built.file})
-        if kind == REFERENCE or kind in options.kinds:
+            source = source.holding(kind, folder / built.file)
+        if kind in options.kinds:
             judgements.append(_judge(artifact, origin, folder, sets, options.limits[kind[1]]))
     return judgements
 
@@ -132,7 +127,7 @@ def _judge(
     trial = Bundle(folder, origin.manifest.model_copy(update={"artifacts": [artifact]}))
     device: Device = "auto" if artifact.format == "tensorrt" else "cpu"
     try:
-        engine = open_backend(BACKENDS[artifact.format], trial, device=device)
+        engine = open_backend(BACKEND_OF_FORMAT[artifact.format], trial, device=device)
     except BackendError as error:
         return Judgement(artifact, [], [str(error)])
     with engine:

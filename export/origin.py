@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from export.formats.artifacts import REFERENCE, Source, as_artifact
+from export.formats.artifacts import REFERENCE, Kind, Source, as_artifact
 from export.formats.onnx_artifacts import MODEL_FILE, build_fp32
 from export.gate.parity import RememberingBackend
 from export.graph import Checkpointed, onnx_from_network
@@ -22,7 +22,6 @@ from f2pnet.engine.bundle import (
     Bundle,
     Manifest,
     MetricSheet,
-    OutputSpec,
     Precision,
     PriorFacts,
     TrainingFacts,
@@ -48,6 +47,10 @@ class Origin:
     source: Source
     reference: Backend
     manifest: Manifest  # its one artifact is the fp32 ONNX file
+    built: Mapping[Kind, Artifact] = field(default_factory=dict)
+    """What opening it built already, for the gate to judge."""
+    proven: frozenset[Kind] = frozenset()
+    """What passed the gate before, with the checkpoint at hand."""
     kept: list[Artifact] = field(default_factory=list)  # of the bundle that the export starts from
     kept_files: Mapping[str, Path] = field(default_factory=dict)
     network: Checkpointed | None = None  # None: there is no checkpoint
@@ -76,9 +79,10 @@ def open_origin(
     network, facts = read_checkpoint(path, image_size)
     shapes = build(network, folder / MODEL_FILE, max_batch if static_batch else None)
     source = Source(folder / MODEL_FILE, network.config.image_size, max_batch, static_batch)
-    manifest = _manifest(name, path, network, facts, shapes, as_artifact(REFERENCE, _fp32(source), folder, source))
-    reference = TorchBackend(network, manifest.outputs, max_batch)
-    return Origin(source, _remembering(reference, manifest.outputs), manifest, network=network)
+    fp32 = as_artifact(REFERENCE, build_fp32(source, "fp32", folder), folder, source)
+    manifest = _manifest(name, path, network, facts, shapes, fp32)
+    reference = RememberingBackend(TorchBackend(network, manifest.outputs, max_batch), manifest.outputs)
+    return Origin(source, reference, manifest, built={REFERENCE: fp32}, network=network)
 
 
 def known_scores(path: Path) -> list[dict[str, Any]]:
@@ -109,7 +113,14 @@ def _from_bundle(bundle: Bundle, folder: Path, name: str) -> Origin:
     manifest = bundle.manifest.model_copy(update={"name": name, "artifacts": [artifact]})
     reference = open_backend("onnxruntime", Bundle(bundle.folder, manifest), device="cpu")
     others_kept = [held for held in bundle.manifest.artifacts if held != artifact]
-    return Origin(source, _remembering(reference, manifest.outputs), manifest, [artifact, *others_kept], files)
+    return Origin(
+        source,
+        RememberingBackend(reference, manifest.outputs),
+        manifest,
+        proven=frozenset({REFERENCE}),
+        kept=[artifact, *others_kept],
+        kept_files=files,
+    )
 
 
 def open_checkpoint(path: Path, threads: int | None = None) -> tuple[Bundle, Backend]:
@@ -155,15 +166,6 @@ def _loaded(path: Path, image_size: int | None) -> tuple[Checkpointed, dict[str,
             f"{path} remembers good parts at {network.config.image_size} px: --image-size can't change it"
         )
     return network, facts
-
-
-def _fp32(source: Source) -> Any:
-
-    return build_fp32(source, "fp32", source.fp32.parent)
-
-
-def _remembering(backend: Backend, outputs: Sequence[OutputSpec]) -> Backend:
-    return RememberingBackend(backend, outputs)
 
 
 def _manifest(

@@ -26,10 +26,15 @@ class ExitCode(IntEnum):
     """What `f2p` tells the shell."""
 
     OK = 0
-    CHECK_FAILED = 1  # a check or gate said no
-    USAGE = 2  # the command line or a configuration is wrong
-    MISSING = 3  # an extra, a device or a server is not here; the message holds the cure
-    INTERRUPTED = 130  # Ctrl-C, as shells count it
+    """Success."""
+    CHECK_FAILED = 1
+    """A check or gate failed, an image could not be inspected, or a bundle is damaged."""
+    USAGE = 2
+    """The command line or a configuration is wrong."""
+    MISSING = 3
+    """A file, a package, a device or a server is missing; the message names the remedy."""
+    INTERRUPTED = 130
+    """Ctrl-C, as shells count it."""
 
 
 class F2pError(Exception):

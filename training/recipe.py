@@ -56,11 +56,11 @@ class Augmentation(StrictModel):
 
 
 class LossWeights(StrictModel):
-    """Weights of the terms of the specification: total = mask + pixel + image (+ prompted)."""
+    """Weights of the losses: total = mask + pixel + image (+ prompted)."""
 
-    mask: float = Field(1.0, ge=0)
-    pixel: float = Field(1.0, ge=0)
-    image: float = Field(1.0, ge=0)
+    mask: float = Field(1.0, ge=0, description="mask loss of the pass without prompts")
+    pixel: float = Field(1.0, ge=0, description="loss of the pixel map")
+    image: float = Field(1.0, ge=0, description="loss of the image score")
     prompted: float = Field(1.0, ge=0, description="mask loss of the pass with a prompt, on the steps that have one")
     taught: float = Field(1.0, ge=0, description="answering as the teacher does, in runs that have one")
     refined: float = Field(1.0, ge=0, description="mask loss of the second pass, in runs that have one")
@@ -160,10 +160,10 @@ class TrainingRecipe(StrictModel):
     class_map: bool = Field(False, description="also learn which class a defective pixel has")
     accumulate: int = Field(1, ge=1, description="parts that a step's images pass in, one by one; saves memory")
     learning_rate: float = Field(1e-3, gt=0, description="peak")
-    rates: LearningRates = LearningRates()
-    final_learning_rate: float = Field(1e-5, ge=0)
-    warmup_steps: int = Field(100, ge=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    rates: LearningRates = Field(LearningRates(), description="learning rates of parts that may come pretrained")
+    final_learning_rate: float = Field(1e-5, ge=0, description="where the cosine ends")
+    warmup_steps: int = Field(100, ge=0, description="steps of the linear rise at the start")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's")
     clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; null: no clipping")
     ema_decay: float = Field(0.998, ge=0, lt=1, description="of the averaged weights, which are the ones kept")
     prompted_share: float = Field(0.25, ge=0, le=1, description="share of the steps with a second, prompted pass")
@@ -173,15 +173,15 @@ class TrainingRecipe(StrictModel):
     )
     device: DeviceChoice = Field("auto", description="auto: a GPU where torch sees one, else the CPU")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: torch's choice. Another number, other sums")
-    losses: LossWeights = LossWeights()
-    augmentation: Augmentation = Augmentation()
+    losses: LossWeights = Field(LossWeights(), description="weights of the losses")
+    augmentation: Augmentation = Field(Augmentation(), description="what may change between shifts")
 
     evaluate_every: int = Field(250, ge=1, description="steps between validations; each may make a new best.pth")
     patience: int | None = Field(
         None, ge=1, description="end the run after this many validations without a better one; null: never"
     )
     save_every: int = Field(100, ge=1, description="steps between saves of last.pth, from which --resume goes on")
-    log_every: int = Field(10, ge=1)
+    log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
     notes: str | None = Field(None, description="licences of the data and whatever else users of the engine must know")
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,15 @@ class Source:
     static_batch: bool  # True: build for exactly max_batch images; the ONNX file's batch is fixed already
     calibration: NDArray[np.uint8] | None = None  # (N, S, S, 3) RGB, what int8 ranges are taken from
     onnx: Mapping[Precision, Path] = field(default_factory=dict)  # ONNX files of other precisions, built or given
+
+    @property
+    def held(self) -> set[Kind]:
+        """ONNX files that need not be built, beside the fp32 one."""
+        return {("onnx", precision) for precision in self.onnx}
+
+    def holding(self, kind: Kind, file: Path) -> Source:
+        """With a file that was built; other formats start from ONNX files alone."""
+        return replace(self, onnx={**self.onnx, kind[1]: file}) if kind[0] == "onnx" else self
 
     def calibration_images(self) -> NDArray[np.uint8]:
         """The images that int8 needs. Raises ConfigError where none were given."""

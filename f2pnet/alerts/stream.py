@@ -45,7 +45,9 @@ class StreamEntry:
     camera_id: str
     """"" for a fault that concerns no camera."""
     part_id: str | None
+    """The part that the frame shows; "" in the stream where none is known."""
     verdict: Verdict
+    """What the line says about the frame."""
     captured_at_ns: int
     """UTC, ns since the epoch."""
     data: bytes

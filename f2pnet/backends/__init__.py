@@ -14,11 +14,11 @@ from f2pnet.backends.base import Backend, BackendFacts, Device
 from f2pnet.backends.choice import open_fastest
 from f2pnet.config.simulated import NAME as SIMULATED
 from f2pnet.config.simulated import SimulatedSpec
-from f2pnet.engine.bundle import Bundle, Precision
+from f2pnet.engine.bundle import ArtifactFormat, Bundle, Precision
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
 from f2pnet.providers import provider
 
-__all__ = ["BACKENDS", "Backend", "BackendFacts", "Device", "open_backend", "open_checkpoint"]
+__all__ = ["BACKENDS", "BACKEND_OF_FORMAT", "Backend", "BackendFacts", "Device", "open_backend", "open_checkpoint"]
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ BACKENDS = {
     "openvino": "f2pnet.backends.openvino:OpenVinoBackend",
 }
 
+BACKEND_OF_FORMAT: dict[ArtifactFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""What runs the files of a format."""
 CHECKPOINT_PACKAGES = ("export", "models", "training")
 
 

@@ -20,7 +20,7 @@ SIDE_SHARE = 8
 
 
 class SimulatedBackend(Backend):
-    """Takes a bundle for its shapes and, where the specification says so, for its answers."""
+    """Takes a bundle for its shapes and, where `spec` says so, for its answers."""
 
     def __init__(
         self,

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from f2pnet.backends import open_backend
+from f2pnet.backends import BACKEND_OF_FORMAT, open_backend
 from f2pnet.backends.base import Backend
-from f2pnet.engine.bundle import Artifact, ArtifactFormat, Bundle, Precision
+from f2pnet.engine.bundle import Artifact, Bundle, Precision
 from f2pnet.errors import F2pError, MissingResource
 
 TIMED_RUNS = 10
-
-RUNS_ON: dict[ArtifactFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ def try_files(bundle: Bundle, backend: str | None = None, precision: Precision |
         artifact
         for artifact in bundle.manifest.artifacts
         if artifact.role == "auto"
-        and artifact.format in RUNS_ON
-        and backend in (None, RUNS_ON[artifact.format])
+        and artifact.format in BACKEND_OF_FORMAT
+        and backend in (None, BACKEND_OF_FORMAT[artifact.format])
         and precision in (None, artifact.precision)
     ]
     if not chosen:
@@ -78,7 +76,7 @@ def try_files(bundle: Bundle, backend: str | None = None, precision: Precision |
 
 
 def _try(bundle: Bundle, artifact: Artifact) -> Trial:
-    backend = RUNS_ON[artifact.format]
+    backend = BACKEND_OF_FORMAT[artifact.format]
     try:
         with open_backend(backend, bundle, precision=artifact.precision) as running:
             return Trial(artifact, backend, running.facts.device, _probe(running))

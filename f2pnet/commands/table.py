@@ -62,14 +62,14 @@ class CommandGroup(TyperGroup):
         if name is None:
             return name, stand_in, rest
         try:
-            return name, _command(name, self.entries[name]), rest
+            return name, open_command(name, self.entries[name]), rest
         except F2pError as error:
             if ctx.resilient_parsing:
                 return name, stand_in, rest
             _fail(error)
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line; end with one clear line and the contract's exit code."""
+        """Run the command line; a mistake ends with one line and an exit code of `ExitCode`."""
         ends_process, run = options.pop("standalone_mode", True), functools.partial(super().main, *args)
         if not ends_process:
             return run(standalone_mode=False, **options)
@@ -122,7 +122,8 @@ def _stand_in(name: str, entry: Command) -> typer.Typer:
     return app
 
 
-def _command(name: str, entry: Command) -> Any:
+def open_command(name: str, entry: Command) -> Any:
+    """The command itself, imported. Raises MissingExtra where a package lacks."""
     module_name, _, attribute = entry.target.partition(":")
     try:
         target = getattr(importlib.import_module(module_name), attribute)
@@ -139,7 +140,7 @@ def _command(name: str, entry: Command) -> Any:
 
 
 def _guard(command: Any) -> None:
-    """Have every callback end with a clear line and the contract's exit code instead of a traceback."""
+    """Have every callback end with one line and an exit code instead of a traceback."""
     if command.callback is not None:
         command.callback = _guarded(command.callback)
     for inner in getattr(command, "commands", {}).values():

@@ -1,4 +1,4 @@
-"""A line: its cameras, its engine, and where verdicts go (contract, "Line configuration")."""
+"""A line: its cameras, its engine, and where verdicts go (docs/contract.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from f2pnet.config.sources import SourceConfig
 from f2pnet.config.tracing import TracingConfig
 from f2pnet.errors import ConfigError
 from f2pnet.redis.address import SCHEMES, parse_redis_address
-from f2pnet.redis.endpoint import embedded_address
+from f2pnet.redis.endpoint import embedded_address, find_embedded
 from f2pnet.text import printable
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -31,8 +31,8 @@ OverloadPolicy = Literal["drop_oldest", "drop_newest", "block"]
 class CameraConfig(StrictModel):
     """One camera and how its frames are held until their verdict is durable."""
 
-    id: Name
-    source: SourceConfig
+    id: Name = Field(description="name of the camera, unique within the line")
+    source: SourceConfig = Field(description="where its frames come from")
     ring_slots: int = Field(16, ge=2, le=4096, description="frames held at most, from capture to durable verdict")
     max_frame_mb: int = Field(
         64, ge=1, le=4096, description="largest frame the ring takes; memory is used only for what frames really need"
@@ -58,6 +58,7 @@ class CameraConfig(StrictModel):
         return {"on_overload": "block", **content} if is_watched else content
 
 
+EMBEDDED_REDIS = "embedded"
 BACKENDS = ("auto", "onnxruntime", "tensorrt", "openvino", "null")
 
 
@@ -75,7 +76,7 @@ def _known_backend(name: str) -> str:
 class EngineConfig(StrictModel):
     """Which engine inspects, and how many workers run it."""
 
-    bundle: ConfigPath
+    bundle: ConfigPath = Field(description="folder of the engine bundle")
     backend: Annotated[str, AfterValidator(_known_backend)] = Field(
         "auto",
         description="auto, onnxruntime, tensorrt or openvino; null answers at once, simulated:RATE[:BATCH] as an "
@@ -105,7 +106,7 @@ class CurveConfig(StrictModel):
 class TcpTransport(StrictModel):
     """Workers on several hosts: endpoints over TCP, pixels travel inline."""
 
-    kind: Literal["tcp"]
+    kind: Literal["tcp"] = Field(description="workers on several hosts")
     host: str = Field("127.0.0.1", description="where ingest and publish workers are reached; they run on one host")
     bind: str | None = Field(None, description="address that they bind, such as 0.0.0.0 in a container; null: `host`")
     curve: CurveConfig | None = Field(None, description="keys; without them only loopback is allowed")
@@ -127,7 +128,7 @@ class TcpTransport(StrictModel):
 class IpcTransport(StrictModel):
     """All workers on one host: Unix sockets, pixels stay in shared memory."""
 
-    kind: Literal["ipc"] = "ipc"
+    kind: Literal["ipc"] = Field("ipc", description="all workers on one host")
     alerts_port: int | None = Field(
         None, ge=1, le=65535, description="also publish live alerts on this loopback TCP port; null: ipc only"
     )
@@ -139,18 +140,20 @@ TransportConfig = Annotated[IpcTransport | TcpTransport, Field(discriminator="ki
 class SpoolConfig(StrictModel):
     """Disk that holds verdicts while the store is away."""
 
-    dir: ConfigPath
-    max_mb: int = Field(256, ge=1)
+    dir: ConfigPath = Field(description="folder of the spool; the embedded Redis keeps its data below it")
+    max_mb: int = Field(
+        256, ge=1, description="largest size; a full spool refuses verdicts, and their frames stay in the ring"
+    )
 
 
 class EvidenceConfig(StrictModel):
     """Pictures behind verdicts."""
 
-    dir: ConfigPath
+    dir: ConfigPath = Field(description="folder of the pictures")
     keep: Literal["none", "ng", "all"] = Field(
         "ng", description="ng: frames that an inference worker did not call OK; all: every frame it judged"
     )
-    max_mb: int = Field(1024, ge=1)
+    max_mb: int = Field(1024, ge=1, description="largest size of the folder; the oldest pictures go first")
     max_count: int | None = Field(None, ge=1, description="pictures kept at most; null: as many as max_mb allows")
     max_age_days: float | None = Field(None, gt=0, description="pictures older than this are deleted; null: none is")
 
@@ -159,7 +162,7 @@ class PublishConfig(StrictModel):
     """Where verdicts and alerts go."""
 
     redis: str = Field(
-        "embedded",
+        EMBEDDED_REDIS,
         description="embedded, or redis://[user:password@]host:port[/db], rediss://..., unix://..., "
         "redis+sentinel://host,host/service, redis+cluster://host,host",
         repr=False,
@@ -167,8 +170,8 @@ class PublishConfig(StrictModel):
     min_replicas: int = Field(
         0, ge=0, le=16, description="replicas of Redis that must have a verdict too before it counts as durable"
     )
-    spool: SpoolConfig
-    evidence: EvidenceConfig | None = None
+    spool: SpoolConfig = Field(description="where verdicts wait while Redis is away")
+    evidence: EvidenceConfig | None = Field(None, description="pictures behind verdicts; null: none are kept")
     sinks: list[SinkConfig] = Field(default_factory=list, description="where alerts go besides Redis")
     results_kept: int = Field(1_000_000, ge=1, description="length to which the results stream is trimmed (about)")
     alerts_kept: int = Field(1_000_000, ge=1, description="length to which the alerts stream is trimmed (about)")
@@ -179,12 +182,17 @@ class PublishConfig(StrictModel):
 
     @model_validator(mode="after")
     def _known_redis(self) -> Self:
-        if self.redis != "embedded":
+        if not self.is_embedded:
             _check_redis(self.redis)
         names = [sink.name for sink in self.sinks]
         if double := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"sink names must differ; used twice: {', '.join(sorted(double))}")
         return self
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the line runs a Redis server of its own."""
+        return self.redis == EMBEDDED_REDIS
 
     @property
     def embedded_redis_dir(self) -> Path:
@@ -214,22 +222,30 @@ class TimeoutsConfig(StrictModel):
 class LineConfig(StrictModel):
     """Everything `f2p run` needs to know."""
 
-    line: Name
+    line: Name = Field(description="name of the line: part of Redis keys, topics and folders")
     recipe: ConfigPath | None = Field(None, description="null: the engine's own thresholds")
-    engine: EngineConfig
-    cameras: list[CameraConfig] = Field(min_length=1)
-    transport: TransportConfig = Field(default_factory=IpcTransport)
-    publish: PublishConfig
+    engine: EngineConfig = Field(description="the engine that judges all frames")
+    cameras: list[CameraConfig] = Field(min_length=1, description="at least one")
+    transport: TransportConfig = Field(
+        default_factory=IpcTransport, description="how workers reach each other: on one host, or over TCP"
+    )
+    publish: PublishConfig = Field(description="where verdicts and alerts go")
     metrics: MetricsConfig | None = Field(None, description="Prometheus metrics and health of the line; null: none")
     console: ConsoleConfig | None = Field(None, description="the operators' page; null: none")
     tracing: TracingConfig | None = Field(None, description="OpenTelemetry traces; null: none")
-    timeouts: TimeoutsConfig = Field(default_factory=TimeoutsConfig)
+    timeouts: TimeoutsConfig = Field(
+        default_factory=TimeoutsConfig, description="how long the line waits for its workers"
+    )
 
     @property
     def store_address(self) -> str:
         """Where the line's Redis is, also for readers that go on over restarts of an embedded one."""
         publish = self.publish
-        return embedded_address(publish.embedded_redis_dir) if publish.redis == "embedded" else publish.redis
+        return embedded_address(publish.embedded_redis_dir) if publish.is_embedded else publish.redis
+
+    def running_store(self) -> str:
+        """Where the line's Redis is now. Raises MissingResource for an embedded one that does not run."""
+        return find_embedded(self.publish.embedded_redis_dir) if self.publish.is_embedded else self.publish.redis
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -29,7 +29,7 @@ class _Sink(StrictModel):
 class JsonlSink(_Sink):
     """One JSON object in a line, appended to a file and synced to disk."""
 
-    kind: Literal["jsonl"] = "jsonl"
+    kind: Literal["jsonl"] = Field("jsonl", description="lines of a file")
     path: ConfigPath = Field(description="file to append to; its folder is made where it is absent")
     max_mb: int = Field(64, ge=1, description="a larger file is put aside as NAME.<UTC time>, and a new one begun")
 
@@ -37,7 +37,7 @@ class JsonlSink(_Sink):
 class WebhookSink(_Sink):
     """One HTTP POST for each alert, signed where a secret is given."""
 
-    kind: Literal["webhook"] = "webhook"
+    kind: Literal["webhook"] = Field("webhook", description="HTTP requests")
     url: SecretStr = Field(
         description="http[s]://[user:password@]host[:port]/path: user and password are sent as Basic authentication; "
         "shown as scheme, host and port only"
@@ -78,13 +78,13 @@ class WebhookSink(_Sink):
 class MqttSink(_Sink):
     """One MQTT message (QoS 1) for each alert, and a retained topic that tells whether the line is there."""
 
-    kind: Literal["mqtt"] = "mqtt"
+    kind: Literal["mqtt"] = Field("mqtt", description="messages to an MQTT broker")
     host: str = Field(description="host name or IP address of the broker")
-    port: int = Field(1883, ge=1, le=65535)
+    port: int = Field(1883, ge=1, le=65535, description="TCP port of the broker")
     topic: Annotated[str, Field(pattern=r"^[^#+]+$")] = Field(
         "f2p", description="alerts: TOPIC/<line>/<camera>/<verdict>; availability: TOPIC/<line>/available"
     )
-    user: str | None = None
+    user: str | None = Field(None, description="login name; null: none")
     password_file: ConfigPath | None = Field(None, description="file with the user's password")
     tls: bool = Field(False, description="encrypt, and check the broker's certificate")
     ca_file: ConfigPath | None = Field(None, description="authority of that certificate; null: the system's")

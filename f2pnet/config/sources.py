@@ -70,7 +70,7 @@ class _Camera(StrictModel):
 class FolderSource(_File):
     """Image files of one folder in natural order (`part2.png` before `part10.png`), or as they come (`watch`)."""
 
-    kind: Literal["folder"] = "folder"
+    kind: Literal["folder"] = Field("folder", description="a folder of images")
     path: ConfigPath = Field(description="folder of images; links are followed, subfolders are not")
     fps: Fps | None = Field(default=None, description="frames per second; null: as fast as they are asked for")
     loop: bool = Field(default=False, description="start again after the last image, for ever")
@@ -115,7 +115,7 @@ class FolderSource(_File):
 class VideoSource(_File):
     """Frames of one video file."""
 
-    kind: Literal["video"] = "video"
+    kind: Literal["video"] = Field("video", description="a video file")
     path: ConfigPath = Field(description="video file, any container and codec that FFmpeg reads")
     fps: Fps | None = Field(default=None, description="frames per second; null: the file's own rate")
     loop: bool = Field(default=False, description="start again after the last frame, for ever")
@@ -124,7 +124,7 @@ class VideoSource(_File):
 class RtspSource(_Camera):
     """A network camera over RTSP."""
 
-    kind: Literal["rtsp"] = "rtsp"
+    kind: Literal["rtsp"] = Field("rtsp", description="an RTSP camera")
     url: SecretStr = Field(description="rtsp://[user:password@]host[:port]/path; shown as scheme, host and port only")
     transport: Literal["tcp", "udp"] = Field(default="tcp", description="udp saves some latency and loses packets")
     timeout_s: float = Field(
@@ -146,7 +146,7 @@ class RtspSource(_Camera):
 class MjpegSource(_Camera):
     """A network camera that sends JPEG pictures over HTTP (multipart/x-mixed-replace)."""
 
-    kind: Literal["mjpeg"] = "mjpeg"
+    kind: Literal["mjpeg"] = Field("mjpeg", description="an HTTP camera that sends JPEGs")
     url: SecretStr = Field(
         description="http[s]://[user:password@]host[:port]/path; shown as scheme, host and port only"
     )
@@ -169,7 +169,7 @@ class MjpegSource(_Camera):
 class V4l2Source(_Camera):
     """A camera that Linux drives itself: USB camera, capture card."""
 
-    kind: Literal["v4l2"] = "v4l2"
+    kind: Literal["v4l2"] = Field("v4l2", description="a camera of the host")
     device: ConfigPath = Field(description="such as /dev/video0, or better a name below /dev/v4l/by-id that stays")
     size: FrameSize | None = Field(default=None, description="width x height in px; null: as the device is set")
     fps: Fps | None = Field(default=None, description="frames per second; null: as the device is set")
@@ -184,7 +184,7 @@ class V4l2Source(_Camera):
 class GenicamSource(_Camera):
     """A GigE Vision or USB3 Vision camera through Aravis, or any GenICam camera through its maker's GenTL producer."""
 
-    kind: Literal["genicam"] = "genicam"
+    kind: Literal["genicam"] = Field("genicam", description="a GigE Vision or USB3 Vision camera")
     producer: ConfigPath | None = Field(
         default=None, description="the *.cti file of the camera maker's driver; null: Aravis, which needs none"
     )
@@ -221,7 +221,7 @@ class GenicamSource(_Camera):
 class SyntheticSource(StrictModel):
     """A simulated conveyor: a moving textured surface with drawn defects whose truth is known."""
 
-    kind: Literal["synthetic"] = "synthetic"
+    kind: Literal["synthetic"] = Field("synthetic", description="simulated parts on a belt")
     texture: TextureName = Field(default="brushed_steel", description="what the surface is made of")
     seed: int = Field(default=0, ge=0, lt=2**63, description="names the belt: same seed, same pixels")
     size: FrameSize = Field(default="512x512", description="width x height of a frame in px, 96 to 8192 each")

@@ -1,4 +1,4 @@
-"""The engine bundle: a folder with model files and a manifest that vouches for them (contract, "Engine bundle").
+"""The engine bundle: a folder with model files and a manifest that vouches for them (docs/contract.md).
 
 A bundle is the only way an engine reaches a line. It is opened only when every file has the sha256 that the manifest
 states, and it is written in one step, so that a reader never meets half of one.
@@ -52,10 +52,10 @@ class NetworkFacts(StrictModel):
 class InputSpec(StrictModel):
     """What the engine is fed: (B, image_size, image_size, 3) uint8 RGB; normalisation is inside the graph."""
 
-    name: str = "image"
-    dtype: Literal["uint8"] = "uint8"
-    layout: Literal["NHWC"] = "NHWC"
-    color: Literal["RGB"] = "RGB"
+    name: str = Field("image", description="name of the graph's input")
+    dtype: Literal["uint8"] = Field("uint8", description="of its values")
+    layout: Literal["NHWC"] = Field("NHWC", description="order of its axes")
+    color: Literal["RGB"] = Field("RGB", description="order of its channels")
     resize: Resize = Field(
         "stretch",
         description="how a frame becomes square: stretched, or letterbox: aspect ratio kept, the rest filled with the "
@@ -70,8 +70,8 @@ class OutputSpec(StrictModel):
     `shape` leaves the batch out: [64, 64], [] or [3, 64, 64].
     """
 
-    name: OutputName
-    shape: tuple[Annotated[int, Field(ge=1)], ...]
+    name: OutputName = Field(description="what it holds")
+    shape: tuple[Annotated[int, Field(ge=1)], ...] = Field(description="without the batch")
 
     @model_validator(mode="after")
     def _rank_fits_name(self) -> Self:
@@ -86,7 +86,7 @@ class OutputSpec(StrictModel):
 class Thresholds(StrictModel):
     """Defaults chosen on validation images; a recipe may override each."""
 
-    pixel: Probability = 0.5
+    pixel: Probability = Field(0.5, description="a pixel at or above it is defective")
     score: Probability = Field(
         default=0.0, description="image scores below this are OK without a look at the map; 0: no gate"
     )
@@ -96,30 +96,30 @@ class Thresholds(StrictModel):
 class MetricSheet(StrictModel):
     """Figures of one evaluation, never without the protocol that made them."""
 
-    dataset: str
-    split: str
+    dataset: str = Field(description="name of the data set")
+    split: str = Field(description="list of the data set")
     protocol: str = Field(description="auto (no prompts) or oracle-box")
-    images: int = Field(ge=1)
+    images: int = Field(ge=1, description="how many")
     defective: int | None = Field(default=None, ge=0, description="how many of them are defective; null: not counted")
-    values: dict[str, float]
+    values: dict[str, float] = Field(description="figures by name")
 
 
 class PriorFacts(StrictModel):
     """A file of weights that training started from."""
 
-    part: Literal["sam", "cnn", "network"]
-    file: str
-    sha256: Sha256
-    licence: str
-    source: str
+    part: Literal["sam", "cnn", "network"] = Field(description="what it began")
+    file: str = Field(description="name of the file")
+    sha256: Sha256 = Field(description="its hash")
+    licence: str = Field(description="its licence")
+    source: str = Field(description="where it came from")
 
 
 class TrainingFacts(StrictModel):
     """Where the weights come from."""
 
-    dataset: str
+    dataset: str = Field(description="names of the data sets")
     shots: int | None = Field(default=None, ge=1, description="defective training images; null: the full list")
-    metrics: list[MetricSheet] = Field(default_factory=list)
+    metrics: list[MetricSheet] = Field(default_factory=list, description="score sheets")
     priors: list[PriorFacts] = Field(default_factory=list, description="pretrained weights that training started from")
     from_scratch: bool | None = Field(default=None, description="all weights began as random numbers; null: not known")
     blind_on: list[str] = Field(
@@ -131,47 +131,47 @@ class TrainingFacts(StrictModel):
 class GpuFacts(StrictModel):
     """The GPU that an artifact was built for, and only runs on; `built_with` has the runtime's flavour and version."""
 
-    name: str
-    compute_capability: str
+    name: str = Field(description="as the driver names it")
+    compute_capability: str = Field(description="such as 8.9")
 
 
 class Parity(StrictModel):
     """How far the artifact agrees with its checkpoint on real images."""
 
-    dataset: str
-    images: int = Field(ge=1)
-    mask_iou_mean: Probability
-    mask_iou_min: Probability
+    dataset: str = Field(description="name of the images")
+    images: int = Field(ge=1, description="how many")
+    mask_iou_mean: Probability = Field(description="intersection over union of both masks, mean over the images")
+    mask_iou_min: Probability = Field(description="of the worst image")
     max_abs_diff: float = Field(ge=0.0, description="largest difference of a probability")
     score_max_diff: float | None = Field(
         default=None, ge=0.0, description="largest difference of an image score; null: not measured apart"
     )
-    verdict_agreement: Probability
+    verdict_agreement: Probability = Field(description="share of images with the same verdict")
 
 
 class ExtraFile(StrictModel):
     """A file that an artifact needs beside its own: weights kept outside of the graph, a timing cache."""
 
-    file: FileName
-    sha256: Sha256
+    file: FileName = Field(description="name beside the manifest")
+    sha256: Sha256 = Field(description="hash of the file")
 
 
 class Artifact(StrictModel):
     """One engine: a model file, and what lies beside it."""
 
-    file: FileName
-    format: ArtifactFormat
-    precision: Precision
-    sha256: Sha256
-    extra_files: list[ExtraFile] = Field(default_factory=list)
+    file: FileName = Field(description="name beside the manifest")
+    format: ArtifactFormat = Field(description="format of the file")
+    precision: Precision = Field(description="in what numbers it computes")
+    sha256: Sha256 = Field(description="hash of the file")
+    extra_files: list[ExtraFile] = Field(default_factory=list, description="files that it needs beside it")
     role: Role = Field(
         default="auto", description="auto: pixels in, verdict's maps out; encoder and decoder: its halves, for prompts"
     )
-    max_batch: int = Field(ge=1)
+    max_batch: int = Field(ge=1, description="most images in one run")
     static_batch: bool = Field(default=False, description="true: the file takes exactly max_batch images")
     built_with: dict[str, str] = Field(default_factory=dict, description="package -> version")
     built_from: Sha256 | None = Field(default=None, description="the ONNX file it was built from; null: the checkpoint")
-    gpu: GpuFacts | None = None
+    gpu: GpuFacts | None = Field(None, description="null: it runs on any device of its backend")
     float_layers: list[str] = Field(
         default_factory=list, description="int8: layers left in float because measurement shows they need it"
     )
@@ -187,18 +187,18 @@ class Artifact(StrictModel):
 class Manifest(StrictModel):
     """Everything a consumer needs to know to run the engine."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-    created_at: AwareDatetime
-    network: NetworkFacts
+    schema_version: Literal[1] = Field(SCHEMA_VERSION, description="of this file")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", description="name of the engine")
+    created_at: AwareDatetime = Field(description="when it was exported, with its time zone")
+    network: NetworkFacts = Field(description="the network behind it")
     checkpoint_sha256: Sha256 | None = Field(default=None, description="null: made without a checkpoint")
-    input: InputSpec = Field(default_factory=InputSpec)
-    outputs: list[OutputSpec]
+    input: InputSpec = Field(default_factory=InputSpec, description="what it is fed")
+    outputs: list[OutputSpec] = Field(description="what it answers")
     defect_output: Literal["mask", "pixel_map"] = Field(default="mask", description="the map that is cut into defects")
-    classes: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
-    thresholds: Thresholds = Field(default_factory=Thresholds)
-    training: TrainingFacts
-    artifacts: list[Artifact] = Field(min_length=1)
+    classes: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1, description="names of the defect classes")
+    thresholds: Thresholds = Field(default_factory=Thresholds, description="defaults of its recipe")
+    training: TrainingFacts = Field(description="what it was trained on, and how well it does")
+    artifacts: list[Artifact] = Field(min_length=1, description="its model files; the first that fits is used")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

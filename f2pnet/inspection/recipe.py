@@ -32,14 +32,14 @@ class PixelThresholds(StrictModel):
     """From which probability on a pixel belongs to a defect."""
 
     default: Probability | None = Field(default=None, description="null: the engine's own")
-    per_class: dict[str, Probability] = Field(default_factory=dict)
+    per_class: dict[str, Probability] = Field(default_factory=dict, description="thresholds of single classes, by name")
 
 
 class MinimumArea(StrictModel):
     """Smaller regions are ignored."""
 
-    px: int | None = Field(default=None, ge=0)
-    mm2: float | None = Field(default=None, ge=0)
+    px: int | None = Field(default=None, ge=0, description="pixels of the source frame")
+    mm2: float | None = Field(default=None, ge=0, description="needs a pixel size")
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
@@ -58,7 +58,7 @@ class Roi(StrictModel):
 class Tiles(StrictModel):
     """Frames larger than one tile are cut into overlapping squares, each brought to the network's input size."""
 
-    size_px: int = Field(ge=16)
+    size_px: int = Field(ge=16, description="side of a tile")
     overlap_px: int = Field(default=0, ge=0, description="at least the length of the smallest defect")
 
     @model_validator(mode="after")
@@ -72,10 +72,10 @@ class SeverityRule(StrictModel):
     """A defect that fits all the conditions given has this severity."""
 
     class_name: str | None = Field(default=None, alias="class", description="null: any class")
-    min_area_px: int | None = Field(default=None, ge=0)
-    min_area_mm2: float | None = Field(default=None, ge=0)
-    min_score: Probability | None = None
-    severity: Severity
+    min_area_px: int | None = Field(default=None, ge=0, description="applies from this area on")
+    min_area_mm2: float | None = Field(default=None, ge=0, description="applies from this area on; needs a pixel size")
+    min_score: Probability | None = Field(None, description="applies from this score on")
+    severity: Severity = Field(description="what a defect then has")
 
     def fits(self, class_name: str, score: float, area_px: int, area_mm2: float | None) -> bool:
         """Whether the defect meets every condition of the rule."""
@@ -90,9 +90,9 @@ class SeverityRule(StrictModel):
 class SeverityRules(StrictModel):
     """The first rule that fits decides; then the frame is NG when any defect is at least `reject_from`."""
 
-    rules: list[SeverityRule] = Field(default_factory=list)
-    default: Severity = "major"
-    reject_from: Severity = "minor"
+    rules: list[SeverityRule] = Field(default_factory=list, description="the first that applies decides")
+    default: Severity = Field("major", description="where no rule applies")
+    reject_from: Severity = Field("minor", description="defects of this severity and above make a frame NG")
 
     def of(self, class_name: str, score: float, area_px: int, area_mm2: float | None) -> Severity:
         """Severity of one defect."""
@@ -114,16 +114,20 @@ def severity_rank(severity: str) -> int:
 class Recipe(StrictModel):
     """See docs/recipes.md and the commented files in configs/recipes/."""
 
-    name: str = "default"
-    thresholds: PixelThresholds = Field(default_factory=PixelThresholds)
+    name: str = Field("default", description="name of the recipe")
+    thresholds: PixelThresholds = Field(
+        default_factory=PixelThresholds, description="what takes the place of the engine's own thresholds"
+    )
     score_gate: Probability | None = Field(
         default=None, description="below this image score the map is not looked at; null: the engine's own, 0: no gate"
     )
     min_area: MinimumArea = Field(default_factory=MinimumArea, description="without px and mm2: the engine's own")
     mm_per_px: FiniteFloat | None = Field(default=None, gt=0, description="pixel size; null: no areas in mm2")
-    roi: Roi = Field(default_factory=Roi)
+    roi: Roi = Field(default_factory=Roi, description="region of interest; outside of it nothing is a defect")
     tiles: Tiles | None = Field(default=None, description="null: the whole frame in one piece")
-    severity: SeverityRules = Field(default_factory=SeverityRules)
+    severity: SeverityRules = Field(
+        default_factory=SeverityRules, description="how bad a defect is, and from where it is NG"
+    )
 
     @model_validator(mode="after")
     def _millimetres_need_a_pixel_size(self) -> Self:

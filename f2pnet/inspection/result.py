@@ -1,4 +1,4 @@
-"""The result of one inspected frame, in the form that streams, files and subscribers see (contract, "Result")."""
+"""The result of one inspected frame, in the form that streams, files and subscribers see (docs/contract.md)."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ class Verdict(StrEnum):
 
 
 class Defect(msgspec.Struct, frozen=True, kw_only=True):
-    """One connected region that the recipe rejects or grades.
-
-    `bbox_px` is (x, y, width, height) and `polygon_px` a closed outline of (x, y) points, both in pixels of the source
-    frame; `score` lies in 0..1; `area_mm2` is None where the recipe states no pixel size.
-    """
+    """One connected region that the recipe rejects or grades."""
 
     class_name: str = msgspec.field(name="class")
+    """Name of the defect class."""
     score: float
+    """Largest probability in the region, 0..1."""
     severity: str
+    """What the recipe grades it."""
     bbox_px: tuple[int, int, int, int]
+    """x, y, width, height; pixels of the source frame."""
     area_px: int
+    """Pixels of the source frame."""
     area_mm2: float | None
+    """None where the recipe states no pixel size."""
     polygon_px: list[tuple[int, int]]
+    """Closed outline of (x, y) points; pixels of the source frame."""
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,18 +73,23 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Verdict of one frame with everything behind it. In a notebook it shows the picture with its defects."""
 
     schema_version: int = SCHEMA_VERSION
+    """Of this JSON."""
     frame_id: str | None = None
     """CAMERA/RUN/SEQ on a line, None for a single image."""
     line: str | None = None
+    """Name of the line."""
     camera_id: str | None = None
+    """Id of the camera within the line."""
     seq: int | None = None
     """Number of the frame within its run, from 0."""
     part_id: str | None = None
+    """The part that the frame shows, where the source tells."""
     source_ref: SourceRef | None = None
     """File, and frame of a video, for folder and video sources; None for others."""
     captured_at_ns: int | None = None
     """UTC, ns since the epoch."""
     verdict: Verdict
+    """What the line says about the frame."""
     reason: str | None = None
     """Why NOT_INSPECTED, or what failed; None for OK and NG."""
     score: float | None = None
@@ -93,12 +101,14 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     recipe: str | None = None
     """Prefix of the recipe's hash, 12 hex digits."""
     device: str | None = None
+    """Where the engine ran, such as cpu or cuda:0."""
     timings_ms: Timings = msgspec.field(default_factory=Timings)
+    """Where the time of the frame went."""
     evidence: str | None = None
     """Path of the saved picture."""
 
     def to_json(self) -> bytes:
-        """The contract's JSON, UTF-8, keys in declaration order."""
+        """JSON as docs/contract.md describes it, UTF-8, keys in declaration order."""
         return msgspec.json.encode(self)
 
     @classmethod
@@ -110,7 +120,7 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return msgspec.json.decode(data, type=cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """The contract's JSON as dicts, lists, strings and numbers."""
+        """JSON as docs/contract.md describes it as dicts, lists, strings and numbers."""
         content: dict[str, Any] = msgspec.json.decode(self.to_json())
         return content
 

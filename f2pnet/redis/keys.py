@@ -1,4 +1,4 @@
-"""Names of a line's keys in Redis (contract, "Redis").
+"""Names of a line's keys in Redis (docs/contract.md).
 
 The line stands in braces, so that a cluster keeps all keys of a line together, where one transaction can change them.
 """

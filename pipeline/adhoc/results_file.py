@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import structlog
 
+from f2pnet.alerts.stream import RESULT_VERDICTS, StreamEntry, entries
 from f2pnet.errors import F2pError
+from f2pnet.inspection.result import Verdict
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import RedisLink
 from f2pnet.text import printable
@@ -86,14 +89,12 @@ class ResultsFile:
     def _copy(self, url: str) -> None:
         link = RedisLink(url, timeout_s=TIMEOUT_S)
         try:
-            while True:
-                (page,) = link.exchange(["XRANGE", self._results, f"({self._after}", "+", "COUNT", PAGE])
-                if not page:
-                    return
-                entries = [dict(zip(fields[::2], fields[1::2], strict=False)) for _, fields in page]
-                self._write([fields[b"data"] for fields in entries if b"data" in fields])
-                self.last_ng.extend(fields[b"data"] for fields in entries if fields.get(b"verdict") == b"NG")
-                self._after = page[-1][0].decode()
+            found = entries(link.exchange, self._results, RESULT_VERDICTS, first=f"({self._after}", page=PAGE)
+            while page := list(islice(found, PAGE)):
+                results = [entry for entry in page if isinstance(entry, StreamEntry)]
+                self._write([entry.data for entry in results])
+                self.last_ng.extend(entry.data for entry in results if entry.verdict is Verdict.NG)
+                self._after = page[-1].id
         finally:
             link.close()
 

@@ -39,7 +39,7 @@ def machine_checks(line: LineConfig, frame_bytes: dict[str, int]) -> Iterator[tu
     yield "open files", open_files
     yield "disk", lambda: disk(line)
     yield "clock", clock
-    if line.publish.redis != "embedded":
+    if not line.publish.is_embedded:
         yield "redis", lambda: redis_keeps(line.publish.redis)
         yield "clock of Redis", lambda: redis_clock(line.publish.redis)
 

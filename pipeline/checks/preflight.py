@@ -57,7 +57,7 @@ def check_places(line: LineConfig) -> None:
 
 def check_store(line: LineConfig) -> str:
     """Where the line's verdicts go. Raises MissingResource or StoreAway."""
-    if line.publish.redis == "embedded":
+    if line.publish.is_embedded:
         return f"embedded, {server_program()}"
     store = RedisStore(line.publish.redis, line.line)
     try:

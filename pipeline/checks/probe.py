@@ -61,7 +61,7 @@ def probe_line(line: LineConfig, thumbnails: Path | None = None) -> list[Finding
 def configuration_findings(line: LineConfig) -> list[Finding]:
     """What can be said without opening anything; and, where the store answers, how its clock stands."""
     findings = [Finding("configuration", True, f"{len(line.cameras)} cameras")]
-    if line.publish.redis != "embedded":
+    if not line.publish.is_embedded:
         clock = _seen("clock of Redis", lambda: redis_clock(line.publish.redis))
         findings += [clock] if clock.advice else []
     return findings

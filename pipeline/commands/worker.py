@@ -55,9 +55,9 @@ def worker(
     if role == "console":
         _run_console(config, line_file, name)
         return
-    from pipeline.workers.assembly import run_worker_of
+    from pipeline.workers.assembly import camera_of, run_worker_of
 
-    camera_id = (camera or name.removeprefix("ingest-")) if role == "ingest" else None
+    camera_id = camera_of(line, camera, name).id if role == "ingest" else None
     with _monitored(line, line_file, name, camera_id, metrics_port) as hooks, _traced(line, role) as on_stored:
         run_worker_of(
             config,

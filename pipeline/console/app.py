@@ -33,7 +33,7 @@ from pipeline.console.live import Live, event
 from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
 from pipeline.console.store import Store, is_stream_id
-from pipeline.status.stored import read_status, store_url
+from pipeline.status.stored import read_status
 from pipeline.store.audit.why import as_json
 from pipeline.store.audit.why import why as gather
 from pipeline.wire.rundir import RunDir
@@ -88,7 +88,7 @@ class _Desk:
         self._line = line
         self._config = config
         self._token = token
-        self._store = Store(lambda: store_url(line))
+        self._store = Store(lambda: line.running_store())
         self._reviews = Reviews(self._store, line.line)
         alerts = NewestAlerts(self._store, line.line, self._reviews)
         self._live = Live(self._read_state, alerts, Previews(run_dir, self._store), closing)
@@ -150,7 +150,7 @@ class _Desk:
 
     def frame(self, request: Request) -> Response:
         frame = FrameId.parse(request.query_params.get("id", ""))
-        link = RedisLink(store_url(self._line), timeout_s=5.0)
+        link = RedisLink(self._line.running_store(), timeout_s=5.0)
         try:
             facts = gather(link, self._line, frame)
         finally:
@@ -162,7 +162,7 @@ class _Desk:
     def evidence(self, request: Request) -> Response:
         """The kept picture: the path stands in the result, never in the request."""
         frame = FrameId.parse(request.query_params.get("id", ""))
-        link = RedisLink(store_url(self._line), timeout_s=5.0)
+        link = RedisLink(self._line.running_store(), timeout_s=5.0)
         try:
             path = gather(link, self._line, frame).evidence
         finally:

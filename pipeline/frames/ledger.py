@@ -50,11 +50,17 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the start of the run. `in_flight` is counted from the frames held, not derived from the others."""
 
     captured: int = 0
+    """Frames that the camera gave: the sum of all others."""
     ok: int = 0
+    """Verdict OK."""
     ng: int = 0
+    """Verdict NG."""
     dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    """No verdict, by reason."""
     not_inspected: dict[str, int] = msgspec.field(default_factory=dict)
+    """Verdict NOT_INSPECTED, by reason."""
     in_flight: int = 0
+    """No durable verdict yet."""
 
     @property
     def inspected(self) -> int:
@@ -70,7 +76,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
         return self.captured == self.accounted
 
     def as_hash_fields(self) -> dict[str, int]:
-        """Flat fields of the ledger hash in the store (contract, "Redis")."""
+        """Flat fields of the ledger hash in the store (docs/contract.md)."""
         fields = {"captured": self.captured, "ok": self.ok, "ng": self.ng, "in_flight": self.in_flight}
         fields |= {f"dropped:{reason}": count for reason, count in self.dropped.items()}
         fields |= {f"not_inspected:{reason}": count for reason, count in self.not_inspected.items()}

@@ -10,7 +10,6 @@ import msgspec
 
 from f2pnet.config import LineConfig
 from f2pnet.foreign import ForeignData
-from f2pnet.redis.endpoint import find_embedded
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import RedisLink
 from pipeline.frames.ledger import Ledger
@@ -22,18 +21,13 @@ from pipeline.wire.run_id import started_at_s
 SILENT_AFTER_S = 5.0  # a worker whose last heartbeat is older does not work any more
 
 
-def store_url(line: LineConfig) -> str:
-    """Address of the line's store. Raises MissingResource when it is an embedded one that does not run."""
-    return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis
-
-
 def read_status(line: LineConfig, foreign: ForeignData | None = None) -> LineStatus:
     """The line's last stated ledger, workers and latencies. Raises MissingResource or StoreAway.
 
     What others wrote among them is passed over, and noted in `foreign`.
     """
     foreign = foreign or ForeignData(lambda text: None)
-    keys, link = LineKeys(line.line), RedisLink(store_url(line))
+    keys, link = LineKeys(line.line), RedisLink(line.running_store())
     try:
         names = [keys.workers, *(keys.ledger(camera.id) for camera in line.cameras)]
         raw_workers, *raw_ledgers = read_hashes(link, names, foreign)

@@ -1,4 +1,4 @@
-"""State of a running line, and the summary file of a finished one (contract, "Summary file")."""
+"""State of a running line, and the summary file of a finished one (docs/contract.md)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One worker as `f2p status` and the summary show it."""
 
     name: str
+    """Unique within the line."""
     role: str
+    """ingest, infer, publish, sink or console."""
     pid: int | None
+    """On its own host."""
     state: str
+    """What it does now."""
     device: str | None
+    """Where its engine runs."""
     restarts: int
+    """How often it was replaced."""
     detail: str | None = None
+    """Why it waits or fails."""
 
 
 class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +60,7 @@ class LineStatus(msgspec.Struct, frozen=True, kw_only=True):
         return all(ledger.balanced for ledger in self.cameras.values())
 
     def summary(self, truth: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The contract's summary file, as plain values."""
+        """The summary file (docs/contract.md) as plain values."""
         return {
             "line": self.line,
             "run_id": self.run_id,

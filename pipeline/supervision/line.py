@@ -25,6 +25,7 @@ from pipeline.configuration.engine_copy import hold_engine, open_held
 from pipeline.frames.ledger import Ledger
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
+from pipeline.processes.periodic import Periodic
 from pipeline.sinks import refuse_second_line
 from pipeline.status.summary import LineStatus, reconnects_by_camera, total_counters, total_latency
 from pipeline.store.embedded.server import EmbeddedRedis
@@ -77,7 +78,7 @@ def run_line(
         _warn(line)
         with _held(line) as lease:
             config, bundle = _hold(line)
-            embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else None
+            embedded = EmbeddedRedis(line.publish.embedded_redis_dir) if line.publish.is_embedded else None
             if embedded is not None:
                 embedded.start()
             try:
@@ -100,7 +101,7 @@ def run_line(
 @contextmanager
 def _held(line: LineConfig) -> Iterator[LineLease | None]:
     """Hold the line's name in its Redis. An embedded one is nobody else's: its folder is locked."""
-    if line.publish.redis == "embedded":
+    if line.publish.is_embedded:
         yield None
         return
     with held_line(line.publish.redis, line.line) as lease:
@@ -111,7 +112,7 @@ def _warn(line: LineConfig) -> None:
     """Log what will hurt, and does not keep the line from running."""
     try:
         refuse_reserved_names(line)
-        difference_s = 0.0 if line.publish.redis == "embedded" else clock_difference_s(line.publish.redis)
+        difference_s = 0.0 if line.publish.is_embedded else clock_difference_s(line.publish.redis)
     except F2pError as error:
         _log.warning("the line starts all the same", reason=str(error))
         return
@@ -197,7 +198,7 @@ class _RunningLine:
         self._stop.listen()
         self._publish = Link(run_dir.publish_address, "supervisor", 1024, run_dir.curve)
         self._faults = FaultOutbox("supervisor", self._publish.send)
-        self._look_after_s = 0.0
+        self._care = Periodic(LOOK_AFTER_S)
         self._ledgers: dict[str, Ledger] = {camera.id: Ledger() for camera in line.cameras}
         self._rings = LineRings(run_dir, self._run_id)
         self._first_verdict_s: float | None = None
@@ -218,7 +219,7 @@ class _RunningLine:
 
     def keep(self, duration_s: float | None, view: View, view_interval_s: float) -> None:
         """Watch over the workers until it is time to end."""
-        next_look_s = next_view_s = 0.0
+        look, show = Periodic(TICK_S), Periodic(view_interval_s)
         while not self._stop.requested and not self._supervisor.all_done("ingest"):
             now_s = time.monotonic()
             if self._ready_s is None and self._supervisor.have_started("infer"):
@@ -228,14 +229,13 @@ class _RunningLine:
             self._supervisor.watch(TICK_S)
             if self._stop.take_reload():
                 self._reload()
-            self._look_after(now_s)
+            if self._care.due():
+                self._look_after()
             self._tell_conflict()
             self._tell_faults()
-            if now_s >= next_look_s:  # heartbeats turn this loop far more often
-                next_look_s = now_s + TICK_S
+            if look.due():  # heartbeats turn this loop far more often
                 self._read_ledgers()
-            if now_s >= next_view_s:
-                next_view_s = now_s + view_interval_s
+            if show.due():
                 status = self.status()
                 view(status)
                 tell_keeper(f"{status.verdicts} verdicts, {len(status.cameras)} cameras")
@@ -357,7 +357,7 @@ class _RunningLine:
         self._supervisor.tell("infer", signal.SIGHUP)
         for camera_id in changes.arriving:
             self._supervisor.add(specs[f"ingest-{camera_id}"])
-        if line.console is not None and (changes.leaving or changes.arriving):
+        if line.console is not None and (changes.added or changes.removed):
             self._supervisor.retire("console", ANSWER_S)  # the page is made for the cameras that there are
             self._supervisor.add(specs["console"])
 
@@ -371,11 +371,8 @@ class _RunningLine:
             return None
         return open_held(self._config.engine_sha256, self._config.engine_folder, self._line.engine.bundle)
 
-    def _look_after(self, now_s: float) -> None:
-        """Twice a second: the store, the lock, and frames of cameras that are gone."""
-        if now_s < self._look_after_s:
-            return
-        self._look_after_s = now_s + LOOK_AFTER_S
+    def _look_after(self) -> None:
+        """The store, the lock, and frames of cameras that are gone."""
         self._lock.keep()
         self._rings.report_departed()
         if self._embedded is None:

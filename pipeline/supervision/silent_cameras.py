@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
+from itertools import islice
 
+from f2pnet.alerts.stream import ALERT_VERDICTS, StreamEntry, entries
 from f2pnet.config import LineConfig
 from f2pnet.config.sources import described_source
 from f2pnet.errors import StoreAway
-from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.inspection.result import Verdict
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import RedisLink
 from f2pnet.text import printable
@@ -39,18 +40,15 @@ def _last_faults(line: LineConfig, store_url: str) -> dict[str, str]:
     """Camera id -> text of its newest fault. Empty where the store does not answer: it only explains."""
     link = RedisLink(store_url, timeout_s=TIMEOUT_S)
     try:
-        (entries,) = link.exchange(["XREVRANGE", LineKeys(line.line).alerts, "+", "-", "COUNT", FAULTS_READ])
+        alerts = LineKeys(line.line).alerts
+        newest = entries(link.exchange, alerts, ALERT_VERDICTS, newest_first=True, page=FAULTS_READ)
+        faults = [each for each in islice(newest, FAULTS_READ) if isinstance(each, StreamEntry)]
     except StoreAway:
         return {}
     finally:
         link.close()
     found: dict[str, str] = {}
-    for _, flat in entries:
-        fields = dict(zip(flat[::2], flat[1::2], strict=False))
-        if fields.get(b"verdict") == Verdict.FAULT.value.encode():
-            try:
-                result = InspectionResult.from_json(fields.get(b"data", b""))
-            except msgspec.DecodeError:  # somebody else's entry
-                continue
-            found.setdefault(result.camera_id or "", printable(result.reason or ""))
+    for entry in faults:
+        if entry.verdict is Verdict.FAULT:
+            found.setdefault(entry.camera_id, printable(entry.result.reason or ""))
     return found

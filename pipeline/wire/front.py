@@ -20,6 +20,7 @@ from pathlib import Path
 
 import structlog
 
+from pipeline.processes.periodic import Periodic
 from pipeline.wire.admission import Admission, Limits
 from pipeline.wire.private_folder import make_private, runtime_base
 
@@ -90,14 +91,12 @@ class Front:
         self._thread.join(LINGER_S + TICK_S)
 
     def _run(self) -> None:
-        next_look_s = 0.0
+        look = Periodic(TICK_S)
         while not self._closing:
             self._carry()
-            now_s = time.monotonic()
-            if now_s >= next_look_s:
-                next_look_s = now_s + TICK_S
+            if look.due():
                 self._admission.close_overdue()
-                self._listen_again(now_s)
+                self._listen_again(time.monotonic())
         with contextlib.suppress(KeyError):
             self._selector.unregister(self._listener)
         self._listener.close()

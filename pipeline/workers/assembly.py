@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from f2pnet.config import CameraConfig, LineConfig
 from f2pnet.errors import ConfigError
-from f2pnet.redis.endpoint import find_embedded
 from pipeline.configuration.active_config import ActiveConfig
 from pipeline.configuration.engine_copy import open_held
 from pipeline.processes.holder import RESTARTS_KEY
@@ -55,7 +54,7 @@ def run_worker_of(
         worker = _sink_worker(name, config)
         hooks.append(PublishHook(Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)))
     elif role == "ingest":
-        camera = _camera_of(line, camera_id, name)
+        camera = camera_of(line, camera_id, name)
         link = Link(run_dir.publish_address, f"ingest/{camera.id}", QUEUE_LIMIT, run_dir.curve)
         hooks.append(PublishHook(link))
         worker = _ingest_worker(name, line, camera, run_dir, run_id, link)
@@ -70,7 +69,7 @@ def run_worker_of(
 @contextmanager
 def _line_held(line: LineConfig, role: Role) -> Iterator[None]:
     """A publish worker that no supervisor of the line started holds the line's name itself. Raises LineTaken."""
-    if role != "publish" or RESTARTS_KEY in os.environ or line.publish.redis == "embedded":
+    if role != "publish" or RESTARTS_KEY in os.environ or line.publish.is_embedded:
         yield
         return
     from pipeline.store.line_lease import held_line
@@ -79,7 +78,7 @@ def _line_held(line: LineConfig, role: Role) -> Iterator[None]:
         yield
 
 
-def _camera_of(line: LineConfig, camera_id: str | None, name: str) -> CameraConfig:
+def camera_of(line: LineConfig, camera_id: str | None, name: str) -> CameraConfig:
     """The camera that `camera_id` names; without one, the worker's name does: `cam1` or `ingest-cam1`."""
     wanted = [name, name.removeprefix("ingest-")] if camera_id is None else [camera_id]
     for camera in line.cameras:
@@ -140,10 +139,7 @@ def _sink_worker(name: str, config: ActiveConfig) -> Worker:
 
 
 def _store_url(config: ActiveConfig) -> str:
-    publish = config.line.publish
-    if publish.redis != "embedded":
-        return publish.redis
-    return config.store_url or find_embedded(publish.embedded_redis_dir)
+    return config.store_url or config.line.running_store()
 
 
 def _inspector(config: ActiveConfig) -> Inspector:

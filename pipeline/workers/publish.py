@@ -24,6 +24,7 @@ from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import InspectionResult, Verdict
 from f2pnet.redis.keys import LineKeys
 from f2pnet.text import printable
+from pipeline.processes.periodic import Periodic
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
 from pipeline.store.laggards import Laggard
@@ -80,11 +81,11 @@ class PublishWorker(Worker):
         self._forgotten: set[str] = set()  # workers of guests whose heartbeats make room for others
         self._unsaid_ledgers: set[tuple[str, str]] = set()
         self._faults: dict[str, Fault] = {}  # that no disk took yet, by event id; a process that is gone sent some
-        self._faults_at_s = 0.0
-        self._states_at_s = 0.0
-        self._look_at_s = 0.0
-        self._expire_at_s = 0.0
-        self._laggards_at_s = 0.0
+        self._faults_again = Periodic(FAULTS_AGAIN_S)
+        self._states = Periodic(STATES_INTERVAL_S)
+        self._sockets = Periodic(LOOK_INTERVAL_S)
+        self._expiry = Periodic(EXPIRE_INTERVAL_S)
+        self._lagging = Periodic(LAGGARDS_INTERVAL_S)
         self._laggards_told: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
         self._refused = False
         self._draining = False
@@ -144,21 +145,18 @@ class PublishWorker(Worker):
         except SpoolError as error:
             self._refuse_all(error)
         self._tell_damages()
-        if time.monotonic() >= self._look_at_s:
+        if self._sockets.due():
             self._keep_sockets()
-        if time.monotonic() >= self._states_at_s:
+        if self._states.due():
             self._write_states()
-        if self._evidence is not None and time.monotonic() >= self._expire_at_s:
-            self._expire_at_s = time.monotonic() + EXPIRE_INTERVAL_S
+        if self._evidence is not None and self._expiry.due():
             self._evidence.expire()
-        if time.monotonic() >= self._laggards_at_s:
-            self._laggards_at_s = time.monotonic() + LAGGARDS_INTERVAL_S
+        if self._lagging.due():
             self._tell_laggards()
         return took_in
 
     def _keep_sockets(self) -> None:
         """Workers that are replaced find this one by its socket files."""
-        self._look_at_s = time.monotonic() + LOOK_INTERVAL_S
         try:
             self._hub.keep(self._run_dir.make)
             self._live.keep(self._run_dir.make)
@@ -246,7 +244,7 @@ class PublishWorker(Worker):
 
     def _faults_due(self) -> dict[str, Fault]:
         """Faults that could not be stored, when it is time to try again."""
-        if not self._faults or time.monotonic() < self._faults_at_s:
+        if not self._faults or not self._faults_again.due():
             return {}
         due, self._faults = self._faults, {}
         return due
@@ -275,7 +273,7 @@ class PublishWorker(Worker):
 
     def _keep(self, faults: list[Fault]) -> None:
         """Until a disk takes them. Beyond what is kept, whoever sent them sends them again."""
-        self._faults_at_s = time.monotonic() + FAULTS_AGAIN_S
+        self._faults_again.postpone()
         for fault in faults:
             if len(self._faults) < FAULTS_KEPT:
                 self._faults.setdefault(fault.event_id, fault)
@@ -398,7 +396,6 @@ class PublishWorker(Worker):
 
     def _write_states(self) -> None:
         """Ledgers and heartbeats are states: only the newest of each is written, and kept while the store is away."""
-        self._states_at_s = time.monotonic() + STATES_INTERVAL_S
         ledgers = {key: self._ledgers[key].ledger.as_hash_fields() for key in self._unsaid_ledgers}
         workers = {
             name: None if heartbeat.state == "stopped" else msgspec.json.encode(heartbeat)

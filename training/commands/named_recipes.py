@@ -24,7 +24,7 @@ REFERENCE = TrainingRecipe(
     ),
     evaluate_every=160,
 )
-"""How the published code trains on 64 shots (specification, section 3), for comparison with published numbers.
+"""How the published code trains on 64 shots (docs/network.md), for comparison with published numbers.
 
 100 epochs of 64 images, four in a step, in mid-fall of a cosine over 2000 steps; the checkpoint is chosen on the test
 list. Its network (`decoder=reference`, vit_l at 1024 px, SAM's weights) is not part of it: name `sam_type` and

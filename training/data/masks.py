@@ -27,7 +27,7 @@ Values = NDArray[Any]
 Form = Literal["binary", "indices", "soft"]
 
 LARGEST_CLASS_INDEX = 31
-"""Masks whose largest value is at most this hold class indices, not grey (specification, D10)."""
+"""Masks whose largest value is at most this hold class indices, not grey (docs/network.md, D10)."""
 IGNORE = 255
 """Beside class indices, the value of pixels that are neither defect nor background: Pascal VOC's `void`."""
 VOID_COLOUR = (224, 224, 192)

@@ -1,4 +1,4 @@
-"""The index of a data set folder: which image has which mask, label and part (contract, "Data set folder")."""
+"""The index of a data set folder: which image has which mask, label and part (docs/contract.md)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,21 @@ class Record:
     """One image of a data set. `mask` is None for a good image without a mask file."""
 
     id: str
+    """Unique within the list."""
     image: Path
+    """The image file."""
     mask: Path | None
-    label: int  # 0 good, 1 defective
+    """Mask file; null for a good image."""
+    label: int
+    """0 good, 1 defective."""
     class_name: str
-    part_id: str  # images of one part stay on one side of every split
+    """Defect class; `good` where there is no defect."""
+    part_id: str
+    """Images of one part stay on one side of every split."""
     dataset: str
-    class_mask: Path | None = None  # class indices, where a picture may hold several classes
+    """Name of the data set."""
+    class_mask: Path | None = None
+    """Mask of class indices, where an image may hold several classes."""
 
 
 def load_entries(path: Path) -> list[dict[str, Any]]:

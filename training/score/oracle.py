@@ -1,6 +1,6 @@
 """Oracle protocols: the network is asked about each true defect of the test image, as the published evaluation does.
 
-They measure outlining when the place is known, which a line never knows; the specification (D2, D11-D13) tells how far
+They measure outlining when the place is known, which a line never knows; docs/network.md (D2, D11 to D13) says how far
 they flatter. Boxes reach from the least to the largest pixel index + 1. A point lies deepest inside its defect.
 """
 

@@ -1,4 +1,4 @@
-"""The losses of the specification, section 3, each a pure function of logits and targets."""
+"""The losses of a step (docs/training.md), each a pure function of logits and targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts for the second pass of a step, so that the network can also be asked about one place (specification, D3).
+"""Prompts for the second pass of a step, so that the network can also be asked about one place (docs/network.md, D3).
 
 A prompt may lie on a good surface, and then asks for an empty mask: that a prompt is there says nothing about a defect.
 """
@@ -20,7 +20,7 @@ PromptKind = Literal["box", "point", "mask"]
 KINDS: tuple[PromptKind, ...] = ("box", "point", "mask")
 
 BOX_JITTER = 0.1  # of the box's sides
-LARGEST_LOGIT = 10.0  # of a mask prompt (specification, D18)
+LARGEST_LOGIT = 10.0  # of a mask prompt (docs/network.md, D18)
 Box = tuple[float, float, float, float]
 
 

@@ -8,7 +8,7 @@ from training.recipe import TrainingRecipe
 
 
 def learning_rate(step: int, recipe: TrainingRecipe) -> float:
-    """For step 0 .. steps-1; it never rises again after the warm-up (specification, D16)."""
+    """For step 0 .. steps-1; it never rises again after the warm-up (docs/network.md, D16)."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)

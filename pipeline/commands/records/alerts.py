@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from f2pnet.alerts.stream import newest, order_of
 from f2pnet.alerts.subscription import Alert, subscribe
 from f2pnet.commands.terminal import Fitted, cell, plain_console, say
 from f2pnet.config import LineConfig, load_line
@@ -21,7 +22,7 @@ from f2pnet.foreign import clipped
 from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import RedisLink
 from pipeline.store.audit.verify import Verification, verify
-from pipeline.store.embedded.line_store import running_store_of, store_of
+from pipeline.store.embedded.line_store import store_of
 from pipeline.store.spool.spool import waiting_in
 
 READ_TIMEOUT_S = 10.0  # a person waits; a page of a thousand results may take a while on a busy server
@@ -63,10 +64,10 @@ def alerts(
 def _list(line: LineConfig, group: str | None, consumer: str | None, since: str, show: Show) -> None:
     """Show what is there now, and end, however fast new alerts come."""
     with store_of(line) as url:
-        newest = _newest_alert(url, line.line)  # a subscription would wait for a store that is away
+        last = _newest_alert(url, line.line)  # a subscription would wait for a store that is away
         with subscribe(url, line.line, group, consumer, since) as subscription:
-            for alert in subscription.iter(timeout_s=0.0 if newest is None else IDLE_S):
-                if newest is None or _order(alert.id) > _order(newest):
+            for alert in subscription.iter(timeout_s=0.0 if last is None else IDLE_S):
+                if last is None or order_of(alert.id) > order_of(last):
                     return  # came later; in a group it waits, unacknowledged, for the next reader
                 show(alert)
                 alert.ack()
@@ -75,20 +76,14 @@ def _list(line: LineConfig, group: str | None, consumer: str | None, since: str,
 def _newest_alert(url: str, line: str) -> str | None:
     link = RedisLink(url, timeout_s=READ_TIMEOUT_S)
     try:
-        (entries,) = link.exchange(["XREVRANGE", LineKeys(line).alerts, "+", "-", "COUNT", 1])
+        return newest(link.exchange, LineKeys(line).alerts)
     finally:
         link.close()
-    return entries[0][0].decode() if entries else None
-
-
-def _order(entry_id: str) -> tuple[int, int]:
-    ms, _, number = entry_id.partition("-")
-    return int(ms), int(number)
 
 
 def _follow(line: LineConfig, group: str | None, consumer: str | None, since: str | None, show: Show) -> None:
     """Show alerts for ever, over restarts of the line too. Raises MissingResource where it does not run now."""
-    running_store_of(line)
+    line.running_store()
     with subscribe(line.store_address, line.line, group, consumer, since) as subscription:
         for alert in subscription:
             show(alert)

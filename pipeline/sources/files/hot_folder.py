@@ -19,6 +19,7 @@ from f2pnet.errors import MissingResource
 from f2pnet.pictures.folder import PassedOver, describe, list_folder, natural_key
 from f2pnet.text import printable
 from pipeline.frames.file_ref import FileRef
+from pipeline.processes.periodic import Periodic
 from pipeline.sources.base import BadFrame, Frame, Opening, Source, SourceFault
 from pipeline.sources.files.folder import read_frame
 from pipeline.sources.files.hot_folder_journal import Journal, Stamp, move_into, stamp_of
@@ -57,20 +58,20 @@ class HotFolderReader(Source):
                 self._taken[name].append(stamp)
         self._candidates: dict[str, _Candidate] = {}
         self._ready: deque[str] = deque()
-        self._look_due_s = 0.0
+        self._looking = Periodic(LOOK_INTERVAL_S)
         self._passed_over = ""
 
     def read(self, timeout_s: float) -> Frame | BadFrame | None:
         deadline_s = time.monotonic() + timeout_s
         while True:
-            if time.monotonic() >= self._look_due_s:
+            if self._looking.due():
                 self._look()
             if (item := self._next_ready()) is not None:
                 return item
             now_s = time.monotonic()
             if now_s >= deadline_s:
                 return None
-            time.sleep(max(0.0, min(self._look_due_s, deadline_s) - now_s))
+            time.sleep(min(self._looking.in_s, deadline_s - now_s))
 
     def close(self) -> None:
         self._journal.close()
@@ -89,7 +90,6 @@ class HotFolderReader(Source):
     def _look(self) -> None:
         """List the folder; a file that did not change since the last look may be taken."""
         now_s = time.monotonic()
-        self._look_due_s = now_s + LOOK_INTERVAL_S
         try:
             listing = list_folder(self._folder, subfolders=False, videos=False)
         except OSError as error:

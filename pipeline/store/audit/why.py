@@ -185,5 +185,5 @@ def _groups(link: RedisLink, stream: str, entry_id: str) -> Iterator[tuple[str, 
 
 
 def as_json(facts: Facts) -> str:
-    """For machines; paths and results as in the contract."""
+    """For programs; paths are text, results as docs/contract.md has them."""
     return json.dumps(msgspec.to_builtins(facts, enc_hook=str))  # ASCII: fit for any terminal

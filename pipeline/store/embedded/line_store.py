@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from f2pnet.config import LineConfig
 from f2pnet.errors import MissingResource
-from f2pnet.redis.endpoint import find_embedded
 from pipeline.store.embedded.server import EmbeddedRedis
 
 
@@ -15,15 +14,10 @@ from pipeline.store.embedded.server import EmbeddedRedis
 def store_of(line: LineConfig) -> Iterator[str]:
     """Address of the line's Redis; an embedded one that does not run is started for as long as it is read."""
     try:
-        yield running_store_of(line)
+        yield line.running_store()
         return
     except MissingResource:
         if not (line.publish.embedded_redis_dir / "lock").exists():
             raise
     with EmbeddedRedis(line.publish.embedded_redis_dir) as server:
         yield server.url
-
-
-def running_store_of(line: LineConfig) -> str:
-    """Address of the line's Redis; raises MissingResource where an embedded one does not run."""
-    return find_embedded(line.publish.embedded_redis_dir) if line.publish.redis == "embedded" else line.publish.redis

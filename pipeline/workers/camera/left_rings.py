@@ -6,13 +6,12 @@ too, and the next start goes on with what is left.
 
 from __future__ import annotations
 
-import time
-
 import structlog
 
 from pipeline.frames.ledger import NotInspectedReason, reason_named
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_file import unlink_ring
+from pipeline.processes.periodic import Periodic
 from pipeline.wire.messages import Acks, LedgerReport, Verdicts
 from pipeline.wire.rundir import RingName
 from pipeline.wire.transport import Link
@@ -32,7 +31,7 @@ class LeftRing:
         self._name = name
         self._ring = ring
         self._held = {frame.seq: frame for frame in ring.held_frames()}
-        self._say_at_s = 0.0
+        self._saying = Periodic(SAY_AGAIN_S)
         self._ledger_told = 0
         if self._held:
             _log.warning("frames of an ended run are reported", ring=ring.name, run=ring.run_id, frames=len(self._held))
@@ -48,9 +47,8 @@ class LeftRing:
 
     def tell(self, publish: Link) -> None:
         """Send what is due: verdicts until they are acknowledged, then the closed ledger."""
-        if self.done or time.monotonic() < self._say_at_s:
+        if self.done or not self._saying.due():
             return
-        self._say_at_s = time.monotonic() + SAY_AGAIN_S
         camera_id, run_id = self._name.camera_id, self._ring.run_id
         restarted = NotInspectedReason.LINE_RESTARTED
         items = [
@@ -76,7 +74,7 @@ class LeftRing:
             if (frame := self._held.pop(seq, None)) is not None:
                 self._ring.settled(frame, verdict, reason_named(reason) if reason else None)
         if not self._held:
-            self._say_at_s = 0.0
+            self._saying.hurry()
 
     def close(self) -> None:
         """Let go of the file; without `done` it stays for the next start."""
