@@ -8,6 +8,7 @@ with synthetic defects. Everything has static shapes, so that it exports like F2
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,28 @@ MEMORY_STAGES = (2, 3)
 """Of the CNN, those of stride 16 and 32; TinyViT sees what is finer, and better (docs/benchmarks/experiments.md)."""
 HEAD_STAGES = (0, 1, 2)
 SMOOTHED = 3
+FILLED_SHARE = 1 / 9
+"""Of a place's pixels that have exactly the filling's colour: fewer may have it by chance."""
+NOWHERE = -100.0
 STRIDE = 8
 
 
 @dataclass(frozen=True)
 class GoodOnlyConfig:
-    """What its checkpoint must know. `memory` counts remembered places; without `has_vit` the CNN sees alone."""
+    """What its checkpoint must know. `memory` counts remembered places, `filling_rgb` stands beside a letterbox's
+    picture; without `has_vit` the CNN sees alone."""
 
     image_size: int
     memory: int
+    filling_rgb: Sequence[int]
     head_width: int = 48
     has_vit: bool = True
 
     def __post_init__(self) -> None:
         if not 32 <= self.image_size <= LARGEST_SIDE_PX or self.image_size % 32:
             raise ValueError(f"image_size is {self.image_size}, wanted a multiple of 32 up to {LARGEST_SIDE_PX}")
+        if len(self.filling_rgb) != 3:
+            raise ValueError(f"filling_rgb is {self.filling_rgb}, wanted three values of 0..255")
         if not 1 <= self.memory <= LARGEST_MEMORY or not 1 <= self.head_width <= 1024:
             raise ValueError(
                 f"memory is {self.memory} and head_width {self.head_width}: wanted smaller numbers above 0"
@@ -103,6 +111,7 @@ class GoodOnlyNetwork(nn.Module):
 
     output_names = ("mask", "pixel_map", "score")
 
+    filling: Tensor
     head_scale: Tensor
     limit: Tensor
 
@@ -117,6 +126,7 @@ class GoodOnlyNetwork(nn.Module):
             self.vit = build_vit(sized)
             widths["vit"] = sized.vit_widths[1] + sized.decoder_width
         self.memories = nn.ModuleDict({name: PlaceMemory(config.memory, width) for name, width in widths.items()})
+        self.register_buffer("filling", torch.tensor(list(config.filling_rgb), dtype=torch.float32), persistent=False)
         self.register_buffer("head_scale", torch.tensor([0.0, 1.0]))
         self.register_buffer("limit", torch.tensor([0.0, 1.0]))
 
@@ -134,13 +144,24 @@ class GoodOnlyNetwork(nn.Module):
             seen["vit"] = places_of([early.permute(0, 3, 1, 2), embedding], side)
         return seen
 
+    def inside(self, images: Tensor) -> Tensor:
+        """(B, S/8, S/8) 1 where a place shows the picture alone, 0 where a letterbox's filling takes part of it."""
+        distance = (images.to(torch.float32) - self.filling).abs().sum(-1)
+        filled = (distance < 0.5)[:, None].to(torch.float32)
+        return (F.avg_pool2d(filled, STRIDE) < FILLED_SHARE).to(torch.float32)[:, 0]
+
     def unusual(self, images: Tensor, cnn_maps: list[Tensor]) -> Tensor:
-        """(B, S/8, S/8) how unusual each place is, about 0 on good images, in standard deviations of theirs."""
+        """(B, S/8, S/8) how unusual each place is, about 0 on good images, in standard deviations of theirs; far below
+        where there is no picture."""
         side = self.config.map_size
         joined = (self.head(cnn_maps) - self.head_scale[0]) / self.head_scale[1]
         for name, places in self.places(images, cnn_maps).items():
             joined = joined + self.memories[name](places).reshape(-1, side, side)
-        return F.avg_pool2d(joined[:, None], SMOOTHED, 1, SMOOTHED // 2, count_include_pad=False)[:, 0]
+        inside = self.inside(images)
+        sums, counts = (
+            F.avg_pool2d(one[:, None], SMOOTHED, 1, SMOOTHED // 2)[:, 0] for one in (joined * inside, inside)
+        )
+        return inside * sums / counts.clamp_min(1e-3) + (1 - inside) * NOWHERE
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         maps = self.cnn_maps(images)

@@ -47,7 +47,7 @@ def say_json(value: object, *, indent: int | None = None) -> None:
 class Fitted:
     """A table that keeps numbers whole at any width: it folds long words, then drops its frame, then its columns.
 
-    At the last step each row becomes a block of lines, one for each column.
+    At the last step each row becomes a block of lines, one for each column that is not empty.
     """
 
     def __init__(self, table: Table) -> None:
@@ -87,7 +87,8 @@ class Fitted:
         headings = [str(column.header).replace("\n", " ") for column in self.table.columns]
         for row in zip(*(column.cells for column in self.table.columns), strict=True):
             for heading, content in zip(headings, row, strict=True):
-                yield Text.assemble(f"{heading}: " if heading else "", _as_text(content))
+                if text := _as_text(content):
+                    yield Text.assemble(f"{heading}: " if heading else "", text)
             yield Text()
         if self.table.caption is not None:
             yield Text(str(self.table.caption), style="dim")

@@ -64,9 +64,21 @@ FINE_TUNE = TrainingRecipe(
 """From pretrained weights, on more than a few images. Why these values: docs/benchmarks/experiments.md."""
 
 FEW_SHOT = FINE_TUNE.model_copy(
-    update={"folds": 2, "fold_share": 0.5, "steps": 480, "warmup_steps": 25, "ema_decay": 0.99, "evaluate_every": 480}
+    update={
+        "folds": 2,
+        "fold_share": 0.5,
+        "steps": 480,
+        "warmup_steps": 25,
+        "ema_decay": 0.99,
+        "evaluate_every": 480,
+        "losses": LossWeights(),
+        "augmentation": Augmentation(
+            rotation_deg=10, scale=0.2, aspect=0.1, shift=0.1, exposure=0.2, contrast=0.2, shading=0, noise=0, blur_px=0
+        ),
+    }
 )
-"""From pretrained weights, on so few images that none should be held out."""
+"""From pretrained weights, on so few images that none should be held out. A short run: what is drawn anew must not vary
+too much for the network to settle."""
 
 FEW_SHOT_FROM_SCRATCH = TrainingRecipe(
     sam_type="nano",

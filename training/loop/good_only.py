@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.pictures.preprocess import FILL_RGB
 from models.configuration import network_config
 from models.files.weights import CheckpointError
 from models.good_only import HEAD_STAGES, STRIDE, GoodOnlyConfig, GoodOnlyNetwork, save_good_only
@@ -57,16 +58,17 @@ def train_good_only(
     kept, held = good_images(recipe)
     weights = pretrained_folder(pretrained)
     found, has_vit = _start(weights)
-    network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY, has_vit=has_vit)).eval()
+    network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY, FILL_RGB, has_vit=has_vit)).eval()
     priors = _give_weights(network, found)
     if not has_vit:
         told(f"{weights} has no SAM weights for vit_t: the CNN sees alone, which finds less (make priors)")
     told(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
-    _remember(network, kept, rng, recipe)
+    _remember(network, kept.images, recipe.seed)
     told(f"{len(network.memories)} memories of {MEMORY} places")
     _train_head(network, kept, rng)
     told("head trained on synthetic defects")
-    rate = _calibrate(network, held, recipe, false_rejects)
+    rate = _calibrate(network, held, false_rejects)
+    _remember(network, [*kept.images, *held.images], recipe.seed)  # the limit is known: nothing is left to hold out
     facts: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json", exclude={"datasets"}),
         "datasets": [choice.path.name for choice in recipe.datasets],
@@ -152,20 +154,20 @@ def _batches(images: Sequence[np.ndarray]) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _remember(network: GoodOnlyNetwork, images: ImageSet, rng: np.random.Generator, recipe: TrainingRecipe) -> None:
+def _remember(network: GoodOnlyNetwork, images: Sequence[np.ndarray], seed: int) -> None:
     """Fill the memories from good images, from the same places each."""
+    rng = np.random.default_rng(seed)
     per_image = max(1, SAMPLED_PLACES // len(images))
     drawn: dict[str, list[Tensor]] = {name: [] for name in network.memories}
-    inside = _inside(images, recipe).flatten(1)
-    for start, batch in zip(range(0, len(images), BATCH), _batches(images.images), strict=True):
+    for batch in _batches(images):
         seen = network.places(batch, network.cnn_maps(batch))
-        for number in range(len(batch)):
-            own = inside[start + number].nonzero()[:, 0].numpy()
+        for number, inside in enumerate(network.inside(batch).flatten(1)):
+            own = inside.nonzero()[:, 0].numpy()
             chosen = torch.from_numpy(rng.choice(own, min(per_image, len(own)), replace=False))
             for name, places in seen.items():
                 drawn[name].append(places[number][chosen])
     for name, memory in network.memories.items():
-        memory.fill(torch.cat(drawn[name]), recipe.seed)  # type: ignore[operator]
+        memory.fill(torch.cat(drawn[name]), seed)  # type: ignore[operator]
 
 
 def _train_head(network: GoodOnlyNetwork, images: ImageSet, rng: np.random.Generator) -> None:
@@ -208,11 +210,11 @@ def _head_maps(network: GoodOnlyNetwork, images: Sequence[np.ndarray]) -> list[T
 
 
 @torch.no_grad()
-def _calibrate(network: GoodOnlyNetwork, held: ImageSet, recipe: TrainingRecipe, false_rejects: float) -> float:
+def _calibrate(network: GoodOnlyNetwork, held: ImageSet, false_rejects: float) -> float:
     """Scales of distances and head, and the limit, from held-out good images; returns the share that it rejects."""
     batches = list(_batches(held.images))
     maps = [network.cnn_maps(batch) for batch in batches]
-    inside = _inside(held, recipe)
+    inside = torch.cat([network.inside(batch) for batch in batches]) > 0
     seen = [network.places(batch, part) for batch, part in zip(batches, maps, strict=True)]
     for name, memory in network.memories.items():
         distances = torch.cat([memory.distances(each[name]) for each in seen])  # type: ignore[operator]
@@ -224,12 +226,3 @@ def _calibrate(network: GoodOnlyNetwork, held: ImageSet, recipe: TrainingRecipe,
     limit = torch.quantile(highest, 1 - false_rejects, interpolation="higher")
     network.limit.copy_(torch.stack([limit * (1 + 1e-4), highest.std().clamp_min(1e-3)]))
     return float((highest >= network.limit[0]).float().mean())
-
-
-def _inside(images: ImageSet, recipe: TrainingRecipe) -> Tensor:
-    """(N, S/8, S/8) bool: places of the images themselves, not of the filling beside them."""
-    side = recipe.image_size // STRIDE
-    inside = torch.zeros(len(images), side, side, dtype=torch.bool)
-    for number, (rows, columns) in enumerate(images.filled):
-        inside[number, : max(1, rows // STRIDE), : max(1, columns // STRIDE)] = True
-    return inside

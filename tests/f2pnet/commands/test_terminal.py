@@ -37,6 +37,13 @@ def test_every_number_is_whole_at_every_width(width: int) -> None:
     assert "a note" in text.replace("\n", " ")
 
 
+def test_where_rows_become_blocks_an_empty_cell_has_no_line() -> None:
+    table = Table("", *(f"set {number}" for number in range(8)))
+    table.add_row("image_auroc", *([""] * 7), "0.98765432109876543210")
+
+    assert shown(table, 40).split() == ["image_auroc", "set", "7:", "0.98765432109876543210"]
+
+
 def test_a_long_name_is_folded_and_stays_whole() -> None:
     table = Table("camera", "captured")
     table.add_row("left-station-camera-with-a-very-long-name", "77123456")

@@ -15,6 +15,7 @@ from export.exporter import ExportOptions, export_bundle
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError
 from f2pnet.inspection.inspector import Inspector
+from f2pnet.pictures.preprocess import FILL_RGB
 from models.files.weights import CheckpointError
 from models.good_only import GoodOnlyConfig, GoodOnlyNetwork, load_good_only, save_good_only
 from models.place_memory import PlaceMemory, coreset
@@ -127,6 +128,21 @@ def test_whitened_places_of_good_images_vary_alike_in_every_direction() -> None:
     assert np.allclose(whitened.mean(0), 0, atol=0.01)
 
 
+def test_places_beside_a_letterboxed_picture_are_never_unusual() -> None:
+    torch.manual_seed(0)
+    network = GoodOnlyNetwork(GoodOnlyConfig(64, 30, FILL_RGB)).eval()
+    image = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
+    image[:, 20:] = torch.tensor(FILL_RGB, dtype=torch.uint8)
+    image[0, 3, 3] = torch.tensor(FILL_RGB, dtype=torch.uint8)  # a pixel of the picture that has the colour by chance
+    inside = network.inside(image)[0]
+    assert inside[:2].eq(1).all()
+    assert inside[2:].eq(0).all()
+    with torch.inference_mode():
+        pixel_map = network(image)[1][0]
+    assert pixel_map[2:].amax() < 1e-6
+    assert pixel_map[:2].amin() > 1e-6
+
+
 def test_the_coreset_takes_the_farthest_point_each_time() -> None:
     points = torch.tensor([[0.0], [0.1], [10.0], [10.2], [5.0]])
     assert set(coreset(points, 3, seed=0).tolist()) == {0, 3, 4}
@@ -142,7 +158,7 @@ def test_too_few_good_images_are_refused(parts: Path, tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    save_good_only(tmp_path / "best.pth", GoodOnlyNetwork(GoodOnlyConfig(64, 3)), {})
+    save_good_only(tmp_path / "best.pth", GoodOnlyNetwork(GoodOnlyConfig(64, 3, FILL_RGB)), {})
     whole = (tmp_path / "best.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[:5000])
     (tmp_path / "large.pth").write_bytes(whole.replace(b'\\"memory\\": 3', b'\\"memory\\": 9'))
