@@ -61,7 +61,7 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def _sizes(self, most: int) -> list[int]:
-        return run_sizes(most) if self._pads and not self._static_batch else [1]
+        return run_sizes(most, self._max_batch) if self._pads and not self._static_batch else [1]
 
     def _run(self, batch: Batch) -> Outputs:
         count = len(batch)

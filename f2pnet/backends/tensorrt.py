@@ -77,7 +77,7 @@ class TensorRtBackend(Backend):
         return times_ms
 
     def _sizes(self, most: int) -> list[int]:
-        return run_sizes(most)
+        return run_sizes(most, self.facts.max_batch)
 
     def run_all(self, batches: Iterable[Batch]) -> Iterator[Outputs]:
         """As `run`, for one batch after another, with copies under way while the GPU computes."""
