@@ -43,12 +43,14 @@ MOST_ON_A_PAGE = 200
 LARGEST_BODY = 16_384
 LONGEST_BODY_S = 10.0
 MOST_FIELDS = 8
+UseLine = Callable[[LineConfig, RunDir], None]
+"""Takes the line as it is in force from now on."""
 
 
 def console_app(
     line: LineConfig, run_dir: RunDir, config: ConsoleConfig, closing: threading.Event, guard: Guard
-) -> Starlette:
-    """The application, which lets its pages go when `closing` is set.
+) -> tuple[Starlette, UseLine]:
+    """The application, which lets its pages go when `closing` is set, and what turns it to other cameras.
 
     Raises MissingResource or ConfigError for a token that can't be read.
     """
@@ -69,7 +71,7 @@ def console_app(
     ]
     handlers: dict[Any, Callable[..., Any]] = {F2pError: _as_answer}
     middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(Doors, token=token)]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers), desk.use
 
 
 class _Desk:
@@ -91,7 +93,13 @@ class _Desk:
         self._store = Store(lambda: line.running_store())
         self._reviews = Reviews(self._store, line.line)
         alerts = NewestAlerts(self._store, line.line, self._reviews)
-        self._live = Live(self._read_state, alerts, Previews(run_dir, self._store), closing)
+        self._previews = Previews(run_dir, self._store)
+        self._live = Live(self._read_state, alerts, self._previews, closing)
+
+    def use(self, line: LineConfig, run_dir: RunDir) -> None:
+        """The line's cameras have changed. From any thread."""
+        self._line = line
+        self._previews.use(run_dir)
 
     def page(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -12,7 +13,7 @@ import uvicorn
 
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
-from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.errors import ConfigError, F2pError, MissingResource
 from pipeline.console.app import LARGEST_BODY, console_app
 from pipeline.console.guard import Guard
 from pipeline.wire.rundir import RunDir
@@ -29,14 +30,20 @@ class ConsoleWorker(Worker):
 
     role: Role = "console"
 
-    def __init__(self, name: str, line: LineConfig, line_file: Path) -> None:
+    def __init__(
+        self, name: str, line: LineConfig, line_file: Path, read_line: Callable[[], LineConfig] | None = None
+    ) -> None:
+        """`read_line` gives the line that is in force when the worker is told that it changed."""
         super().__init__(name)
+        self._line_file = line_file
+        self._read_line = read_line
         if line.console is None:
             raise ConfigError(f"line {line.line} has no console: add `console: {{port: 8088}}` to {line_file}")
         self._config: ConsoleConfig = line.console
         self._closing = threading.Event()
+        self._failure = "without a reason"
         guard = Guard()
-        app = console_app(line, RunDir(line, line_file), self._config, self._closing, guard)
+        app, self._use_line = console_app(line, RunDir(line, line_file), self._config, self._closing, guard)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -61,7 +68,7 @@ class ConsoleWorker(Worker):
                 f"the console can't listen on {host}:{port} ({error.strerror}): choose another console.port"
             ) from error
         self._listener = listener
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="console", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
         self._thread.start()
         until_s = time.monotonic() + START_S
         while not self._server.started and time.monotonic() < until_s:
@@ -71,9 +78,31 @@ class ConsoleWorker(Worker):
         self.detail = f"http://{host}:{port}/"
 
     def step(self) -> bool:
+        """Raises F2pError when the server ended by itself: nobody would start the page again after an orderly end."""
         time.sleep(STEP_S)
         self.progress = self._server.server_state.total_requests
-        return self._thread.is_alive()
+        if not self._thread.is_alive():
+            raise F2pError(f"the server of the page ended: {self._failure}")
+        return True
+
+    def reload(self) -> None:
+        """Turn to the cameras that are in force now; pages that are open go on."""
+        if self._read_line is None:
+            return
+        try:
+            line = self._read_line()
+        except F2pError as error:
+            _log.error("changes not applied", reason=str(error))
+            return
+        self._use_line(line, RunDir(line, self._line_file))
+
+    def _serve(self) -> None:
+        try:
+            self._server.run([self._listener])
+        except BaseException as error:
+            self._failure = repr(error)
+            if not self._closing.is_set():
+                _log.exception("the server of the page ended")
 
     def drain(self) -> bool:
         return False

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from f2pnet.backends.simulated_device import Fault, fault_file, order_fault
+from f2pnet.backends.simulated.device import Fault, fault_file, order_fault
 from tests.chaos.camera import FailingCamera, Mood
 from tests.chaos.changes import (
     OWN_MEMORY_KEY,
@@ -217,8 +217,8 @@ class Faults:
         return (since_ns, EVERYBODY) if wrote else None
 
     def _crowd_ports(self) -> Injected:
-        crowd(self._line.ports, self._chance)
-        assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
+        with crowd(self._line.ports, self._chance):
+            assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
         return time.time_ns(), EVERYBODY
 
     def _edit_files(self) -> Injected | None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
+from typing import Any
 
 import pytest
 import yaml
 
 from f2pnet.config import load_line
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, F2pError
+from pipeline.frames.ring import RingReader
 from pipeline.supervision.reload import line_changes
+from pipeline.wire.rundir import RunDir
+from tests.pipeline.console.browser import await_that
 from tests.pipeline.harness import LineUnderTest, write_pictures
 
 
@@ -64,6 +70,44 @@ def test_a_file_that_does_not_fit_changes_nothing(line: LineUnderTest) -> None:
     line.interrupt()
     line.finish()
     assert "only cameras and the recipe can be changed while the line runs; publish changed too" in line.output
+
+
+def test_the_page_stays_and_shows_the_cameras_that_there_are(line: LineUnderTest, free_ports: list[int]) -> None:
+    def page(status: dict[str, Any]) -> int:
+        return next((int(w["pid"] or 0) for w in status["workers"] if w["role"] == "console"), 0)
+
+    def shown() -> list[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{free_ports[0]}/api/state", timeout=10) as answer:
+            return sorted(json.load(answer)["cameras"])
+
+    line.config["cameras"][0]["source"] |= {"loop": True}
+    line.config["console"] = {"port": free_ports[0]}
+    line.start()
+    line.pid_of("infer", seen=5)
+    first = line.await_status(page)
+    name = RunDir(load_line(line.file), line.file).ring_name("cam1")
+    line.config["cameras"][0] |= {"ring_slots": 24}
+    line.config["cameras"].append(folder_camera(line, "cam2", 20, 20))
+    assert reload(line).returncode == 0
+    line.await_status(lambda status: _slots(name) == 24 and status["cameras"]["cam1"]["inspected"] > 20)
+    await_that(lambda: shown() == ["cam1", "cam2"])
+    del line.config["cameras"][1]
+    assert reload(line).returncode == 0
+    await_that(lambda: shown() == ["cam1"])
+    assert line.await_status(page) == first
+    line.interrupt()
+    line.finish()
+
+
+def _slots(ring: str) -> int:
+    try:
+        reader = RingReader(ring)
+    except F2pError:  # just replaced
+        return 0
+    try:
+        return reader.memory.geometry.slots
+    finally:
+        reader.close()
 
 
 def test_a_line_that_does_not_run_can_not_be_told(line: LineUnderTest) -> None:
