@@ -27,6 +27,8 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 KITS = REPOSITORY / "kits"
+PYTHON = (3, 12)
+"""The Python that the kits are for."""
 PORTION_MIB = 64
 PART_S = 560  # a command there ends after ten minutes
 PACKAGES = KITS / "packages"
@@ -119,7 +121,7 @@ def size_mib(paths: Sequence[Path]) -> float:
 
 def gpu_missing() -> str | None:
     """Why there is no GPU to use, in one line; None where there is one."""
-    sys.path.insert(0, str(PACKAGES))
+    sys.path[:0] = map(str, kit_folders())
     from f2pnet.backends.cuda_driver import probe
     from f2pnet.errors import MissingResource
 
@@ -156,9 +158,15 @@ def _run(number: int, part: Part, out: Path) -> int:
     return int(failed)
 
 
+def kit_folders() -> list[Path]:
+    """What was brought for this Python; the folders of another one would hide its own packages."""
+    unpacked = [PACKAGES, *(KITS / pieces[0].name.partition(".")[0] for pieces in (RTX, RUNTIME))]
+    return [folder for folder in unpacked if folder.is_dir() and sys.version_info[:2] == PYTHON]
+
+
 def environment() -> dict[str, str]:
     """Kits before the machine's own packages; torch's CUDA libraries for processes that do not import torch."""
-    folders = [REPOSITORY, *sorted(path for path in KITS.glob("*") if path.is_dir())]
+    folders = [REPOSITORY, *kit_folders()]
     libraries = [
         str(Path(entry) / name) for entry in sys.path for name in TORCH_LIBRARIES if (Path(entry) / name).is_dir()
     ]
@@ -339,7 +347,7 @@ def pack_training(folder: Path, archive: Path) -> Path:
 def prepare() -> None:
     """Packages and TensorRT-RTX for the machine's Python, from the package registry; a data set of simulated parts."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary=:all:"]
-    pip += ["--python-version", "3.12"]
+    pip += ["--python-version", ".".join(map(str, PYTHON))]
     _call([*pip, "--target", str(PACKAGES), *LACKING])
     _call([*pip, "--target", str(PACKAGES), "--no-deps", "--upgrade", "onnxslim"])  # onnx itself is there
     rtx = KITS / "rtx-unpacked"
