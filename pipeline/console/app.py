@@ -26,7 +26,7 @@ from f2pnet.errors import ConfigError, F2pError, StoreAway
 from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import Verdict
 from f2pnet.redis.link import RedisLink
-from pipeline.console.doors import COOKIE, Doors, is_token
+from pipeline.console.access import COOKIE, AuthMiddleware, is_token
 from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
 from pipeline.console.history import NewestAlerts, Wanted, page_of
 from pipeline.console.live import Live, event
@@ -68,7 +68,7 @@ def console_app(
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Any]] = {F2pError: _as_answer}
-    middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(Doors, token=token)]
+    middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(AuthMiddleware, token=token)]
     return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
 

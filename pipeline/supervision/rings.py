@@ -76,7 +76,7 @@ class LineRings:
             for message, _ in link.receive(ACKS_AT_ONCE):
                 if isinstance(message, Acks):
                     left.settle(message)
-            left.tell(link)
+            left.report(link)
         for each in [each for each in self._departed if each[0].done]:
             self._departed.remove(each)
             each[1].close()

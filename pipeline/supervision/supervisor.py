@@ -65,7 +65,7 @@ class KeptWorker:
     done: bool = False
     kill_at_s: float | None = None  # of a worker that was asked to end
     heartbeat: Heartbeat | None = None
-    past: Heartbeat | None = None  # last words of the processes before this one, added up
+    past: Heartbeat | None = None  # final counters of the processes before this one, added up
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=CRASH_LOOP_DEATHS))
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART_S, LONGEST_RESTART_S))
 
@@ -75,9 +75,9 @@ class KeptWorker:
 
 
 class Supervisor:
-    """Runs worker processes in the order given, and ends them by role in the order that `stop` is told.
+    """Runs worker processes in the order given, and ends them by role in the order given to `stop`.
 
-    `log_dir` None: workers write to this process's stderr. `on_restart` is told of each replacement; `arguments_of`
+    `log_dir` None: workers write to this process's stderr. `on_restart` is notified of each replacement; `arguments_of`
     may add arguments for the process that is about to start; `environment` and `inherited` are for all of them.
     """
 
@@ -142,7 +142,7 @@ class Supervisor:
                 if worker.running and worker.process:
                     worker.process.send_signal(signal.SIGTERM)
 
-    def tell(self, role: Role, number: signal.Signals) -> None:
+    def report(self, role: Role, number: signal.Signals) -> None:
         """Send a signal to the running workers of a role."""
         for worker in self.workers:
             if worker.spec.role == role and not worker.done and worker.running and worker.process:
