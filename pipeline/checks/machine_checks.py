@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import resource
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from f2pnet.commands.output_places import try_folder
 from f2pnet.config import LineConfig
 from f2pnet.errors import StoreAway, StoreRefused
 from f2pnet.redis.link import ErrorReply, RedisLink
+from pipeline.frames.memory_order import check_memory_order
 from pipeline.frames.shared_memory import SHARED_MEMORY
 
 Seen = tuple[str, str | None]
@@ -35,6 +37,7 @@ STATUS_OFFSET = 40  # of `status` in struct timex on 64-bit Linux
 
 def machine_checks(line: LineConfig, frame_bytes: dict[str, int]) -> Iterator[tuple[str, Callable[[], Seen]]]:
     """(what, check). `frame_bytes`: the size of a frame of each camera, as far as it was opened."""
+    yield "processor", processor
     yield "shared memory", lambda: shared_memory(line, frame_bytes)
     yield "open files", open_files
     yield "disk", lambda: disk(line)
@@ -42,6 +45,12 @@ def machine_checks(line: LineConfig, frame_bytes: dict[str, int]) -> Iterator[tu
     if not line.publish.is_embedded:
         yield "redis", lambda: redis_keeps(line.publish.redis)
         yield "clock of Redis", lambda: redis_clock(line.publish.redis)
+
+
+def processor() -> Seen:
+    """Raises MissingResource where frame rings can't be shared."""
+    check_memory_order()
+    return platform.machine(), None
 
 
 def shared_memory(line: LineConfig, frame_bytes: dict[str, int]) -> Seen:

@@ -23,6 +23,7 @@ from pipeline.configuration.active_config import ENVIRONMENT_KEY, ActiveConfig, 
 from pipeline.configuration.config_files import ConfigFiles
 from pipeline.configuration.engine_copy import hold_engine, open_held
 from pipeline.frames.ledger import Ledger
+from pipeline.frames.memory_order import check_memory_order
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.processes.periodic import Periodic
@@ -69,6 +70,7 @@ def run_line(
     MissingResource or StoreAway before anything is started; WorkerLost when a worker can't be kept running.
     """
     run_dir = RunDir(line, line_file)
+    check_memory_order()
     raise_descriptor_limit()
     with run_dir.lock() as lock:
         for check in (check_descriptors, check_engine, check_recipe, check_cameras, check_places, check_store):
