@@ -356,7 +356,7 @@ class _RunningLine:
         self._ledgers = {camera_id: Ledger() for camera_id in changes.added} | self._ledgers  # one may come again
         for camera_id in changes.leaving:
             self._supervisor.retire(f"ingest-{camera_id}", line.timeouts.drain_s + ANSWER_S)
-        self._supervisor.report("infer", signal.SIGHUP)
+        self._supervisor.send_signal("infer", signal.SIGHUP)
         for camera_id in changes.arriving:
             self._supervisor.add(specs[f"ingest-{camera_id}"])
         if line.console is not None and (changes.leaving or changes.arriving):
