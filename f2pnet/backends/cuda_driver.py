@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from f2pnet.errors import MissingResource
+from f2pnet.errors import BackendError, DeviceLost, MissingResource
 
 LIBRARY = "libcuda.so.1"
+
+LOST = frozenset({214, 220, 226, 700, 702, 709, 710, *range(714, 720), 999})
+"""Errors after which no call of this process succeeds any more: uncorrectable memory (214), NVLink (220), a contained
+memory fault (226), an illegal address (700), a launch that took too long (702), a context that is gone (709), an
+assertion (710), faults of an instruction, address or launch (714 to 719), and what the driver knows no name for (999).
+"""
 
 MAJOR, MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR in cuda.h
 NAME_BYTES = 256
@@ -62,15 +68,27 @@ def library() -> Any:
 
 def check(driver: Any, function: str, *arguments: Any) -> None:
     """Call a function of the driver. Raises MissingResource with the driver's own name for what went wrong."""
-    code = getattr(driver, function)(*arguments)
-    if code:
-        text = ctypes.c_char_p()
-        driver.cuGetErrorName(code, ctypes.byref(text))
-        name = text.value.decode() if text.value else "unknown"
+    if code := getattr(driver, function)(*arguments):
         raise MissingResource(
-            f"the NVIDIA driver answers {function} with error {code} ({name}): look at `nvidia-smi`; a driver that was "
-            "updated needs a restart, a container its own --gpus all"
+            f"{_described(driver, function, code)}: look at `nvidia-smi`; a driver that was updated needs a restart, a "
+            "container its own --gpus all"
         )
+
+
+def check_running(driver: Any, function: str, *arguments: Any) -> None:
+    """Call a function of the driver while an engine runs. Raises DeviceLost where nothing heals, else BackendError."""
+    if code := getattr(driver, function)(*arguments):
+        text = _described(driver, function, code)
+        if code in LOST:
+            raise DeviceLost(f"{text}: this process can't use the GPU any more; look at `nvidia-smi` and `dmesg`")
+        raise BackendError(f"{text}: look at `nvidia-smi`")
+
+
+def _described(driver: Any, function: str, code: int) -> str:
+    text = ctypes.c_char_p()
+    driver.cuGetErrorName(code, ctypes.byref(text))
+    name = text.value.decode() if text.value else "unknown"
+    return f"the NVIDIA driver answers {function} with error {code} ({name})"
 
 
 def _attribute(driver: Any, number: int, device: ctypes.c_int) -> int:

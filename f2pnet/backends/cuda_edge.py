@@ -14,10 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.backends.cuda_driver import check, library
-from f2pnet.errors import BackendError, MissingResource
+from f2pnet.backends.cuda_driver import check_running, library
+from f2pnet.errors import DeviceLost
 
 NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: does not wait for work that others put into the default stream
+BLOCKING_SYNC = 1  # CU_EVENT_BLOCKING_SYNC: whoever waits sleeps; else it spins, and takes a core from the cameras
 NO_TIMING = 2  # CU_EVENT_DISABLE_TIMING: cheaper
 THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may go on allocating
 
@@ -74,7 +75,7 @@ class CudaEdge:
 
     def event(self) -> int:
         """A new event."""
-        return self._new("cuEventCreate", "cuEventDestroy_v2", c_uint(NO_TIMING))
+        return self._new("cuEventCreate", "cuEventDestroy_v2", c_uint(BLOCKING_SYNC | NO_TIMING))
 
     def upload(self, target: int, source: NDArray[np.uint8], size_bytes: int, stream: int) -> None:
         """Copy the first bytes of pinned memory to the GPU, some time later."""
@@ -118,8 +119,10 @@ class CudaEdge:
         graph, executable = c_void_p(), c_void_p()
         try:
             work()
-        finally:
-            self._call("cuStreamEndCapture", c_void_p(stream), byref(graph))
+        except BaseException:  # it says more than the invalid capture that it leaves
+            self._driver.cuStreamEndCapture(c_void_p(stream), byref(graph))
+            raise
+        self._call("cuStreamEndCapture", c_void_p(stream), byref(graph))
         self._call("cuGraphInstantiateWithFlags", byref(executable), graph, ctypes.c_ulonglong(0))
         self._call("cuGraphDestroy", graph)
         self._freeing.append(("cuGraphExecDestroy", executable))
@@ -130,12 +133,15 @@ class CudaEdge:
         self._call("cuGraphLaunch", c_void_p(graph), c_void_p(stream))
 
     def close(self) -> None:
-        """Free everything that was asked for, the last first."""
-        self.enter()
-        while self._freeing:
-            function, handle = self._freeing.pop()
-            self._call(function, handle)
-        self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+        """Free everything that was asked for, the last first. What is lost with the device needs no freeing."""
+        try:
+            self.enter()
+            while self._freeing:
+                function, handle = self._freeing.pop()
+                self._call(function, handle)
+            self._call("cuDevicePrimaryCtxRelease_v2", self._device)
+        except DeviceLost:
+            self._freeing.clear()
 
     def _new(self, make: str, free: str, *arguments: Any) -> int:
         handle = c_void_p()
@@ -144,7 +150,4 @@ class CudaEdge:
         return int(handle.value or 0)
 
     def _call(self, function: str, *arguments: Any) -> None:
-        try:
-            check(self._driver, function, *arguments)
-        except MissingResource as error:
-            raise BackendError(str(error)) from error
+        check_running(self._driver, function, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs, run_size
+from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs, run_size, run_sizes
+from f2pnet.backends.cuda_driver import LOST
 from f2pnet.engine.bundle import Bundle, Precision
-from f2pnet.errors import BackendError, MissingExtra, MissingResource
+from f2pnet.errors import BackendError, DeviceLost, MissingExtra, MissingResource
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,9 @@ class OnnxRuntimeBackend(Backend):
             manifest.outputs,
         )
 
+    def _sizes(self, most: int) -> list[int]:
+        return run_sizes(most) if self._pads and not self._static_batch else [1]
+
     def _run(self, batch: Batch) -> Outputs:
         count = len(batch)
         size = run_size(count, self._max_batch, static=self._static_batch) if self._pads else count
@@ -65,8 +70,15 @@ class OnnxRuntimeBackend(Backend):
         try:
             values = self._session.run(self._names, {self._input: np.ascontiguousarray(batch)})
         except Exception as error:  # the runtime's exceptions share no base class
-            raise BackendError(f"ONNX Runtime failed on a batch {batch.shape}: {error}") from error
+            raise _failure(f"ONNX Runtime failed on a batch {batch.shape}", error) from error
         return {name: np.asarray(value, np.float32)[:count] for name, value in zip(self._names, values, strict=True)}
+
+
+def _failure(what: str, error: Exception) -> BackendError:
+    """DeviceLost where the runtime names an error of CUDA that does not heal."""
+    if any(int(code) in LOST for code in re.findall(r"(?:CUDA|CUDNN|CUBLAS) (?:failure|error) (\d+)", str(error))):
+        return DeviceLost(f"{what}: {error}")
+    return BackendError(f"{what}: {error}")
 
 
 def _import_runtime() -> ModuleType:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from f2pnet.backends.base import Backend, BackendFacts, Batch, Device, Outputs
+from f2pnet.backends.base import Answer, Backend, BackendFacts, Batch, Device, Outputs, run_sizes
 from f2pnet.backends.cuda_driver import DriverFacts, probe
-from f2pnet.backends.cuda_edge import CudaEdge
+from f2pnet.backends.cuda_edge import Cuda, CudaEdge
+from f2pnet.backends.kernel_cache import KernelCache
 from f2pnet.backends.tensorrt_flavour import FLAVOURS, Flavour, import_flavour
-from f2pnet.backends.two_slots import BufferPlan, TwoSlots
+from f2pnet.backends.two_slots import SLOTS, BufferPlan, TwoSlots
 from f2pnet.engine.bundle import Artifact, Bundle, Precision
 from f2pnet.errors import BackendError, ConfigError
 
@@ -43,18 +44,40 @@ class TensorRtBackend(Backend):
         )
         self._cuda = CudaEdge()
         try:
-            engine = _Engine(trt, bundle.path(artifact), plan, rebuild_command(bundle, artifact))
-            self._slots: TwoSlots | None = TwoSlots(self._cuda, plan, engine.enqueue)
+            engine = _Engine(trt, self._cuda, bundle.path(artifact), plan, rebuild_command(bundle, artifact))
+            self._slots: TwoSlots | None = TwoSlots(self._cuda, plan, engine.enqueue, engine.can_capture)
         except BaseException:
             self._cuda.close()
             raise
         facts = BackendFacts(
-            "tensorrt", "cuda:0", artifact.max_batch, manifest.network.image_size, precision=artifact.precision
+            "tensorrt",
+            "cuda:0",
+            artifact.max_batch,
+            manifest.network.image_size,
+            depth=SLOTS,
+            precision=artifact.precision,
         )
+        self._loaded = engine
         super().__init__(facts, manifest.outputs)
 
     def _run(self, batch: Batch) -> Outputs:
         return self._open().run(batch)
+
+    def _start(self, batch: Batch) -> Answer:
+        return self._open().start(batch)
+
+    def buffer(self, count: int) -> Batch:
+        """Pinned memory."""
+        return self._open().buffer(count)
+
+    def warm_up(self, most: int = 1) -> dict[int, float]:
+        """As any backend's; the kernels that were compiled are kept for the next start."""
+        times_ms = super().warm_up(most)
+        self._loaded.keep_kernels()
+        return times_ms
+
+    def _sizes(self, most: int) -> list[int]:
+        return run_sizes(most)
 
     def run_all(self, batches: Iterable[Batch]) -> Iterator[Outputs]:
         """As `run`, for one batch after another, with copies under way while the GPU computes."""
@@ -73,6 +96,7 @@ class TensorRtBackend(Backend):
         """Free the GPU's memory."""
         if self._slots is not None:
             self._slots = None  # the engine goes with it, while its GPU is still there
+            del self._loaded
             self._cuda.close()
 
     def _open(self) -> TwoSlots:
@@ -114,9 +138,9 @@ def check_binding(bundle: Bundle, artifact: Artifact, driver: DriverFacts, versi
 
 
 class _Engine:
-    """A loaded engine with one execution context for each size of run, all in one stream."""
+    """A loaded engine with one execution context for each size of run, all in one stream and one scratch memory."""
 
-    def __init__(self, trt: Any, path: Path, plan: BufferPlan, cure: str) -> None:
+    def __init__(self, trt: Any, cuda: Cuda, path: Path, plan: BufferPlan, cure: str) -> None:
         self._path, self._plan = path, plan
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
@@ -128,20 +152,57 @@ class _Engine:
         if found != wanted:
             raise BackendError(f"{path} has tensors {sorted(found)}, the manifest says {sorted(wanted)}: `{cure}`")
         self._contexts: dict[int, Any] = {}
+        # Runs follow one another in one stream, so one scratch memory does for all; one for each would be gigabytes.
+        self._scratch_bytes = max(1, int(self._engine.device_memory_size_v2))
+        self._scratch = cuda.device(self._scratch_bytes)
+        self._kernels = KernelCache.of(trt, path)
+        self._how = _how_contexts_are_made(trt, self._engine, self._kernels)
 
     def enqueue(self, size: int, addresses: Mapping[str, int], stream: int) -> None:
         """Put a run of `size` images into the stream."""
-        context = self._contexts.get(size) or self._new_context(size)
+        context = self._context(size)
         for name, address in addresses.items():
             context.set_tensor_address(name, address)
         if not context.execute_async_v3(stream):
             raise BackendError(f"TensorRT does not run {self._path} on {size} images")
 
+    def can_capture(self, size: int, stream: int) -> bool:
+        """Whether a CUDA graph of such a run would do what the run does. RTX says so; TensorRT's always can."""
+        context = self._context(size)
+        is_capturable = getattr(context, "is_stream_capturable", None)
+        return True if is_capturable is None else bool(is_capturable(stream))
+
+    def keep_kernels(self) -> None:
+        """Write compiled kernels to the disk."""
+        self._kernels.write()
+
+    def _context(self, size: int) -> Any:
+        return self._contexts.get(size) or self._new_context(size)
+
     def _new_context(self, size: int) -> Any:
-        context = self._engine.create_execution_context()
+        context = self._engine.create_execution_context(self._how)
         if context is None:
             raise BackendError(f"not enough GPU memory to run {self._path} on {size} images: take a smaller batch")
+        context.set_device_memory(self._scratch, self._scratch_bytes)
         side = self._plan.image_size
         context.set_input_shape(self._plan.input_name, (size, side, side, 3))
         self._contexts[size] = context
         return context
+
+
+def _how_contexts_are_made(trt: Any, engine: Any, kernels: KernelCache) -> Any:
+    """What execution contexts are created with: their scratch memory is ours.
+
+    RTX compiles kernels for a shape before its first run, not beside it: a graph that is captured between the two would
+    hold the slow ones for ever.
+    """
+    user_managed = trt.ExecutionContextAllocationStrategy.USER_MANAGED
+    if not hasattr(engine, "create_runtime_config"):
+        return user_managed
+    runtime_config = engine.create_runtime_config()
+    runtime_config.set_execution_context_allocation_strategy(user_managed)
+    if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+        eager = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        runtime_config.dynamic_shapes_kernel_specialization_strategy = eager
+        kernels.use_in(runtime_config)
+    return runtime_config

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count as count_from
 
 import numpy as np
 from numpy.typing import NDArray
 
-from f2pnet.backends.base import Batch, Outputs, run_size
+from f2pnet.backends.base import Answer, Batch, Outputs, run_size
 from f2pnet.backends.cuda_edge import Cuda
-from f2pnet.errors import BackendError
+from f2pnet.errors import BackendError, DeviceLost
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +24,9 @@ FLOAT_BYTES = 4
 
 Enqueue = Callable[[int, Mapping[str, int], int], None]
 """Puts one run into a stream: (images, address of every tensor by name, stream)."""
+
+CanCapture = Callable[[int, int], bool]
+"""Whether a run of so many images may be captured from a stream."""
 
 
 @dataclass(frozen=True)
@@ -66,43 +68,74 @@ class _Slot:
 
 
 class TwoSlots:
-    """Runs batches on the GPU behind `cuda`; `enqueue` is the engine."""
+    """Runs batches on the GPU behind `cuda`; `enqueue` is the engine. One thread at a time."""
 
-    def __init__(self, cuda: Cuda, plan: BufferPlan, enqueue: Enqueue) -> None:
-        self._cuda, self._plan, self._enqueue = cuda, plan, enqueue
+    def __init__(
+        self, cuda: Cuda, plan: BufferPlan, enqueue: Enqueue, can_capture: CanCapture = lambda size, stream: True
+    ) -> None:
+        self._cuda, self._plan, self._enqueue, self._can_capture = cuda, plan, enqueue, can_capture
         self._copying, self._computing = cuda.stream(), cuda.stream()
         self._slots = [_Slot(cuda, plan, number) for number in range(SLOTS)]
         self._graphs: dict[tuple[int, int], int] = {}  # (slot, images in the run), since addresses are part of a graph
         self._capturable = True
+        self._turn = 0
+        self._pinned: list[NDArray[np.uint8]] = []
+
+    def buffer(self, count: int) -> Batch:
+        """Pinned memory for `count` images: the GPU copies from it by itself."""
+        side = self._plan.image_size
+        memory = self._cuda.pinned(self._plan.input_bytes(self._plan.run_size(count)))
+        memory[:] = 0
+        self._pinned.append(memory)
+        return memory[: self._plan.input_bytes(count)].reshape(count, side, side, 3)
 
     def run(self, batch: Batch) -> Outputs:
         """One batch; (N, S, S, 3) uint8 with N up to the plan's most."""
-        return next(self.run_all([batch]))
+        return self.start(batch)()
+
+    def start(self, batch: Batch) -> Answer:
+        """Put a batch on its way, of at most SLOTS at once; its answer is asked for in the order of the starts.
+
+        A batch in a `buffer` stays as it is until then; any other one is copied here.
+        """
+        self._cuda.enter()
+        slot = self._slots[self._turn % SLOTS]
+        self._turn += 1
+        self._submit(slot, batch)
+        return lambda: self._collect(slot)
 
     def run_all(self, batches: Iterable[Batch]) -> Iterator[Outputs]:
         """Answers in the order of the batches. While one is computed the next is on its way to the GPU."""
-        waiting: _Slot | None = None
-        for number, batch in zip(count_from(), batches, strict=False):
-            self._cuda.enter()
-            slot = self._slots[number % SLOTS]
-            self._submit(slot, batch)
+        waiting: Answer | None = None
+        for batch in batches:
+            answer = self.start(batch)
             if waiting is not None:
-                yield self._collect(waiting)
-            waiting = slot
+                yield waiting()
+            waiting = answer
         if waiting is not None:
-            yield self._collect(waiting)
+            yield waiting()
 
     def _submit(self, slot: _Slot, batch: Batch) -> None:
-        """Images beyond the batch's own are whatever the slot held before; nobody reads their answers."""
-        cuda, size = self._cuda, self._plan.input_bytes(len(batch))
-        slot.feed[:size] = batch.reshape(-1)
+        """Images beyond the batch's own are whatever the memory held before; nobody reads their answers."""
+        cuda, run_size = self._cuda, self._plan.run_size(len(batch))
+        source = self._pinned_behind(batch, self._plan.input_bytes(run_size))
+        if source is None:
+            source = slot.feed
+            source[: self._plan.input_bytes(len(batch))] = batch.reshape(-1)
         slot.count = len(batch)
         address = slot.addresses[self._plan.input_name]
-        cuda.upload(address, slot.feed, self._plan.input_bytes(self._plan.run_size(len(batch))), self._copying)
+        cuda.upload(address, source, self._plan.input_bytes(run_size), self._copying)
         cuda.record(slot.uploaded, self._copying)
         cuda.wait(self._computing, slot.uploaded)
-        self._compute(slot, self._plan.run_size(len(batch)))
+        self._compute(slot, run_size)
         cuda.record(slot.computed, self._computing)
+
+    def _pinned_behind(self, batch: Batch, size_bytes: int) -> NDArray[np.uint8] | None:
+        """The buffer at whose beginning a batch lies, where that is long enough for a whole run."""
+        for memory in self._pinned:
+            if memory.ctypes.data == batch.ctypes.data and memory.nbytes >= size_bytes and batch.flags.c_contiguous:
+                return memory
+        return None
 
     def _compute(self, slot: _Slot, size: int) -> None:
         """The first run of a size goes without a graph, since engines set themselves up in it; it is captured after."""
@@ -111,13 +144,15 @@ class TwoSlots:
             self._cuda.launch(graph, self._computing)
             return
         self._enqueue(size, slot.addresses, self._computing)
-        if not self._capturable:
+        if not self._capturable or not self._can_capture(size, self._computing):
             return
         self._cuda.drain(self._computing)
         try:
             self._graphs[slot.number, size] = self._cuda.capture(
                 self._computing, lambda: self._enqueue(size, slot.addresses, self._computing)
             )
+        except DeviceLost:
+            raise
         except BackendError as error:
             self._capturable = False
             log.warning("the engine can't be captured as a CUDA graph and runs without: %s", error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -38,20 +38,27 @@ class Grader:
         self._recipe = recipe
         self._classes = manifest.classes
         self._limits = np.array(recipe.pixel_limits(manifest.thresholds, manifest.classes), np.float32)
-        self._lowest_limit = float(self._limits.min())
+        self.lowest_limit = float(self._limits.min())
+        """Where the map stays below it, there is no defect."""
         self._gate = recipe.gate(manifest.thresholds)
         self._min_area_px = recipe.min_area_px(manifest.thresholds)
 
     def may_hold_defect(self, view: View) -> bool:
         """False where neither bringing the map to source pixels nor anything after could find a defect."""
-        return view.score >= self._gate and float(view.probability.max()) >= self._lowest_limit
+        return view.score >= self._gate and float(view.probability.max()) >= self.lowest_limit
 
     def grade(self, frame_map: FrameMap, roi_mask: NDArray[np.uint8] | None) -> list[Graded]:
-        """All defects of a frame, worst first. `roi_mask` is (H, W), 255 where to look; None: everywhere."""
-        binary = self._above_limit(frame_map)
+        """All defects in a part of a frame, worst first.
+
+        `roi_mask` is of the frame, (H, W), 255 where to look; None: everywhere.
+        """
+        window, binary = frame_map.window, self._above_limit(frame_map)
         if roi_mask is not None:
-            binary = np.asarray(cv2.bitwise_and(binary, roi_mask), np.uint8)
-        found = [self._grade_region(region, frame_map) for region in regions(binary, self._min_area_px)]
+            binary = np.asarray(cv2.bitwise_and(binary, roi_mask[window.slices]), np.uint8)
+        found = [
+            self._grade_region(region, frame_map, replace(region, x=window.x + region.x, y=window.y + region.y))
+            for region in regions(binary, self._min_area_px)
+        ]
         return sorted(found, key=lambda graded: (-severity_rank(graded.severity), -graded.region.area_px))
 
     def verdict(self, found: Sequence[Graded]) -> Verdict:
@@ -66,7 +73,7 @@ class Grader:
         above: NDArray[np.bool_] = frame_map.probability >= limits
         return above.view(np.uint8)
 
-    def _grade_region(self, region: Region, frame_map: FrameMap) -> Graded:
+    def _grade_region(self, region: Region, frame_map: FrameMap, in_frame: Region) -> Graded:
         probability = frame_map.probability[region.slices][region.pixels]
         index = 0
         if frame_map.classes is not None:  # every pixel votes, with its probability
@@ -74,7 +81,7 @@ class Grader:
         class_name, score = self._classes[index], min(float(probability.max()), 1.0)
         area_mm2 = self._recipe.area_mm2(region.area_px)
         severity = self._recipe.severity.of(class_name, score, region.area_px, area_mm2)
-        return Graded(region, class_name, score, severity, area_mm2)
+        return Graded(in_frame, class_name, score, severity, area_mm2)
 
 
 def as_defects(found: Sequence[Graded]) -> list[Defect]:

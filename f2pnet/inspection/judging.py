@@ -16,7 +16,7 @@ from f2pnet.engine.bundle import Bundle
 from f2pnet.inspection.grading import Graded, Grader, as_defects, draw_roi
 from f2pnet.inspection.recipe import Recipe
 from f2pnet.inspection.result import InspectionResult, Timings, Verdict
-from f2pnet.inspection.tiles import View, Window, merge, windows
+from f2pnet.inspection.tiles import View, Window, merge, window_above, windows
 from f2pnet.pictures.preprocess import Image, fit, uncovered
 
 PLANS_KEPT = 8  # frame sizes whose windows and ROI are remembered; a line has one for each camera
@@ -67,9 +67,8 @@ class Judge:
     def find(self, views: Sequence[View], plan: FramePlan) -> list[Graded]:
         """The defects of a frame, worst first."""
         suspicious = [view for view in views if self._grader.may_hold_defect(view)]
-        if not suspicious:
-            return []
-        return self._grader.grade(merge(suspicious, plan.width, plan.height), plan.roi_mask)
+        part = window_above(suspicious, self._grader.lowest_limit)
+        return [] if part is None else self._grader.grade(merge(suspicious, part), plan.roi_mask)
 
     def result(
         self, views: Sequence[View], found: Sequence[Graded], engine_ms: float, started: float

@@ -28,7 +28,7 @@ def find_embedded(data_dir: Path) -> str:
         raise MissingResource(f"no embedded Redis runs on {data_dir}: start its line (f2p run)")
     try:
         url = json.loads((data_dir / ENDPOINT_FILE).read_text(encoding="utf-8"))["url"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MissingResource(f"the embedded Redis on {data_dir} is just starting or stopping: try again") from error
     return str(url)
 
@@ -44,8 +44,20 @@ def write_endpoint(data_dir: Path, url: str, pid: int) -> None:
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump({"url": url, "pid": pid}, file)
+        file.write(_endpoint(url, pid))
     temporary.replace(data_dir / ENDPOINT_FILE)
+
+
+def endpoint_is(data_dir: Path, url: str, pid: int) -> bool:
+    """Whether the file is there and says just that."""
+    try:
+        return (data_dir / ENDPOINT_FILE).read_bytes() == _endpoint(url, pid).encode()
+    except OSError:
+        return False
+
+
+def _endpoint(url: str, pid: int) -> str:
+    return json.dumps({"url": url, "pid": pid})
 
 
 def _is_locked(path: Path) -> bool:

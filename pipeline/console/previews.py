@@ -79,6 +79,8 @@ class Previews:
                     height, width = frame.shape[:2]
                     return Preview(_encoded(picture, entry.result), width, height, entry.result)
             return None
+        except F2pError:  # somebody cut the ring, or its writer never pauses
+            return None
         finally:
             reader.close()
 

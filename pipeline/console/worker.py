@@ -12,7 +12,7 @@ import uvicorn
 
 from f2pnet.config import LineConfig
 from f2pnet.config.console import ConsoleConfig
-from f2pnet.errors import ConfigError, MissingResource
+from f2pnet.errors import ConfigError, F2pError, MissingResource
 from pipeline.console.app import LARGEST_BODY, console_app
 from pipeline.console.guard import Guard
 from pipeline.wire.rundir import RunDir
@@ -35,6 +35,7 @@ class ConsoleWorker(Worker):
             raise ConfigError(f"line {line.line} has no console: add `console: {{port: 8088}}` to {line_file}")
         self._config: ConsoleConfig = line.console
         self._closing = threading.Event()
+        self._failure = "without a reason"
         guard = Guard()
         app = console_app(line, RunDir(line, line_file), self._config, self._closing, guard)
         self._server = uvicorn.Server(
@@ -61,7 +62,7 @@ class ConsoleWorker(Worker):
                 f"the console can't listen on {host}:{port} ({error.strerror}): choose another console.port"
             ) from error
         self._listener = listener
-        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="console", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="console", daemon=True)
         self._thread.start()
         until_s = time.monotonic() + START_S
         while not self._server.started and time.monotonic() < until_s:
@@ -71,9 +72,20 @@ class ConsoleWorker(Worker):
         self.detail = f"http://{host}:{port}/"
 
     def step(self) -> bool:
+        """Raises F2pError when the server ended by itself: nobody would start the page again after an orderly end."""
         time.sleep(STEP_S)
         self.progress = self._server.server_state.total_requests
-        return self._thread.is_alive()
+        if not self._thread.is_alive():
+            raise F2pError(f"the server of the page ended: {self._failure}")
+        return True
+
+    def _serve(self) -> None:
+        try:
+            self._server.run([self._listener])
+        except BaseException as error:
+            self._failure = repr(error)
+            if not self._closing.is_set():
+                _log.exception("the server of the page ended")
 
     def drain(self) -> bool:
         return False

@@ -311,6 +311,7 @@ class RingReader:
 
     @property
     def ledger(self) -> Ledger:
+        """Raises RingUnreadable when somebody cut the ring, or wrote over it."""
         return ledger_of(self._memory.table_copy())
 
     @property

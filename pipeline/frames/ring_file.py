@@ -53,10 +53,14 @@ def give_name(memory: RingMemory, name: str) -> None:
     """Let others find the ring; a ring of that name that was there is replaced. Raises RingUnreadable."""
     path = SHARED_MEMORY / name
     try:
+        if path.is_dir() and not path.is_symlink():
+            put_aside(name, f"{name}.unreadable-{secrets.token_hex(4)}")
         memory.path.rename(path)
-    except PermissionError as error:
+    except OSError as error:
         memory.path.unlink(missing_ok=True)
-        raise RingUnreadable(f"{path} belongs to another user: remove it, or give the line another name") from error
+        raise RingUnreadable(
+            f"{path} can't be replaced ({error.strerror}): remove it, or give the line another name"
+        ) from error
     memory.path = path
 
 

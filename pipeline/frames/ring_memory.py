@@ -45,6 +45,8 @@ HEADER = np.dtype(
     ],
     align=True,
 )
+_HEAD_BYTES = int(HEADER.fields["commits"][1]) if HEADER.fields else 0
+"""What comes before the number of changes: it is written once."""
 _SLOT = np.dtype(
     [
         ("held", "?"),
@@ -151,6 +153,9 @@ class RingMemory:
             self.memory = mmap.mmap(file, 0, access=mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ)
             self.header = np.ndarray((), HEADER, self.memory)
             self._check_header(facts.st_size)
+            self._size_bytes, self._head = facts.st_size, self.memory[:_HEAD_BYTES]
+            self.run_id = str(self.header["run_id"].item().decode())
+            self.ring_id = str(self.header["ring_id"].item().decode())
         except BaseException:
             self._close_file()
             raise
@@ -176,14 +181,6 @@ class RingMemory:
             raise RingUnreadable(f"{self.path} is damaged: {size_bytes} bytes for {geometry}")
 
     @property
-    def run_id(self) -> str:
-        return str(self.header["run_id"].item().decode())
-
-    @property
-    def ring_id(self) -> str:
-        return str(self.header["ring_id"].item().decode())
-
-    @property
     def has_its_name(self) -> bool:
         """False once the file was removed, or replaced by another one."""
         try:
@@ -191,6 +188,16 @@ class RingMemory:
         except OSError:
             return False
         return (facts.st_dev, facts.st_ino) == self._inode
+
+    @property
+    def is_intact(self) -> bool:
+        """False once somebody cut the file, or wrote over its head. Looking into a file that was cut is a SIGBUS."""
+        return self.memory.size() == self._size_bytes and self.memory[:_HEAD_BYTES] == self._head
+
+    def check_intact(self) -> None:
+        """Raise RingUnreadable unless it is intact."""
+        if not self.is_intact:
+            raise RingUnreadable(f"{self.path} was cut or written over by another program: what it held is lost")
 
     @staticmethod
     def size_bytes(geometry: RingGeometry) -> int:
@@ -224,7 +231,8 @@ class RingMemory:
         return sorted((self.held_frame(int(row), table) for row in held), key=lambda frame: frame.seq)
 
     def table_copy(self) -> Any:
-        """The valid table, as one consistent copy, also while the writer goes on."""
+        """The valid table, as one consistent copy, also while the writer goes on. Raises RingUnreadable."""
+        self.check_intact()
         for _ in range(1000):
             commits = int(self.header["commits"])
             copy = self.tables[commits & 1].copy()

@@ -43,5 +43,7 @@ def ledger_in_memory(ring: str) -> Ledger | None:
         return None
     try:
         return reader.ledger
+    except F2pError:
+        return None
     finally:
         reader.close()

@@ -16,7 +16,7 @@ import structlog
 
 from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.redis.keys import LineKeys
-from f2pnet.redis.link import Command, RedisLink
+from f2pnet.redis.link import Command, ErrorReply, RedisLink
 from pipeline.processes.holder import Holder
 
 LEASE_MS = 6_000
@@ -120,7 +120,7 @@ def held_line(url: str, line: str, *, store_may_be_away: bool = False) -> Iterat
     lease = LineLease(url, line)
     try:
         lease.take()
-    except StoreRefused as error:
+    except (StoreRefused, ErrorReply) as error:  # such as a key of that name that holds something else
         _log.warning("another line of this name would not be noticed", reason=str(error))
         yield None
         return

@@ -359,7 +359,7 @@ class _RunningLine:
         self._supervisor.send_signal("infer", signal.SIGHUP)
         for camera_id in changes.arriving:
             self._supervisor.add(specs[f"ingest-{camera_id}"])
-        if line.console is not None and (changes.leaving or changes.arriving):
+        if line.console is not None and (changes.added or changes.removed):
             self._supervisor.retire("console", ANSWER_S)  # the page is made for the cameras that there are
             self._supervisor.add(specs["console"])
 

@@ -64,11 +64,15 @@ class LineRings:
         return run_id, fault
 
     def ledger(self, camera_id: str) -> Ledger | None:
-        """Of the camera's ring in this run; None while there is none."""
+        """Of the camera's ring in this run; None while there is none that can be read."""
         reader = self._reader(camera_id)
         if reader is None or reader.run_id == self._earlier_runs.get(camera_id):
             return None
-        return reader.ledger
+        try:
+            return reader.ledger
+        except F2pError as error:
+            self._report_unread(camera_id, error)
+            return None
 
     def report_departed(self) -> None:
         """Report the frames that cameras left which the line has no more."""
@@ -110,27 +114,30 @@ class LineRings:
         if camera_id not in self._run_ids:
             return self.run_id, None
         run_id = new_run_id()
-        return run_id, f"camera {camera_id} begins run {run_id}: what its frame ring held is unknown ({error})"
+        return run_id, f"camera {camera_id} begins a new run: what its frame ring held is unknown ({error})"
 
     def _reader(self, camera_id: str) -> RingReader | None:
         """The camera's ring. One whose file was removed stays mapped until there is another."""
         reader = self._readers.get(camera_id)
-        if reader is not None and not reader.is_gone:
+        if reader is not None and not reader.is_gone and reader.memory.is_intact:
             return reader
         try:
             fresh = RingReader(self._run_dir.ring_name(camera_id))
         except RingMissing:
             return reader
         except F2pError as error:
-            if self._unread.get(camera_id) != str(error):
-                self._unread[camera_id] = str(error)
-                _log.warning("ledger not read", camera=camera_id, reason=str(error))
+            self._report_unread(camera_id, error)
             return reader
         self._unread.pop(camera_id, None)
         if reader is not None:
             reader.close()
         self._readers[camera_id] = fresh
         return fresh
+
+    def _report_unread(self, camera_id: str, error: F2pError) -> None:
+        if self._unread.get(camera_id) != str(error):
+            self._unread[camera_id] = str(error)
+            _log.warning("ledger not read", camera=camera_id, reason=str(error))
 
     def _look_at_earlier_runs(self, line: LineConfig) -> None:
         """Before any worker runs: whose rings lie there, and which cameras are gone."""

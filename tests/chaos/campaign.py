@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import random
@@ -36,6 +37,7 @@ from tests.small_disk import mount_small_disk, unmount
 from tests.two_hosts import TwoHosts, two_hosts
 
 FPS = 15.0
+ACCELERATOR_LOAD = 0.8
 RECOVERY_LIMIT_S = 60.0
 FETCH_LIMIT_S = 60.0
 DISK_MB = 1024  # the store of a long campaign, and what is left to be filled
@@ -44,20 +46,28 @@ SEED = 20261124
 
 
 def run(
-    faults: int, seed: int, folder: Path, hosts: TwoHosts | None = None, only: Collection[str] = ()
+    faults: int,
+    seed: int,
+    folder: Path,
+    hosts: TwoHosts | None = None,
+    only: Collection[str] = (),
+    accelerator: bool = False,
+    minutes: float = math.inf,
 ) -> dict[str, Any]:
     """Run the campaign in `folder`; the report. With `hosts` a part of the line runs on the other one.
 
-    `only`: kinds of faults to draw from; empty: all.
+    `only`: kinds of faults to draw from; empty: all. `accelerator`: the engine is a simulated one, at four fifths of
+    its rate. After `minutes` no further fault comes.
     """
     chance = random.Random(seed)
+    rate = len(EVERYBODY) * FPS / ACCELERATOR_LOAD if accelerator else None
     times_s: dict[str, list[float]] = defaultdict(list)
     lost: list[str] = []
     memory_mb: list[float] = []
     began_s = time.monotonic()
     mount_small_disk(folder / "spool", DISK_MB)
     with FailingCamera(FPS, seed) as camera:
-        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts)
+        line = CampaignLine(folder, campaign_cameras(folder, camera.url, FPS), hosts=hosts, accelerator=rate)
         arrivals, alerts = ArrivalWatch(lambda: line.url, NAME), AlertReader(lambda: line.url, NAME)
         try:
             line.start()
@@ -69,6 +79,8 @@ def run(
             injector = Faults(line, camera, chance)
             injector.kinds = {kind: how for kind, how in injector.kinds.items() if not only or kind in only}
             for number in range(faults):
+                if time.monotonic() - began_s > 60 * minutes:
+                    break
                 kind, (since_ns, cameras) = injector.inject()
                 took_s = arrivals.recovered_s(since_ns, cameras, RECOVERY_LIMIT_S)
                 if took_s is None:
@@ -175,13 +187,14 @@ def as_table(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _on_hosts(two: bool, faults: int, seed: int, folder: Path, only: Collection[str]) -> dict[str, Any]:
-    if not two:
-        return run(faults, seed, folder, only=only)
+def _on_hosts(wanted: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    options = (wanted.only, wanted.accelerator, wanted.minutes)
+    if not wanted.two_hosts:
+        return run(wanted.faults, wanted.seed, folder, None, *options)
     with two_hosts(first_is_here=True) as hosts:
         if hosts is None:
             sys.exit("two hosts need network namespaces: root and iproute2")
-        return run(faults, seed, folder, hosts, only)
+        return run(wanted.faults, wanted.seed, folder, hosts, *options)
 
 
 def _with_shared_memory_of_its_own() -> None:
@@ -195,9 +208,11 @@ def _with_shared_memory_of_its_own() -> None:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--faults", type=int, default=1000)
+    options.add_argument("--faults", type=int, default=1500)
     options.add_argument("--seed", type=int, default=SEED)
+    options.add_argument("--minutes", type=float, default=math.inf, help="no further fault after so long")
     options.add_argument("--two-hosts", action="store_true", help="one inference worker behind keys and a cable")
+    options.add_argument("--accelerator", action="store_true", help="a simulated one at 80 %% load, and its faults")
     options.add_argument("--only", action="append", default=[], metavar="KIND", help="draw from these kinds; else all")
     options.add_argument("--out", type=Path, default=Path("chaos"), help="folder for report.json and report.md")
     wanted = options.parse_args()
@@ -206,7 +221,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="f2p-chaos-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
         try:
-            report = _on_hosts(wanted.two_hosts, wanted.faults, wanted.seed, Path(folder), wanted.only)
+            report = _on_hosts(wanted, Path(folder))
         finally:
             for log in Path(folder).glob("*.log"):
                 (wanted.out / log.name).write_bytes(log.read_bytes())

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from f2pnet.backends.simulated.device import Fault, fault_file, order_fault
 from tests.chaos.camera import FailingCamera, Mood
 from tests.chaos.changes import (
     OWN_MEMORY_KEY,
@@ -27,6 +28,7 @@ from tests.small_disk import fill
 from tests.two_hosts import TwoHosts
 
 DELETED_S = 20.0
+TAKEN_S = 10.0  # until a batch has met the device's fault
 DEATHS_ALLOWED = 5  # of a worker in a minute: at 8 the line gives up, as it should
 
 Injected = tuple[int, set[str]]
@@ -77,6 +79,10 @@ class Faults:
             del self.kinds["memory full"]
         if not os.path.ismount(line.spool):
             del self.kinds["disk full"]
+        if line.device is not None:
+            self.kinds["device hangs"] = (6, lambda: self._upset_device("hang"))
+            self.kinds["device dies"] = (10, lambda: self._upset_device("die"))
+            self.kinds["device answers NaN"] = (10, lambda: self._upset_device("nan"))
         if line.hosts is not None:
             self.kinds["network cut"] = (15, lambda hosts=line.hosts: self._cut(hosts))
 
@@ -116,6 +122,20 @@ class Faults:
             return None
         self._stop_for(chosen[1], self._chance.uniform(0.1, 1.5))
         return time.time_ns(), _cameras_of(chosen[0])
+
+    def _upset_device(self, fault: Fault) -> Injected | None:
+        """The next batch of one of the workers takes it."""
+        device = self._line.device
+        if device is None or (fault != "nan" and not all(self._may_die(name) for name in self._infer_workers())):
+            return None
+        order_fault(device, fault)
+        until_s = time.monotonic() + TAKEN_S
+        while fault_file(device).exists() and time.monotonic() < until_s:
+            time.sleep(0.01)
+        return time.time_ns(), EVERYBODY
+
+    def _infer_workers(self) -> list[str]:
+        return [name for name in self._line.workers() if name.startswith("infer-")]
 
     def _slow(self, prefix: str) -> Injected | None:
         """A process that gets a tenth of its time, as on a machine that something else keeps busy."""
@@ -197,8 +217,8 @@ class Faults:
         return (since_ns, EVERYBODY) if wrote else None
 
     def _crowd_ports(self) -> Injected:
-        crowd(self._line.ports, self._chance)
-        assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
+        with crowd(self._line.ports, self._chance):
+            assert answers(self._line.page_port, "/api/state"), "strangers keep the page from others"
         return time.time_ns(), EVERYBODY
 
     def _edit_files(self) -> Injected | None:

@@ -44,7 +44,8 @@ def campaign_cameras(folder: Path, live_url: str, fps: float) -> list[dict[str, 
 class CampaignLine:
     """Two inference workers and an embedded Redis on these cameras, all below `folder`.
 
-    With `hosts` the second inference worker runs on the other one, behind keys and a cable.
+    With `hosts` the second inference worker runs on the other one, behind keys and a cable. With `accelerator` both
+    share a simulated one of so many images/s.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class CampaignLine:
         poison: float = 255 / WHITE,
         hosts: TwoHosts | None = None,
         kept: int = 1_000_000,
+        accelerator: float | None = None,
     ) -> None:
         self.hosts = hosts
         self._far: subprocess.Popen[bytes] | None = None
@@ -62,6 +64,8 @@ class CampaignLine:
         self.file = folder / "line.yaml"
         self.spool = folder / "spool"
         self._clock = folder / "clock"
+        self.device = None if accelerator is None else folder / "device"
+        backend = "onnxruntime" if accelerator is None else f"simulated:{accelerator:g}:4:engine@{self.device}"
         self.put_clock_wrong(0)
         write_toy_bundle(folder / "engine", side=SIDE, max_batch=4, poison=poison)
         self.page_port, alerts_port = free_ports(2)
@@ -69,7 +73,7 @@ class CampaignLine:
         """TCP ports of this host that a stranger can reach."""
         content = {
             "line": NAME,
-            "engine": {"bundle": "engine", "max_batch": 4, "threads": 1, "workers": 2, "backend": "onnxruntime"},
+            "engine": {"bundle": "engine", "max_batch": 4, "threads": 1, "workers": 2, "backend": backend},
             "cameras": cameras,
             "publish": {
                 "redis": "embedded",

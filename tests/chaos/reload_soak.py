@@ -64,11 +64,11 @@ class Strangers:
     def _run(self) -> None:
         chance = random.Random(1)
         while not self._closing.wait(self.PAUSE_S):
-            crowd(self._ports, chance)
-            self.crowds += 1
-            for path, port in self._pages.items():
-                self.asked += 1
-                self.answered += answers(port, path)
+            with crowd(self._ports, chance):
+                self.crowds += 1
+                for path, port in self._pages.items():
+                    self.asked += 1
+                    self.answered += answers(port, path)
 
 
 def run(minutes: float, folder: Path) -> dict[str, Any]:

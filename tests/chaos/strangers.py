@@ -8,7 +8,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import redis
@@ -18,7 +18,7 @@ from f2pnet.errors import MissingResource
 MARK = "foreign"
 """A field of every foreign entry, by which the audit knows it; the line does not."""
 CROWD = 120
-ANSWER_S = 10.0
+ANSWER_S = 60.0
 _WORDS = (b"", b"\xff\x00", b"GET / HTT", b"POST /login HTTP/1.1\r\nContent-Length: 300000000\r\n\r\n" + b"a" * 100_000)
 
 
@@ -55,8 +55,9 @@ def write_foreign_data(url: str, line: str, chance: random.Random) -> None:
         other.hset(f"{keys}ledger:parts1", mapping={os.urandom(4): os.urandom(4)})
 
 
-def crowd(ports: list[int], chance: random.Random) -> None:
-    """Many silent, slow and loud connections to each port, for a moment."""
+@contextlib.contextmanager
+def crowd(ports: list[int], chance: random.Random) -> Iterator[None]:
+    """Many silent, slow and loud connections to each port, for a moment and for as long as the caller stays."""
     with contextlib.ExitStack() as held:
         for port in ports:
             for _ in range(CROWD):
@@ -64,15 +65,16 @@ def crowd(ports: list[int], chance: random.Random) -> None:
                     one = held.enter_context(socket.create_connection(("127.0.0.1", port), 2))
                     one.settimeout(1)
                     one.sendall(chance.choice(_WORDS))
+        yield
         time.sleep(chance.uniform(0.5, 1.5))
 
 
 def answers(port: int, path: str) -> bool:
-    """Whether a server has an answer for somebody else, beside strangers that just came."""
+    """Whether a server has an answer for somebody else, beside strangers that are there."""
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
         with (
-            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=2)) as connection,
+            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=15)) as connection,
             contextlib.suppress(OSError, http.client.HTTPException),
         ):
             connection.request("GET", path)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCES = ("export/formats/tensorrt.py", "f2pnet/backends/tensorrt.py")
+SOURCES = ("export/formats/tensorrt.py", "f2pnet/backends/tensorrt.py", "f2pnet/backends/kernel_cache.py")
 VERSIONS = ("10.16.1.11", "11.4.0.106")
 
 CLASSES = {
@@ -32,12 +32,25 @@ CLASSES = {
     "cache": "ITimingCache",
     "self._runtime": "Runtime",
     "self._engine": "ICudaEngine",
+    "runtime_config": "IRuntimeConfig",
+    "self._cache": "IRuntimeCache",
     "context": "IExecutionContext",
 }
 """What our variables of these names hold."""
 
-RTX_ONLY = {"IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability"}
-"""Called only where the module has compute capabilities to choose from."""
+RTX_ONLY = {
+    "BuilderFlag.REQUIRE_USER_ALLOCATION",
+    "DynamicShapesKernelSpecializationStrategy",
+    "DynamicShapesKernelSpecializationStrategy.EAGER",
+    "IBuilderConfig.num_compute_capabilities",
+    "IBuilderConfig.set_compute_capability",
+    "IRuntimeConfig.create_runtime_cache",
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+    "IRuntimeConfig.set_runtime_cache",
+    "IRuntimeCache.deserialize",
+    "IRuntimeCache.serialize",
+}
+"""Used only where the module has them."""
 
 SYMBOLS = {
     "nvinfer": (

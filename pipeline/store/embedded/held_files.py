@@ -33,6 +33,8 @@ class HeldFiles:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._held: dict[Path, _Held] = {}
+        self._sizes: dict[Inode, int] = {}  # of the files that are held, as they were last seen
+        self._was_cut = False
         self._folder: Inode | None = None
 
     def look(self, pid: int) -> bool:
@@ -41,6 +43,11 @@ class HeldFiles:
             return True
         time.sleep(LOOK_TWICE_S)
         return self._look(pid)
+
+    def take_cut(self) -> bool:
+        """Whether a file has become shorter since the last call: the server only adds to its files."""
+        was_cut, self._was_cut = self._was_cut, False
+        return was_cut
 
     def restore(self) -> bool:
         """Write what is held to `data_dir`, durably; False where some of it is not held. Raises OSError."""
@@ -77,6 +84,7 @@ class HeldFiles:
         for one in self._held.values():
             os.close(one.descriptor)
         self._held.clear()
+        self._sizes.clear()
         self._folder = None
 
     def _look(self, pid: int) -> bool:
@@ -94,7 +102,14 @@ class HeldFiles:
             self._hold(name)
         for name in set(self._held) - set(names):
             os.close(self._held.pop(name).descriptor)
+        self._compare_sizes()
         return True
+
+    def _compare_sizes(self) -> None:
+        held = [one for name, one in self._held.items() if name != MANIFEST]
+        sizes = {one.inode: os.fstat(one.descriptor).st_size for one in held}
+        self._was_cut |= any(size < self._sizes.get(inode, 0) for inode, size in sizes.items())
+        self._sizes = sizes
 
     def _named(self) -> list[Path]:
         """The files as the server names them, the one that it writes to last; empty where there are none."""

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from f2pnet.errors import F2pError, MissingResource, StoreAway
-from f2pnet.redis.endpoint import ENDPOINT_FILE, LOCK_FILE, write_endpoint
+from f2pnet.redis.endpoint import ENDPOINT_FILE, LOCK_FILE, endpoint_is, write_endpoint
 from f2pnet.redis.link import Command, RedisLink
 from pipeline.processes.tethered import tethered
 from pipeline.store.embedded.append_only_file import mend_append_only_files
@@ -39,7 +39,7 @@ _CONFIGURATION = """\
 bind 127.0.0.1
 port {port}
 dir {data_dir}
-user default on >{password} ~* &* +@all -@dangerous -@scripting +info
+user default on >{password} ~* &* +@all -@dangerous -@scripting +info +bgrewriteaof
 appendonly yes
 appendfsync always
 aof-load-truncated no
@@ -116,8 +116,10 @@ class EmbeddedRedis:
             return False
         if self._process is not None and self._process.poll() is None:
             if self._files.look(self._process.pid) and self._is_locked():
-                if not (self.data_dir / ENDPOINT_FILE).exists():
+                if not endpoint_is(self.data_dir, self.url, self._process.pid):
                     write_endpoint(self.data_dir, self.url, self._process.pid)
+                if self._files.take_cut():
+                    self._write_files_anew()
                 return False
             self._to_restore = True
             self._entries_held = self._count_entries()
@@ -137,6 +139,18 @@ class EmbeddedRedis:
         """What happened to the server's files since the last call, in words: each is worth an alert."""
         losses, self._losses = self._losses, []
         return losses
+
+    def _write_files_anew(self) -> None:
+        """Somebody cut the files of the running server, which has all that stood in them in its memory."""
+        link = RedisLink(self.url, timeout_s=COUNT_S)
+        try:
+            link.exchange(["BGREWRITEAOF"])
+            what = "they are written anew from memory: nothing of it is lost while its server runs"
+        except StoreAway as error:
+            what = f"they can't be written anew ({error}): what stood in them is lost when its server ends"
+        finally:
+            link.close()
+        self._losses.append(f"the store's files in {self.data_dir} were cut while in use; {what}")
 
     def _is_locked(self) -> bool:
         """Whether the lock that others look at is the one that we hold."""

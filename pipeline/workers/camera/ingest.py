@@ -127,7 +127,8 @@ class IngestWorker(Worker):
         self._capture.stop()
         if not self._capture.join(timeout_s=2.0):
             _log.warning("the source does not stop reading", camera=self._camera.id)
-        self._report_ledger()
+        if self._state.ring.memory.is_intact:
+            self._report_ledger()
         self._hub.close()
         for left in self._left:
             left.close()
@@ -218,8 +219,12 @@ class IngestWorker(Worker):
             _log.error("socket of the camera is missing", camera=self._camera.id, reason=str(error))
 
     def _keep_ring(self) -> bool:
-        """Continue the ring in a new file when its own was removed; whether that was done now."""
+        """Continue the ring in a new file when its own was removed; whether that was done now.
+
+        Raises RingUnreadable when somebody cut it, or wrote over it.
+        """
         old = self._state.ring
+        old.memory.check_intact()
         if old.has_its_name:
             return False
         try:

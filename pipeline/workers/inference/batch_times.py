@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 WEIGHT_OF_THE_LATEST = 0.2
 
 
 class BatchTimes:
-    """Running means by batch size, in milliseconds; `one_ms` is the first guess for a single frame.
+    """Running means by batch size, in ms; `first_ms` are the first guesses, that for a single frame among them.
 
     A size that was not run, or not for long, is bounded by the others: it takes no longer than a greater batch, nor
     than several smaller ones in a row. So an estimate that became too long is mended by runs of any other size.
     """
 
-    def __init__(self, one_ms: float) -> None:
-        self._ms = {1: one_ms}
+    def __init__(self, first_ms: Mapping[int, float]) -> None:
+        self._ms = dict(first_ms)
 
     def ran(self, size: int, ms: float) -> None:
         """A batch of `size` frames took `ms`."""

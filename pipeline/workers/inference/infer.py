@@ -80,10 +80,10 @@ class InferWorker(Worker):
         cv2.setNumThreads(1)  # the frames of a batch are resized at the same time already
         self._inspector = self._open_inspector()
         engine, (backend, _) = self._line.engine, self._inspector.stages
-        one_ms = 1e3 * self._inspector.warm_up()
+        times_ms = self._inspector.warm_up(engine.max_batch)
         self._wakeup = Wakeup()
         self._overlap = Overlap(
-            backend, engine.max_batch, one_ms, self._evidence, self._wakeup.set, max(1, engine.workers)
+            backend, engine.max_batch, times_ms, self._evidence, self._wakeup.set, max(1, engine.workers)
         )
         self._batcher: Batcher[LeasedFrame] = Batcher(engine.max_batch, engine.max_wait_ms, self._overlap.times)
         self._declined = False  # nothing of what waits can be in time behind what is in flight
@@ -108,7 +108,8 @@ class InferWorker(Worker):
     def step(self) -> bool:
         if self._unconnected and time.monotonic_ns() >= self._connect_due_ns:
             self._connect_all()
-        self._report_ready(capacity=self._line.engine.max_batch * self._overlap.most_runs)
+        # What is lent to a worker whose engine hangs is lost time for the frames.
+        self._report_ready(capacity=0 if self.is_stuck else self._line.engine.max_batch * self._overlap.most_runs)
         self._turn()
         self._let_go()
         return True

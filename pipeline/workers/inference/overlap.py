@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -43,14 +43,14 @@ T = TypeVar("T")
 class Overlap:
     """The stages of one inference worker. Its methods are for the worker's thread; `wake` is called from others.
 
-    `one_ms`: the first guess at what a single frame takes. `encode` makes the evidence of a frame.
+    `times_ms`: what a run of the engine takes, by the number of frames. `encode` makes the evidence of a frame.
     """
 
     def __init__(
         self,
         backend: Backend,
         max_batch: int,
-        one_ms: float,
+        times_ms: Mapping[int, float],
         encode: Encode,
         wake: Callable[[], None],
         workers: int = 1,
@@ -58,9 +58,9 @@ class Overlap:
         depth = backend.facts.depth
         self.most_before_answer = depth + 1
         self.most_runs = 2 * depth + 1
-        self.times = BatchTimes(one_ms)
+        self.times = BatchTimes(times_ms)
         """What a batch takes from resizing to evidence, without waiting for those before it."""
-        self._engine_times = BatchTimes(one_ms)
+        self._engine_times = BatchTimes(times_ms)
         self._backend, self._encode, self._wake = backend, encode, wake
         self._most = min(max_batch, backend.facts.max_batch)
         cores = len(os.sched_getaffinity(0))

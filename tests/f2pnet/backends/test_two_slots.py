@@ -117,15 +117,15 @@ def test_an_answer_stays_as_it_was_when_its_slot_is_used_again() -> None:
     assert first["score"] == [1.0]
 
 
-def test_a_size_is_captured_once_and_launched_from_then_on() -> None:
+def test_a_size_is_captured_once_for_each_slot_and_launched_from_then_on() -> None:
     gpu = FakeGpu()
     slots = TwoSlots(gpu, PLAN, gpu.brightness)
 
-    for batch in batches(3, 4, 3):
+    for batch in batches(3, 4, 3, 4, 3):
         slots.run(batch)
 
-    assert gpu.log.count("capture") == 1
-    assert gpu.log.count("launch") == 2
+    assert gpu.log.count("capture") == 2
+    assert gpu.log.count("launch") == 3
     assert {line for line in gpu.log if line.startswith("run")} == {"run 4"}
 
 

@@ -319,7 +319,8 @@ def test_the_null_backend_sees_nothing_and_reads_nothing(toy: Bundle) -> None:
 
 def test_warm_up_runs_the_engine(toy: Bundle) -> None:
     with open_toy(toy) as inspector:
-        assert inspector.warm_up() > 0
+        assert [*inspector.warm_up(4)] == [1]
+        assert inspector.warm_up()[1] > 0
 
 
 def test_the_public_api_imports_without_heavy_or_optional_packages() -> None:

@@ -17,6 +17,7 @@ import redis
 import yaml
 
 from f2pnet.config import load_line
+from f2pnet.errors import F2pError
 from pipeline.console import guard as guard_module
 from pipeline.console import reviews as reviews_module
 from pipeline.console.worker import ConsoleWorker
@@ -307,3 +308,19 @@ def test_what_a_reader_of_the_page_may_leave_in_the_store_is_bounded(
         assert client.hlen("f2p:{bar}:acknowledged") <= 10, number
     kept = set(client.hkeys("f2p:{bar}:acknowledged"))
     assert {frame.encode() for frame in frames[-9:]} <= kept  # the ones that were acknowledged last
+
+
+def test_a_server_that_ends_by_itself_is_a_failure_so_that_the_page_is_started_again(
+    line: LineUnderTest, store: EmbeddedRedis, free_ports: list[int]
+) -> None:
+    line.config["console"] = {"port": free_ports[0]}
+    line.config["publish"] |= {"redis": store.url}
+    line.file.write_text(yaml.safe_dump(line.config))
+    worker = ConsoleWorker("console", load_line(line.file), line.file)
+    worker.set_up()
+    assert worker.step()
+    worker._server.should_exit = True
+    worker._thread.join(LIMIT_S)
+    with pytest.raises(F2pError, match="the server of the page ended"):
+        worker.step()
+    worker.tear_down()

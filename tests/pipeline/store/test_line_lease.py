@@ -151,6 +151,19 @@ def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
     assert Holder.from_json(b"[]") is None
 
 
+def test_a_key_of_that_name_that_holds_something_else_keeps_no_line_from_running(
+    server: EmbeddedRedis, client: redis.Redis
+) -> None:
+    client.lpush(KEY, "of another program")
+    with held_line(server.url, "demo") as lease:
+        assert lease is None
+    assert client.lrange(KEY, 0, -1) == [b"of another program"]
+    client.delete(KEY)
+    client.set(KEY, b"\xff\xfe{")
+    with held_line(server.url, "demo"):
+        assert holder_in(client) is not None
+
+
 @pytest.fixture
 def publish_worker(tmp_path: Path) -> Iterator[StartWorker]:
     """Starts `f2p worker publish` alone, as systemd or a container does, in a folder of that name, on the Redis."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,6 +32,7 @@ from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller, Subscriber
 from tests.pipeline.console.browser import await_that
 from tests.pipeline.harness import LineUnderTest, is_bright, results_in
+from tests.pipeline.supervision.test_line import check_each_once
 from tests.servers.mjpeg_server import MjpegServer
 
 PICTURES = 90
@@ -200,3 +203,23 @@ def test_live_alerts_go_to_a_loopback_port_too(line: LineUnderTest, free_ports: 
     assert InspectionResult.from_json(payload).verdict is Verdict.NG
     line.interrupt()
     line.finish()
+
+
+@pytest.mark.parametrize("where", ["a full disk", "a closed pipe"])
+def test_a_log_that_takes_nothing_costs_log_lines_and_nothing_else(line: LineUnderTest, where: str) -> None:
+    line.config["cameras"][0]["source"] |= {"fps": 20}
+    line.file.write_text(yaml.safe_dump(line.config))
+    command = [sys.executable, "-m", "f2pnet.cli", "run", str(line.file), "--no-console"]
+    command += ["--summary", str(line.folder / "summary.json")]
+    if where == "a full disk":
+        log = os.open("/dev/full", os.O_WRONLY)
+    else:
+        end, log = os.pipe()
+        os.close(end)
+    line.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, process_group=0)
+    os.close(log)
+    for role in ("publish", "ingest", "infer"):  # each is replaced, which is logged
+        os.kill(line.pid_of(role, seen=3), signal.SIGKILL)
+    camera = line.finish()["cameras"]["cam1"]
+    assert (camera["captured"], camera["inspected"], camera["in_flight"]) == (PICTURES, PICTURES, 0)
+    check_each_once(line)

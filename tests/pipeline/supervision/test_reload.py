@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 import yaml
 
 from f2pnet.config import load_line
-from f2pnet.errors import ConfigError
+from f2pnet.errors import ConfigError, F2pError
+from pipeline.frames.ring import RingReader
 from pipeline.supervision.reload import line_changes
+from pipeline.wire.rundir import RunDir
 from tests.pipeline.harness import LineUnderTest, write_pictures
 
 
@@ -64,6 +67,40 @@ def test_a_file_that_does_not_fit_changes_nothing(line: LineUnderTest) -> None:
     line.interrupt()
     line.finish()
     assert "only cameras and the recipe can be changed while the line runs; publish changed too" in line.output
+
+
+def test_the_page_stays_where_only_options_of_cameras_change_and_comes_back_with_other_cameras(
+    line: LineUnderTest, free_ports: list[int]
+) -> None:
+    def page(status: dict[str, Any]) -> int:
+        return next((int(w["pid"] or 0) for w in status["workers"] if w["role"] == "console"), 0)
+
+    line.config["cameras"][0]["source"] |= {"loop": True}
+    line.config["console"] = {"port": free_ports[0]}
+    line.start()
+    line.pid_of("infer", seen=5)
+    first = line.await_status(page)
+    line.config["cameras"][0] |= {"ring_slots": 24}
+    assert reload(line).returncode == 0
+    name = RunDir(load_line(line.file), line.file).ring_name("cam1")
+    line.await_status(lambda status: _slots(name) == 24 and status["cameras"]["cam1"]["inspected"] > 20)
+    assert line.await_status(page) == first
+    line.config["cameras"].append(folder_camera(line, "cam2", 20, 20))
+    assert reload(line).returncode == 0
+    line.await_status(lambda status: page(status) not in (0, first))
+    line.interrupt()
+    line.finish()
+
+
+def _slots(ring: str) -> int:
+    try:
+        reader = RingReader(ring)
+    except F2pError:  # just replaced
+        return 0
+    try:
+        return reader.memory.geometry.slots
+    finally:
+        reader.close()
 
 
 def test_a_line_that_does_not_run_can_not_be_told(line: LineUnderTest) -> None:

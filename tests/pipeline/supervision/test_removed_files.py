@@ -94,6 +94,56 @@ def test_a_ring_that_is_gone_with_the_whole_line_begins_another_run(slow_line: L
     assert max(runs.values(), key=len) == set(range(PICTURES))
 
 
+def cut(ring: Path) -> None:
+    os.truncate(ring, 0)
+
+
+def cut_in_half(ring: Path) -> None:
+    os.truncate(ring, ring.stat().st_size // 2)
+
+
+def write_over_its_head(ring: Path) -> None:
+    with ring.open("r+b") as file:
+        file.write(bytes(4096))
+
+
+def put_a_folder_there(ring: Path) -> None:
+    ring.unlink()
+    ring.mkdir()
+
+
+@pytest.mark.parametrize("damage", [cut, cut_in_half, write_over_its_head, put_a_folder_there])
+def test_a_ring_that_is_damaged_costs_its_camera_what_it_held_and_nobody_else_anything(
+    slow_line: LineUnderTest, damage: Callable[[Path], None]
+) -> None:
+    line = slow_line
+    (first,) = line.config["cameras"]
+    first["source"] |= {"loop": True}
+    line.config["cameras"].append(first | {"id": "cam2"})
+    line.start()
+    line.pid_of("infer", seen=5)
+    ring = ring_of(line)
+    before = ring.stat().st_ino
+    damage(ring)
+    line.await_status(lambda status: ring.is_file() and ring.stat().st_ino != before)
+    goes_on(line)
+    goes_on(line, "cam2")
+    line.interrupt()
+    cameras = line.finish()["cameras"]
+    assert all(camera["captured"] == camera["inspected"] for camera in cameras.values())
+    told = faults_of(line)
+    if damage is put_a_folder_there:  # the ring itself was removed, not damaged
+        assert any("was removed from shared memory" in fault for fault in told)
+        shutil.rmtree(next(SHARED_MEMORY.glob(f"{ring.name}.unreadable-*")))
+    else:
+        assert any("was cut or written over by another program" in fault for fault in told)
+        next(SHARED_MEMORY.glob(f"{ring.name}.unreadable-*")).unlink()
+    ids = [entry["frame_id"] for entry in line.stored()]
+    assert len(ids) == len(set(ids))
+    of_the_other = sorted(int(name.split("/")[2]) for name in ids if name.startswith("cam2/"))
+    assert of_the_other == list(range(cameras["cam2"]["captured"]))
+
+
 def remove_run_folder(line: LineUnderTest) -> None:
     shutil.rmtree(run_dir_of(line).path)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
 
 import cv2
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 
 from f2pnet.config.sources import MjpegSource
 from pipeline.sources import BadFrame, Frame, SourceFault, open_source
+from tests.servers.endless_server import EndlessServer
 from tests.servers.mjpeg_server import MjpegServer
 from tests.servers.reading import read_frames, read_until
 
@@ -116,3 +120,53 @@ def test_address_that_answers_nothing_is_a_fault_in_time() -> None:
             open_source(MjpegSource(url=f"http://127.0.0.1:{mute.getsockname()[1]}/", timeout_s=0.5))
 
     assert time.monotonic() - started_s < 2
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=pp\r\n"
+ENDLESS = {
+    "a JPEG whose picture data never ends": (HEAD + b"\r\n--pp\r\n\r\n" + PICTURES[1][:-2], b"\x11" * 65_536),
+    "a JPEG whose header never ends": (HEAD + b"\r\n--pp\r\n\r\n\xff\xd8", b"\xff\xe1\xff\xff" + b"z" * 65_533),
+    "beginnings of JPEGs": (HEAD + b"\r\n", b"\xff\xd8\xff" * 20_000),
+    "a part that is no JPEG": (HEAD + b"\r\n--pp\r\nContent-Type: image/jpeg\r\n\r\n", b"x" * 65_536),
+    "parts without content": (HEAD + b"\r\n", b"\r\n--pp\r\nContent-Type: image/jpeg\r\n\r\n" * 2_000),
+    "headers of the answer": (HEAD, b"X-A: " + b"y" * 1_000 + b"\r\n"),
+    "one line of the header": (HEAD, b"y" * 65_536),
+    "cookies": (HEAD, b"".join(b"Set-Cookie: c%d=%s\r\n" % (number, b"v" * 900) for number in range(60))),
+}
+READ_FOR_S = 2.0
+_READS = f"""
+import resource, sys, time
+from f2pnet.config.sources import MjpegSource
+from pipeline.sources import SourceFault, open_source
+
+def peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+print(peak_mb())
+for address in sys.argv[1:]:
+    until_s = time.monotonic() + {READ_FOR_S}
+    while time.monotonic() < until_s:
+        try:
+            with open_source(MjpegSource(url=address, timeout_s=1), max_bytes=4 << 20) as source:
+                while time.monotonic() < until_s:
+                    source.read(0.2)
+        except SourceFault:
+            pass
+    print(peak_mb())
+"""
+
+
+def test_a_camera_whose_answer_never_ends_costs_bounded_memory() -> None:
+    with ExitStack() as servers:
+        cameras = [servers.enter_context(EndlessServer(*parts)) for parts in ENDLESS.values()]
+        done = subprocess.run(
+            [sys.executable, "-c", _READS, *(f"http://{camera.address}/" for camera in cameras)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+    before_mb, *peaks_mb = map(int, done.stdout.split())
+    for what, camera, peak_mb in zip(ENDLESS, cameras, peaks_mb, strict=True):
+        assert camera.sent_bytes > 10 * 2**20, what
+        assert peak_mb - before_mb < 120, what

@@ -21,6 +21,7 @@ from f2pnet.errors import MissingResource, StoreAway
 from f2pnet.redis.endpoint import find_embedded
 from pipeline.store.embedded import server as embedded_redis
 from pipeline.store.embedded.server import DataInUse, EmbeddedRedis, server_program
+from tests.pipeline.console.browser import await_that
 from tests.small_disk import fill, mount_small_disk, unmount
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -304,8 +305,42 @@ def test_what_is_lost_with_a_folder_is_told_by_number(tmp_path: Path) -> None:
         assert client.xlen("f2p:{x}:results") == 0
 
 
-def test_an_address_file_that_is_deleted_comes_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep_bytes", [0, 100])
+def test_files_that_are_cut_while_in_use_are_written_anew_from_the_servers_memory(
+    tmp_path: Path, keep_bytes: int
+) -> None:
+    def growing_file() -> Path:
+        return max(tmp_path.rglob("*.aof"), key=lambda path: path.stat().st_mtime_ns)
+
+    with EmbeddedRedis(tmp_path) as server, redis.Redis.from_url(server.url, socket_timeout=5) as client:
+        for number in range(30):
+            client.xadd("f2p:{x}:results", {"n": number})
+        assert not server.revive()
+        cut = growing_file()
+        os.truncate(cut, keep_bytes)
+        client.xadd("f2p:{x}:results", {"n": 30})
+        assert not server.revive()
+        (loss,) = server.take_losses()
+        assert "were cut while in use; they are written anew" in loss
+        await_that(lambda: client.info("persistence")["aof_rewrite_in_progress"] == 0)
+        await_that(lambda: not server.revive() and _inode(growing_file()) != _inode(cut))
+        client.xadd("f2p:{x}:results", {"n": 31})
+        assert server.take_losses() == []
+        os.kill(server.pid, signal.SIGKILL)
+        await_that(server.revive)
+        assert [int(fields[b"n"]) for _, fields in client.xrange("f2p:{x}:results")] == list(range(32))
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\x00{", b"[1]", b'{"url": "redis://127.0.0.1:1/0", "pid": 1}'])
+def test_an_address_file_that_is_deleted_or_written_over_comes_again(tmp_path: Path, content: bytes | None) -> None:
     with EmbeddedRedis(tmp_path) as server:
-        (tmp_path / "endpoint.json").unlink()
+        if content is None:
+            (tmp_path / "endpoint.json").unlink()
+        else:
+            (tmp_path / "endpoint.json").write_bytes(content)
         assert not server.revive()
         assert find_embedded(tmp_path) == server.url

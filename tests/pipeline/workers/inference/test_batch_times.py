@@ -8,11 +8,11 @@ from pipeline.workers.inference.batch_times import BatchTimes
 
 
 def test_before_the_first_run_frames_are_expected_to_take_their_time_one_after_the_other() -> None:
-    assert [BatchTimes(5.0).of(size) for size in (0, 1, 4)] == [0.0, 5.0, 20.0]
+    assert [BatchTimes({1: 5.0}).of(size) for size in (0, 1, 4)] == [0.0, 5.0, 20.0]
 
 
 def test_a_size_that_ran_is_known_and_bounds_the_others() -> None:
-    times = BatchTimes(10.0)
+    times = BatchTimes({1: 10.0})
     times.ran(4, 12.0)
     assert times.of(4) == 12.0
     assert times.of(2) == 12.0  # no longer than the greater batch
@@ -20,7 +20,7 @@ def test_a_size_that_ran_is_known_and_bounds_the_others() -> None:
 
 
 def test_the_mean_follows_the_engine_both_ways() -> None:
-    times = BatchTimes(10.0)
+    times = BatchTimes({1: 10.0})
     for ms in (100.0, 10.0):
         for _ in range(40):
             times.ran(1, ms)
@@ -28,7 +28,7 @@ def test_the_mean_follows_the_engine_both_ways() -> None:
 
 
 def test_one_slow_first_run_does_not_stay_in_the_estimate_of_a_size_that_is_never_run_again() -> None:
-    times = BatchTimes(1_000.0)
+    times = BatchTimes({1: 1_000.0})
     for _ in range(10):
         times.ran(8, 40.0)
     assert times.of(1) == 40.0

@@ -19,7 +19,7 @@ class Item:
 
 
 def batcher_of(max_batch: int, max_wait_ms: float = 0) -> Batcher[Item]:
-    return Batcher(max_batch, max_wait_ms, BatchTimes(FRAME_MS))
+    return Batcher(max_batch, max_wait_ms, BatchTimes({1: FRAME_MS}))
 
 
 def test_a_full_batch_goes_at_once() -> None:
@@ -126,7 +126,7 @@ def test_frames_without_a_deadline_have_their_turn_beside_a_camera_that_is_alway
 
 def test_an_overloaded_engine_does_as_many_frames_in_time_as_it_can() -> None:
     """Eight cameras of 10 fps on an engine for 40: a simulation, whose best is 40 frames a second."""
-    batcher: Batcher[Item] = Batcher(8, 0, BatchTimes(25.0))
+    batcher: Batcher[Item] = Batcher(8, 0, BatchTimes({1: 25.0}))
     now_ns = in_time = done = 0
     phases_ms = [13 * camera % 100 for camera in range(8)]
     given = [0] * 8

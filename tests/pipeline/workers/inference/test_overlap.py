@@ -70,7 +70,7 @@ class Bench:
         self.news = threading.Event()
         self.encoded = 0
         self.judge = Judge(bundle, self.engine.facts, Recipe())
-        self.overlap = Overlap(self.engine, 4, 1.0, self._encode, self.news.set)
+        self.overlap = Overlap(self.engine, 4, {1: 1.0}, self._encode, self.news.set)
         self._seq = 0
 
     def _encode(self, image: Image, result: InspectionResult) -> list[bytes]:
