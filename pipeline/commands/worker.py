@@ -19,7 +19,7 @@ from f2pnet.config import LineConfig
 from f2pnet.errors import MissingExtra
 from f2pnet.inspection.result import InspectionResult
 from f2pnet.text import printable
-from pipeline.configuration.active_config import ActiveConfig, config_reader
+from pipeline.configuration.active_config import config_reader
 from pipeline.processes.logs import log_to_stderr
 from pipeline.workers.worker import Hook, Role
 
@@ -53,7 +53,7 @@ def worker(
     config = read_config()
     line = config.line
     if role == "console":
-        _run_console(config, line_file, name)
+        _run_console(config.line, line_file, name, lambda: read_config().line)
         return
     from pipeline.workers.assembly import camera_of, run_worker_of
 
@@ -103,7 +103,7 @@ def _traced(line: LineConfig, role: Role) -> Iterator[Callable[[InspectionResult
         traces.close()
 
 
-def _run_console(config: ActiveConfig, line_file: Path, name: str) -> None:
+def _run_console(line: LineConfig, line_file: Path, name: str, read_line: Callable[[], LineConfig]) -> None:
     from pipeline.wire.rundir import RunDir
     from pipeline.wire.transport import Link
     from pipeline.workers.worker import NotifyHook, PublishHook, run_worker
@@ -114,7 +114,7 @@ def _run_console(config: ActiveConfig, line_file: Path, name: str) -> None:
         if error.name not in ("starlette", "uvicorn"):
             raise
         raise MissingExtra(f"the console and its packages ({error.name})", "console") from error
-    line = config.line
     run_dir = RunDir(line, line_file)
     publish = Link(run_dir.publish_address, name, QUEUE_LIMIT, run_dir.curve)
-    run_worker(ConsoleWorker(name, line, line_file), [NotifyHook(), PublishHook(publish)], line.timeouts.drain_s)
+    worker = ConsoleWorker(name, line, line_file, read_line)
+    run_worker(worker, [NotifyHook(), PublishHook(publish)], line.timeouts.drain_s)

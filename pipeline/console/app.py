@@ -43,36 +43,38 @@ MOST_ON_A_PAGE = 200
 LARGEST_BODY = 16_384
 LONGEST_BODY_S = 10.0
 MOST_FIELDS = 8
+UseLine = Callable[[LineConfig, RunDir], None]
+"""Takes the line as it is in force from now on."""
 
 
 def console_app(
     line: LineConfig, run_dir: RunDir, config: ConsoleConfig, closing: threading.Event, guard: Guard
-) -> Starlette:
-    """The application, which lets its pages go when `closing` is set.
+) -> tuple[Starlette, UseLine]:
+    """The application, which lets its pages go when `closing` is set, and what turns it to other cameras.
 
     Raises MissingResource or ConfigError for a token that can't be read.
     """
     token = config.read_token()
-    desk = _Desk(line, run_dir, config, token, closing, guard)
+    pages = _Handlers(line, run_dir, config, token, closing, guard)
     routes = [
-        Route("/", desk.page),
-        Route("/login", desk.login_page),
-        Route("/login", desk.login, methods=["POST"]),
-        Route("/api/state", desk.state),
-        Route("/api/alerts", desk.alerts),
-        Route("/api/frame", desk.frame),
-        Route("/api/review", desk.review, methods=["POST"]),
-        Route("/api/seen", desk.seen, methods=["POST"]),
-        Route("/api/live", desk.live),
-        Route("/evidence.jpg", desk.evidence),
+        Route("/", pages.page),
+        Route("/login", pages.login_page),
+        Route("/login", pages.login, methods=["POST"]),
+        Route("/api/state", pages.state),
+        Route("/api/alerts", pages.alerts),
+        Route("/api/frame", pages.frame),
+        Route("/api/review", pages.review, methods=["POST"]),
+        Route("/api/seen", pages.seen, methods=["POST"]),
+        Route("/api/live", pages.live),
+        Route("/evidence.jpg", pages.evidence),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Any]] = {F2pError: _as_answer}
     middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(AuthMiddleware, token=token)]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers), pages.use
 
 
-class _Desk:
+class _Handlers:
     """Plain functions run in the server's threads: a slow store holds up nobody but who asked."""
 
     def __init__(
@@ -91,7 +93,13 @@ class _Desk:
         self._store = Store(lambda: line.running_store())
         self._reviews = Reviews(self._store, line.line)
         alerts = NewestAlerts(self._store, line.line, self._reviews)
-        self._live = Live(self._read_state, alerts, Previews(run_dir, self._store), closing)
+        self._previews = Previews(run_dir, self._store)
+        self._live = Live(self._read_state, alerts, self._previews, closing)
+
+    def use(self, line: LineConfig, run_dir: RunDir) -> None:
+        """The line's cameras have changed. From any thread."""
+        self._line = line
+        self._previews.use(run_dir)
 
     def page(self, request: Request) -> Response:
         return FileResponse(STATIC / "index.html")

@@ -41,18 +41,30 @@ class Preview:
 
 
 class Previews:
-    """For one thread at a time."""
+    """For one thread at a time, but for `use`."""
 
     def __init__(self, run_dir: RunDir, store: Store) -> None:
-        self._run_dir = run_dir
-        cameras = len(run_dir.line.cameras)
-        stream = LineKeys(run_dir.line.line).results
-        self._tail = StreamTail(store, stream, RESULT_VERDICTS, RESULTS_KEPT * cameras)
-        self._results: dict[str, deque[StreamEntry]] = defaultdict(lambda: deque(maxlen=RESULTS_KEPT))  # newest first
+        self._store = store
+        self._next = run_dir
         self._last: dict[str, Preview] = {}
+        self._turn()
+
+    def use(self, run_dir: RunDir) -> None:
+        """Look at these cameras from the next time on."""
+        self._next = run_dir
+
+    def _turn(self) -> None:
+        self._run_dir = self._next
+        cameras = {camera.id for camera in self._run_dir.line.cameras}
+        stream = LineKeys(self._run_dir.line.line).results
+        self._tail = StreamTail(self._store, stream, RESULT_VERDICTS, RESULTS_KEPT * len(cameras))
+        self._results: dict[str, deque[StreamEntry]] = defaultdict(lambda: deque(maxlen=RESULTS_KEPT))  # newest first
+        self._last = {camera_id: last for camera_id, last in self._last.items() if camera_id in cameras}
 
     def newest(self) -> dict[str, Preview]:
         """By camera; none of a camera of which no frame with a verdict was in reach yet. Raises StoreAway."""
+        if self._next is not self._run_dir:
+            self._turn()
         known = {camera.id for camera in self._run_dir.line.cameras}
         for entry in self._tail.news():
             if entry.camera_id in known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -29,15 +30,20 @@ class ConsoleWorker(Worker):
 
     role: Role = "console"
 
-    def __init__(self, name: str, line: LineConfig, line_file: Path) -> None:
+    def __init__(
+        self, name: str, line: LineConfig, line_file: Path, read_line: Callable[[], LineConfig] | None = None
+    ) -> None:
+        """`read_line` gives the line that is in force when the worker is notified that it changed."""
         super().__init__(name)
+        self._line_file = line_file
+        self._read_line = read_line
         if line.console is None:
             raise ConfigError(f"line {line.line} has no console: add `console: {{port: 8088}}` to {line_file}")
         self._config: ConsoleConfig = line.console
         self._closing = threading.Event()
         self._failure = "without a reason"
         guard = Guard()
-        app = console_app(line, RunDir(line, line_file), self._config, self._closing, guard)
+        app, self._use_line = console_app(line, RunDir(line, line_file), self._config, self._closing, guard)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -78,6 +84,17 @@ class ConsoleWorker(Worker):
         if not self._thread.is_alive():
             raise F2pError(f"the server of the page ended: {self._failure}")
         return True
+
+    def reload(self) -> None:
+        """Turn to the cameras that are in force now; pages that are open go on."""
+        if self._read_line is None:
+            return
+        try:
+            line = self._read_line()
+        except F2pError as error:
+            _log.error("changes not applied", reason=str(error))
+            return
+        self._use_line(line, RunDir(line, self._line_file))
 
     def _serve(self) -> None:
         try:

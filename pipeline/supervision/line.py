@@ -356,12 +356,10 @@ class _RunningLine:
         self._ledgers = {camera_id: Ledger() for camera_id in changes.added} | self._ledgers  # one may come again
         for camera_id in changes.leaving:
             self._supervisor.retire(f"ingest-{camera_id}", line.timeouts.drain_s + ANSWER_S)
-        self._supervisor.send_signal("infer", signal.SIGHUP)
+        for role in ("infer", "console"):
+            self._supervisor.send_signal(role, signal.SIGHUP)
         for camera_id in changes.arriving:
             self._supervisor.add(specs[f"ingest-{camera_id}"])
-        if line.console is not None and (changes.added or changes.removed):
-            self._supervisor.retire("console", ANSWER_S)  # the page is made for the cameras that there are
-            self._supervisor.add(specs["console"])
 
     def _check_classes(self, recipe: Recipe | None) -> None:
         """Raise ConfigError where a recipe names classes that the engine in force does not know."""

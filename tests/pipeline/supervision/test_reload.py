@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from typing import Any
 
@@ -16,6 +18,7 @@ from f2pnet.errors import ConfigError, F2pError
 from pipeline.frames.ring import RingReader
 from pipeline.supervision.reload import line_changes
 from pipeline.wire.rundir import RunDir
+from tests.pipeline.console.browser import await_that
 from tests.pipeline.harness import LineUnderTest, write_pictures
 
 
@@ -69,25 +72,29 @@ def test_a_file_that_does_not_fit_changes_nothing(line: LineUnderTest) -> None:
     assert "only cameras and the recipe can be changed while the line runs; publish changed too" in line.output
 
 
-def test_the_page_stays_where_only_options_of_cameras_change_and_comes_back_with_other_cameras(
-    line: LineUnderTest, free_ports: list[int]
-) -> None:
+def test_the_page_stays_and_shows_the_cameras_that_there_are(line: LineUnderTest, free_ports: list[int]) -> None:
     def page(status: dict[str, Any]) -> int:
         return next((int(w["pid"] or 0) for w in status["workers"] if w["role"] == "console"), 0)
+
+    def shown() -> list[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{free_ports[0]}/api/state", timeout=10) as answer:
+            return sorted(json.load(answer)["cameras"])
 
     line.config["cameras"][0]["source"] |= {"loop": True}
     line.config["console"] = {"port": free_ports[0]}
     line.start()
     line.pid_of("infer", seen=5)
     first = line.await_status(page)
-    line.config["cameras"][0] |= {"ring_slots": 24}
-    assert reload(line).returncode == 0
     name = RunDir(load_line(line.file), line.file).ring_name("cam1")
-    line.await_status(lambda status: _slots(name) == 24 and status["cameras"]["cam1"]["inspected"] > 20)
-    assert line.await_status(page) == first
+    line.config["cameras"][0] |= {"ring_slots": 24}
     line.config["cameras"].append(folder_camera(line, "cam2", 20, 20))
     assert reload(line).returncode == 0
-    line.await_status(lambda status: page(status) not in (0, first))
+    line.await_status(lambda status: _slots(name) == 24 and status["cameras"]["cam1"]["inspected"] > 20)
+    await_that(lambda: shown() == ["cam1", "cam2"])
+    del line.config["cameras"][1]
+    assert reload(line).returncode == 0
+    await_that(lambda: shown() == ["cam1"])
+    assert line.await_status(page) == first
     line.interrupt()
     line.finish()
 
