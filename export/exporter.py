@@ -98,8 +98,8 @@ class BlindEngineError(F2pError):
 
 
 def _with_blindness(manifest: Manifest, blind: Sequence[BlindOn]) -> Manifest:
-    told = [str(each) for each in blind]
-    return manifest.model_copy(update={"training": manifest.training.model_copy(update={"blind_on": told})})
+    lists = [str(each) for each in blind]
+    return manifest.model_copy(update={"training": manifest.training.model_copy(update={"blind_on": lists})})
 
 
 def _build_and_judge(
