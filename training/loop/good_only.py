@@ -41,11 +41,11 @@ HEAD_STEPS, HEAD_RATE = 300, 1e-3
 PIXEL_THRESHOLD = 0.45
 """A little below the score's 0.5: the map is brought to the frame's size, which lowers a peak of one place."""
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def train_good_only(
-    recipe: TrainingRecipe, folder: Path, pretrained: Path | None, false_rejects: float, told: Told
+    recipe: TrainingRecipe, folder: Path, pretrained: Path | None, false_rejects: float, report: Progress
 ) -> dict[str, Any]:
     """Make the engine of the recipe's data sets, from their good training images, and write `best.pth` and
     `metrics.json` into `folder`; returns the checkpoint's facts.
@@ -61,12 +61,12 @@ def train_good_only(
     network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY, FILL_RGB, has_vit=has_vit)).eval()
     priors = _give_weights(network, found)
     if not has_vit:
-        told(f"{weights} has no SAM weights for vit_t: the CNN sees alone, which finds less (make priors)")
-    told(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
+        report(f"{weights} has no SAM weights for vit_t: the CNN sees alone, which finds less (make priors)")
+    report(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
     _remember(network, kept.images, recipe.seed)
-    told(f"{len(network.memories)} memories of {MEMORY} places")
+    report(f"{len(network.memories)} memories of {MEMORY} places")
     _train_head(network, kept, rng)
-    told("head trained on synthetic defects")
+    report("head trained on synthetic defects")
     rate = _calibrate(network, held, false_rejects)
     _remember(network, [*kept.images, *held.images], recipe.seed)  # the limit is known: nothing is left to hold out
     facts: dict[str, Any] = {
