@@ -221,9 +221,10 @@ def _unit(name: str) -> str:
 
 def _struct(kind: type[msgspec.Struct]) -> str:
     meanings = _strings_under(kind)
-    rows = []
-    for field in msgspec.structs.fields(kind):
-        rows.append((f"`{field.encode_name}`", _kind(field.type), _unit(field.name), meanings.get(field.name, "")))
+    rows = [
+        (f"`{field.encode_name}`", _kind(field.type), _unit(field.name), meanings.get(field.name, ""))
+        for field in msgspec.structs.fields(kind)
+    ]
     return _table(("field", "type", "unit", "meaning"), rows)
 
 

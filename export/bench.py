@@ -1,7 +1,7 @@
 """How fast an engine runs here: backends, precisions, batches and threads in one run, taking turns.
 
 Turns, because a machine is never quiet: what slows one engine for a second slows the others as much. Latencies are of
-wall time; CPU time is given beside them, since it tells of the engine where wall time tells of the neighbours.
+wall time; CPU time is given beside them, since it describes the engine where wall time describes its neighbours.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ Defects are cut from the output `{manifest.defect_output}` at {limits.pixel:g}; 
 Without prompts, one look per image. Pixel figures are pooled over all pixels of the images at source size.
 
 {_figures(manifest.training.metrics)}
-{"".join(f"{chr(10)}**Blind: {told}. It was exported by force.**{chr(10)}" for told in manifest.training.blind_on)}
+{"".join(f"{chr(10)}**Blind: {blind}. It was exported by force.**{chr(10)}" for blind in manifest.training.blind_on)}
 ## Files
 
 | file | format | precision | batch | layers left in float |

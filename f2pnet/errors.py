@@ -23,7 +23,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `f2p` tells the shell."""
+    """Exit codes of `f2p`."""
 
     OK = 0
     """Success."""

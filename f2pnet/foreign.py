@@ -9,15 +9,15 @@ from f2pnet.text import printable
 REPORTED = 1_000
 LONGEST_SHOWN = 200
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 """Takes one line of text."""
 
 
 class ForeignData:
-    """Notes foreign data of one reader. Each piece is told of once; memory and log stay bounded."""
+    """Notes foreign data of one reader. Each piece is notified of once; memory and log stay bounded."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, report: Report) -> None:
+        self._report = report
         self._known: set[tuple[str, str]] = set()
         self.count = 0
         """Pieces that were noted, each once, as far as they are remembered."""
@@ -30,9 +30,9 @@ class ForeignData:
         self._known.add(piece)
         self.count += 1
         if len(self._known) > REPORTED:
-            self._tell(f"more than {REPORTED} pieces of foreign data: further ones are passed over without a word")
+            self._report(f"more than {REPORTED} pieces of foreign data: further ones are passed over without a word")
         else:
-            self._tell(f"{where}: {piece[1]} is not the line's and was passed over: {clipped(why)}")
+            self._report(f"{where}: {piece[1]} is not the line's and was passed over: {clipped(why)}")
 
 
 def clipped(text: object) -> str:

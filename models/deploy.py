@@ -12,7 +12,7 @@ from models.prompt_free import second_mask
 
 
 def deployed(network: F2PNet | GoodOnlyNetwork) -> "AutoNetwork | GoodOnlyNetwork":
-    """What is exported of a network, in evaluation mode; `output_names` tells its outputs."""
+    """What is exported of a network, in evaluation mode; `output_names` names its outputs."""
     return network.eval() if isinstance(network, GoodOnlyNetwork) else AutoNetwork(network).eval()
 
 

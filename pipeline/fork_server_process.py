@@ -3,8 +3,8 @@
 Requests to end or to reload that reach a worker before it listens wait for it (`STOP_SIGNALS` are blocked until then):
 otherwise a line that is stopped or reloaded as it starts would lose the worker, and what that had to report.
 
-A worker is forked twice. The process between the two ends at once, so that the kernel gives the worker to the keeper of
-the line, which asked for that (PR_SET_CHILD_SUBREAPER). Only then does the worker tie its life to the keeper's.
+A worker is forked twice. The process between the two ends at once, so that the kernel gives the worker to the
+supervisor of the line, which asked for that (PR_SET_CHILD_SUBREAPER). Only then does the worker end with its parent.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def main() -> None:
 
 
 def _serve(channel: socket.socket) -> dict[str, Any] | None:
-    """Answer orders with the pid of a worker; returns None when the keeper is gone, and in a worker its order."""
-    keeper = os.getppid()
+    """Answer orders with the pid of a worker; returns None when the supervisor is gone, and in a worker its order."""
+    parent = os.getppid()
     gc.collect()
     gc.freeze()  # memory that no collection touches stays shared with the workers
     while request := channel.recv(LONGEST_ORDER_BYTES):
         try:
-            pid = _fork_for(keeper)
+            pid = _fork_for(parent)
         except OSError as error:  # no processes, memory or descriptors just now
             channel.send(json.dumps({"error": error.strerror}).encode())
             continue
@@ -60,8 +60,8 @@ def _serve(channel: socket.socket) -> dict[str, Any] | None:
     return None
 
 
-def _fork_for(keeper: int) -> int | None:
-    """Fork a child of the keeper: its pid; None in it. Raises OSError."""
+def _fork_for(parent: int) -> int | None:
+    """Fork a child of the supervisor: its pid; None in it. Raises OSError."""
     with ExitStack() as ends:
         pid_out, pid_in = _pipe(ends)
         go_out, go_in = _pipe(ends)
@@ -78,9 +78,9 @@ def _fork_for(keeper: int) -> int | None:
             os.close(go_out)
             ends.pop_all()
             os.setpgid(0, 0)
-            tether(keeper)
+            tether(parent)
             return None
-        _, status = os.waitpid(between, 0)  # from here on the worker is the keeper's
+        _, status = os.waitpid(between, 0)  # from here on the worker is the supervisor's
         if code := os.waitstatus_to_exitcode(status):
             raise OSError(abs(code), os.strerror(abs(code)))
         pid = int.from_bytes(os.read(pid_out, PID_BYTES), "little")

@@ -8,7 +8,7 @@ from tests.reachability import Uses, unpassed_options, unused_definitions, unuse
 
 ALLOWED = {
     "models.decoders.afdec.Decoded.fused_features": "a tuple's third member, read by unpacking",
-    "f2pnet.backends.simulated_device.order_fault": "makes a simulated device fail, to show what a line does then",
+    "f2pnet.backends.simulated.device.order_fault": "makes a simulated device fail, to show what a line does then",
     "pipeline.store.audit.verify.verify(works=)": "whether the line runs: a test has no line",
 }
 HANDED_IN_BY_TESTS = ("(clock=)", "(rng=)", "(sleep=)")

@@ -1,4 +1,4 @@
-"""The seam between the exporter and the formats: which function builds which artifact, from what, and what it tells.
+"""The seam between the exporter and the formats: which function builds which artifact, from what, and what it reports.
 
 Every artifact starts from one fp32 ONNX file. A builder writes its files into a scratch folder, under the names that
 they will have in the bundle; whether they become part of a bundle is for the gate to say.

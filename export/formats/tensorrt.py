@@ -79,7 +79,7 @@ def engine_from_onnx(trt: ModuleType, path: Path, options: EngineOptions) -> byt
 
     Raises BackendError that names the nodes which TensorRT does not take, or its reason for not building.
     """
-    logger = log_keeper(trt)
+    logger = log_of_builder(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(network_flags(trt))
     _parse(trt, network, logger, path)
@@ -109,10 +109,10 @@ def network_flags(trt: Any) -> int:
     return 0 if strongly_typed is None else 1 << int(strongly_typed)
 
 
-def log_keeper(trt: Any) -> Any:
-    """A logger that keeps the last error, which TensorRT tells nobody else."""
+def log_of_builder(trt: Any) -> Any:
+    """A logger that keeps the last error, which TensorRT reports nowhere else."""
 
-    class Keeper(trt.ILogger):  # type: ignore[misc] # the base class is whichever module's was given
+    class LastErrorLogger(trt.ILogger):  # type: ignore[misc] # the base class is whichever module's was given
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.last_error = "no reason given"
@@ -122,7 +122,7 @@ def log_keeper(trt: Any) -> Any:
             if severity <= trt.ILogger.Severity.ERROR and "catchCudaError" not in message:
                 self.last_error = message.splitlines()[0]
 
-    return Keeper()
+    return LastErrorLogger()
 
 
 def timing_cache_path(flavour: Flavour, version: str, gpu: DriverFacts | None) -> Path | None:

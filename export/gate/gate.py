@@ -44,7 +44,7 @@ LIMITS: dict[Precision, Limits] = {
     "bf16": Limits(0.5, mask_iou_mean=0.98, mask_iou_min=0.3, verdict_agreement=0.99, score_max_diff=0.08,
                    probe_mean_diff=0.05),
     # Whole maps shift a little. No limit for one pixel or for the worst image: a mask of two pixels that becomes one
-    # of three has an IoU of 0.67, and one that vanishes 0. The mean, scores and verdicts tell whether it matters.
+    # of three has an IoU of 0.67, and one that vanishes 0. The mean, scores and verdicts say whether it matters.
     # None on the probes' distance either: integers saturate where floats overflow, and a picture outside of the
     # calibrated ranges is clipped by design. Answers there must still be probabilities.
     "int8": Limits(1.0, mask_iou_mean=0.98, mask_iou_min=0.0, verdict_agreement=0.98, score_max_diff=0.15),

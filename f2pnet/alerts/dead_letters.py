@@ -1,4 +1,4 @@
-"""Alerts that nobody took although they were offered again and again: kept in a stream of their own, for people."""
+"""Alerts that were delivered again and again and never acknowledged: kept in a stream of their own, for people."""
 
 from __future__ import annotations
 

@@ -99,6 +99,6 @@ def _open(name: str, bundle: Bundle, device: Device, threads: int | None, precis
 
 
 def _open_simulated(spec: str, bundle: Bundle, threads: int | None, precision: Precision | None) -> Backend:
-    from f2pnet.backends.simulated import SimulatedBackend
+    from f2pnet.backends.simulated.backend import SimulatedBackend
 
     return SimulatedBackend(bundle, SimulatedSpec.parse(spec), threads=threads, precision=precision)

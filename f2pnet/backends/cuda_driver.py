@@ -70,7 +70,7 @@ def check(driver: Any, function: str, *arguments: Any) -> None:
     """Call a function of the driver. Raises MissingResource with the driver's own name for what went wrong."""
     if code := getattr(driver, function)(*arguments):
         raise MissingResource(
-            f"{_told(driver, function, code)}: look at `nvidia-smi`; a driver that was updated needs a restart, a "
+            f"{_described(driver, function, code)}: look at `nvidia-smi`; a driver that was updated needs a restart, a "
             "container its own --gpus all"
         )
 
@@ -78,13 +78,13 @@ def check(driver: Any, function: str, *arguments: Any) -> None:
 def check_running(driver: Any, function: str, *arguments: Any) -> None:
     """Call a function of the driver while an engine runs. Raises DeviceLost where nothing heals, else BackendError."""
     if code := getattr(driver, function)(*arguments):
-        text = _told(driver, function, code)
+        text = _described(driver, function, code)
         if code in LOST:
             raise DeviceLost(f"{text}: this process can't use the GPU any more; look at `nvidia-smi` and `dmesg`")
         raise BackendError(f"{text}: look at `nvidia-smi`")
 
 
-def _told(driver: Any, function: str, code: int) -> str:
+def _described(driver: Any, function: str, code: int) -> str:
     text = ctypes.c_char_p()
     driver.cuGetErrorName(code, ctypes.byref(text))
     name = text.value.decode() if text.value else "unknown"

@@ -8,7 +8,7 @@ COMMANDS = {
         "f2pnet.commands.inspect:inspect", "The same as inspect, by the name it has in F2P-Net.", "cpu"
     ),
     "engine": Command(
-        "f2pnet.commands.engine:engine", "Tell what an engine bundle is, and whether it runs here.", "cpu"
+        "f2pnet.commands.engine:engine", "Show what an engine bundle is, and whether it runs here.", "cpu"
     ),
     "bench": Command("f2pnet.commands.bench:bench", "Measure rates and latencies, with the machine's facts."),
 }

@@ -84,8 +84,8 @@ def _facts_table(bundle: Bundle) -> Table:
         table.add_row("started from", f"{prior.file} ({prior.licence}), sha256 {prior.sha256[:12]}")
     if manifest.training.from_scratch:
         table.add_row("started from", "scratch: no pretrained weights")
-    for told in manifest.training.blind_on:
-        table.add_row("BLIND", told, style="bold red")
+    for list_name in manifest.training.blind_on:
+        table.add_row("BLIND", list_name, style="bold red")
     if manifest.training.notes:
         table.add_row("notes", manifest.training.notes)
     return table

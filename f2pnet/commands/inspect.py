@@ -133,7 +133,7 @@ def inspect_pictures(
 
 
 def not_inspected_line(picture: Picture, result: InspectionResult) -> str:
-    """What people are told of a picture without a verdict."""
+    """What people read about a picture without a verdict."""
     detail = f": {picture.detail}" if picture.detail else ""
     return f"not inspected: {picture.id} ({result.reason}{detail})"
 

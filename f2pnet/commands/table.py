@@ -98,8 +98,8 @@ def _show_usage_error(error: Any) -> int:
         typer.echo(context.get_help(), err=True)
     else:
         where = "f2p" if context is None else context.command_path
-        told = _MAY_HOLD_A_LOGIN.sub("***", printable(_usage_problem(error)))
-        typer.echo(f"{where}: {told.rstrip('.')} (see {where} --help)", err=True)
+        described = _MAY_HOLD_A_LOGIN.sub("***", printable(_usage_problem(error)))
+        typer.echo(f"{where}: {described.rstrip('.')} (see {where} --help)", err=True)
     return int(error.exit_code)
 
 

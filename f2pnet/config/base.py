@@ -64,16 +64,16 @@ def _describe(problem: Any, model: type[BaseModel]) -> str:
         known = set(_known_keys(model)) - {place[-1]}
         nearest = difflib.get_close_matches(place[-1], sorted(known), n=1, cutoff=0.5)
         return f"{where}: unknown key" + (f"; did you mean '{nearest[0]}'?" if nearest else "")
-    told = _without_address(problem["msg"].removeprefix("Value error, "), problem.get("ctx", {}).get("tag"))
+    problem_text = _without_address(problem["msg"].removeprefix("Value error, "), problem.get("ctx", {}).get("tag"))
     seen = problem.get("input")
     if problem["type"] == "missing" or isinstance(seen, dict | list) or _may_be_secret(place, seen):
-        return f"{where}: {told}"
-    return f"{where}: {told} (found {printable(repr(seen))})"
+        return f"{where}: {problem_text}"
+    return f"{where}: {problem_text} (found {printable(repr(seen))})"
 
 
-def _without_address(told: str, tag: str | None) -> str:
+def _without_address(problem_text: str, tag: str | None) -> str:
     """The text of a wrong `kind` repeats it, even where it is an address."""
-    return told.replace(tag, HIDDEN) if tag is not None and looks_like_address(tag) else told
+    return problem_text.replace(tag, HIDDEN) if tag is not None and looks_like_address(tag) else problem_text
 
 
 def _may_be_secret(place: list[str], seen: object) -> bool:

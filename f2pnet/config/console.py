@@ -11,4 +11,4 @@ class ConsoleConfig(ServedConfig):
     """The operators' page: pictures, verdicts, alerts, reviews."""
 
     port: int = Field(8088, ge=0, le=65535, description="0: any free one, named in the log")
-    reviewer: str = Field("operator", max_length=64, description="whose word a review is, until the page is told")
+    reviewer: str = Field("operator", max_length=64, description="name of the reviewer until the page is given another")

@@ -43,7 +43,7 @@ class CameraConfig(StrictModel):
         description="a live camera that sends the very same picture for this long is opened anew; null: never",
     )
     on_overload: OverloadPolicy = Field(
-        "drop_oldest", description="what gives way when the ring is full; block pauses the source"
+        "drop_oldest", description="which frame is dropped when the ring is full; block pauses the source"
     )
     deadline_ms: float | None = Field(
         None, gt=0, description="from capture to durable verdict; later is NOT_INSPECTED; null: none"
@@ -266,7 +266,7 @@ class LineConfig(StrictModel):
 
 
 RESERVED_NAMES = ("publish", "alerts", "console", "supervisor", "line")
-"""Names of the line's own parts: a camera of that name can't be told from them in tables, topics and port lists."""
+"""Names of the line's own parts, which tables, topics and port lists could not distinguish from a camera."""
 
 
 def refuse_reserved_names(line: LineConfig) -> None:

@@ -1,4 +1,4 @@
-"""Where a line tells monitoring how it is."""
+"""Where a line serves metrics and health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where alerts go besides Redis: one option model for each kind of sink, told apart by the key ``kind``."""
+"""Where alerts go besides Redis: one option model for each kind of sink, distinguished by the key ``kind``."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class WebhookSink(_Sink):
 
 
 class MqttSink(_Sink):
-    """One MQTT message (QoS 1) for each alert, and a retained topic that tells whether the line is there."""
+    """One MQTT message (QoS 1) for each alert, and a retained topic that says whether the line is there."""
 
     kind: Literal["mqtt"] = Field("mqtt", description="messages to an MQTT broker")
     host: str = Field(description="host name or IP address of the broker")

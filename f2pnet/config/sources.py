@@ -1,4 +1,4 @@
-"""Where frames come from: one option model for each kind of source, told apart by the key ``kind``.
+"""Where frames come from: one option model for each kind of source, distinguished by the key ``kind``.
 
 Every option is declared here once, with its type, unit, default and meaning; the command line, the YAML file and
 `docs/sources.md` follow it. Opening a source is the pipeline's work (`pipeline.sources`).
@@ -203,7 +203,7 @@ class GenicamSource(_Camera):
     def wanted_features(self, has: Callable[[str], bool]) -> dict[str, str | bool | int | float]:
         """All that is to be set, by its name in GenICam's Standard Features Naming Convention, in order.
 
-        `has` tells whether the camera has a feature: cameras keep what somebody set before, and one that nobody
+        `has` says whether the camera has a feature: cameras keep what somebody set before, and one that nobody
         wants to trigger must not go on waiting for it.
         """
         running_free = {"TriggerSelector": "FrameStart", "TriggerMode": "Off"}

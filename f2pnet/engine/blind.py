@@ -1,4 +1,4 @@
-"""An engine that lets nearly every defect pass, told in plain words before somebody runs a line with it."""
+"""An engine that lets nearly every defect pass, explained before somebody runs a line with it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_REJECTED = 0.1
 FEWEST_DEFECTIVE = 4
 """With fewer defective images, none rejected may be chance: who finds half of them misses four of four once in 16."""
 SCORES_TELL_APART = 0.8
-"""Image AUROC from which the network does tell good from defective, and only its thresholds do not."""
+"""Image AUROC from which the network does separate good from defective, and only its thresholds do not."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def explained(blind: Iterable[BlindOn], *, from_scratch: bool = False) -> str:
     lines = ["BLIND: " + "; ".join(map(str, blind)) + ". A line with this engine would let defects pass."]
     if aurocs and min(aurocs) >= SCORES_TELL_APART:
         lines.append(
-            f"The image score does tell them apart (AUROC {min(aurocs):.2f}): the thresholds are at fault. They were "
+            f"The image score does distinguish them (AUROC {min(aurocs):.2f}): the thresholds are at fault. They were "
             "chosen on few images; look at the curves of `f2p test --page`, set `score` and `pixel` in a recipe, or "
             "hold back more images (`val_share`)."
         )

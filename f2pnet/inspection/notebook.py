@@ -47,9 +47,9 @@ def as_html(result: InspectionResult) -> str:
 def _heading(result: InspectionResult) -> str:
     color = rgb_of(VERDICT_COLORS.get(result.verdict))
     words = [result.reason, result.frame_id, None if result.score is None else f"score {result.score:.2f}"]
-    told = html.escape("   ".join(word for word in words if word))
+    described = html.escape("   ".join(word for word in words if word))
     badge = f'<b style="background:{color};color:white;padding:2px 8px">{result.verdict.value}</b>'
-    return f'<div style="margin:4px 0">{badge} {told}</div>'
+    return f'<div style="margin:4px 0">{badge} {described}</div>'
 
 
 def _image(overlay: Image) -> str:

@@ -83,7 +83,7 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     seq: int | None = None
     """Number of the frame within its run, from 0."""
     part_id: str | None = None
-    """The part that the frame shows, where the source tells."""
+    """The part that the frame shows, where the source knows it."""
     source_ref: SourceRef | None = None
     """File, and frame of a video, for folder and video sources; None for others."""
     captured_at_ns: int | None = None

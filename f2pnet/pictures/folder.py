@@ -62,11 +62,11 @@ def list_folder(folder: Path, *, subfolders: bool, videos: bool, ignore: Path | 
 def describe(passed_over: Sequence[PassedOver]) -> str:
     """How many files were passed over for which reason, and their names; the names end after `NAMES_SHOWN`."""
     counts = Counter(each.reason for each in passed_over)
-    told = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+    described = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     worst_first = sorted(passed_over, key=lambda each: not each.may_hide_pictures)
     names = ", ".join(printable(each.path) for each in worst_first[:NAMES_SHOWN])
     rest = f" and {len(passed_over) - NAMES_SHOWN} more" if len(passed_over) > NAMES_SHOWN else ""
-    return f"passed over {told}: {names}{rest}"
+    return f"passed over {described}: {names}{rest}"
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

@@ -28,7 +28,7 @@ class PictureFile:
 
     @property
     def is_video(self) -> bool:
-        """Told by the suffix."""
+        """By its suffix."""
         return is_video(self.path)
 
 
@@ -92,10 +92,10 @@ def find_inputs(inputs: Sequence[Path], ignore: Path) -> Inputs:
         else:
             raise MissingResource(f"no image, video or folder {printable(given)}: check the path")
     if not files:
-        told = f"; {describe(passed_over)}" if passed_over else ""
+        described = f"; {describe(passed_over)}" if passed_over else ""
         wanted = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         named = ", ".join(printable(path) for path in inputs)
-        raise ConfigError(f"no images or videos in {named}: wanted files that end in {wanted}{told}")
+        raise ConfigError(f"no images or videos in {named}: wanted files that end in {wanted}{described}")
     return Inputs(_with_different_names(files), passed_over)
 
 

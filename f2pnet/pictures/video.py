@@ -50,7 +50,7 @@ class VideoPicture:
     """One picture of a video, or (pixels None) why there is none.
 
     `time_s`: when it is shown, in the stream's own time. `follows`: the problem is a consequence of one that an earlier
-    picture told. `too_large`: it takes more memory than it may.
+    picture reported. `too_large`: it takes more memory than it may.
     """
 
     pixels: Image | None
@@ -68,7 +68,7 @@ class _Damage:
     reason: str
     end: int | None = None  # the keyframe that ends it
     end_pts: int | None = None
-    told: bool = False
+    reported: bool = False
 
     def holds(self, place: int, pts: int | None) -> bool:
         """Pictures that are shown before the keyframe and decoded after it lean on both sides."""
@@ -222,7 +222,7 @@ class VideoFile:
 
     @property
     def fps(self) -> float | None:
-        """The rate that the file tells, in pictures per second."""
+        """The rate that the file states, in pictures per second."""
         rate = self._stream.average_rate or self._stream.guessed_rate
         return float(rate) if rate else None
 
@@ -315,7 +315,7 @@ def _worst(messages: Sequence[tuple[int, str, str]]) -> str | None:
 
 
 def _refused(damage: _Damage, time_s: float | None) -> VideoPicture:
-    follows, damage.told = damage.told, True
+    follows, damage.reported = damage.reported, True
     reason = _FOLLOWS if follows else f"{damage.reason}; nothing is inspected until the next keyframe"
     return VideoPicture(None, time_s, reason, follows=follows)
 
@@ -329,7 +329,7 @@ def _is_grey(frame: av.VideoFrame) -> bool:
 
 
 def _promised_end_s(stream: VideoStream) -> float | None:
-    """When the last frame should be over, by the file's own header, in s; None when it does not tell."""
+    """When the last frame should be over, by the file's own header, in s; None when it does not say."""
     if stream.duration is not None and stream.time_base is not None:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
     tag = re.fullmatch(r"(\d+):(\d+):(\d+\.\d+)", stream.metadata.get("DURATION", ""))  # as Matroska writes it

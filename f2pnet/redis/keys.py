@@ -63,7 +63,7 @@ class LineKeys:
         return f"f2p:{{{self.line}}}:ledger:{camera_id}:{run_id}"
 
     def seen(self, camera_id: str, run_id: str, seq: int) -> str:
-        """Bit field that tells which frames around `seq` have a verdict, and which."""
+        """Bit field that says which frames around `seq` have a verdict, and which."""
         return f"f2p:{{{self.line}}}:seen:{camera_id}:{run_id}:{seq // FRAMES_PER_CHUNK}"
 
     @property

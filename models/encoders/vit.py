@@ -128,7 +128,7 @@ class Block(nn.Module):
 class ImageEncoderViT(nn.Module):
     """(B, 3, S, S) normalised image -> (B, decoder width, H, W) embedding and the global blocks' outputs.
 
-    `before_block(i)` gives what is added to the input of block i, or None: the door for prompts and CNN features.
+    `before_block(i)` gives what is added to the input of block i, or None: the entry for prompts and CNN features.
     Without it this is SAM's encoder as published.
     """
 

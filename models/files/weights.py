@@ -50,7 +50,7 @@ def _reason(error: Exception) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth or a safetensors file, told apart by its first bytes.
+    """The tensors of a .pth or a safetensors file, distinguished by its first bytes.
 
     Raises CheckpointError for a file that is neither, is damaged, or holds anything but tensors.
     """

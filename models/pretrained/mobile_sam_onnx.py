@@ -1,7 +1,7 @@
 """The weights of a MobileSAM that comes as two ONNX graphs, its encoder and its decoder.
 
 torch's exporter keeps the names of some tensors and gives numbers to others: kernels with a folded batch norm, and the
-matrices of linear layers, which it also transposes. Their names are told by those of the nodes that use them.
+matrices of linear layers, which it also transposes. Their names follow from those of the nodes that use them.
 """
 
 from collections.abc import Iterator

@@ -92,7 +92,7 @@ def fold_batch_norms(tensors: Mapping[str, Tensor], source: str) -> dict[str, Te
 
 
 def _sam_config(tensors: Mapping[str, Tensor], source: str) -> NetworkConfig:
-    """Which SAM this is, told by the width of its position embedding, or by TinyViT's first layer."""
+    """Which SAM this is, known by the width of its position embedding, or by TinyViT's first layer."""
     if any(name.startswith(TINY_VIT_MARK) for name in tensors):
         return network_config("vit_t")
     positions = tensors.get("image_encoder.pos_embed")

@@ -34,7 +34,7 @@ class ResultsNotWritten(F2pError):
 class ResultsFile:
     """Copies a line's results from its store into `path`, from `with` to `finish`, in the order of the store.
 
-    `store_url` tells where the store is now; it raises MissingResource while the store does not run.
+    `store_url` says where the store is now; it raises MissingResource while the store does not run.
     """
 
     def __init__(self, path: Path, line: str, store_url: Callable[[], str]) -> None:

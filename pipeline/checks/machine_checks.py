@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import resource
 import shutil
 import tempfile
@@ -18,6 +19,7 @@ from f2pnet.commands.output_places import try_folder
 from f2pnet.config import LineConfig
 from f2pnet.errors import StoreAway, StoreRefused
 from f2pnet.redis.link import ErrorReply, RedisLink
+from pipeline.frames.memory_order import check_memory_order
 from pipeline.frames.shared_memory import SHARED_MEMORY
 
 Seen = tuple[str, str | None]
@@ -35,6 +37,7 @@ STATUS_OFFSET = 40  # of `status` in struct timex on 64-bit Linux
 
 def machine_checks(line: LineConfig, frame_bytes: dict[str, int]) -> Iterator[tuple[str, Callable[[], Seen]]]:
     """(what, check). `frame_bytes`: the size of a frame of each camera, as far as it was opened."""
+    yield "processor", processor
     yield "shared memory", lambda: shared_memory(line, frame_bytes)
     yield "open files", open_files
     yield "disk", lambda: disk(line)
@@ -44,21 +47,30 @@ def machine_checks(line: LineConfig, frame_bytes: dict[str, int]) -> Iterator[tu
         yield "clock of Redis", lambda: redis_clock(line.publish.redis)
 
 
+def processor() -> Seen:
+    """Raises MissingResource where frame rings can't be shared."""
+    check_memory_order()
+    return platform.machine(), None
+
+
 def shared_memory(line: LineConfig, frame_bytes: dict[str, int]) -> Seen:
     """Free shared memory beside what full rings take."""
     free = shutil.disk_usage(SHARED_MEMORY).free
     wanted = sum(camera.ring_slots * frame_bytes.get(camera.id, 0) for camera in line.cameras)
-    told = f"{free >> 20} MB free in {SHARED_MEMORY}, full rings take {wanted >> 20} MB"
+    finding = f"{free >> 20} MB free in {SHARED_MEMORY}, full rings take {wanted >> 20} MB"
     if free < wanted * ROOM_FACTOR:
-        return told, "frames will be NOT_INSPECTED (no_memory): enlarge it (containers: --shm-size) or lower ring_slots"
-    return told, None
+        return (
+            finding,
+            "frames will be NOT_INSPECTED (no_memory): enlarge it (containers: --shm-size) or lower ring_slots",
+        )
+    return finding, None
 
 
 def open_files() -> Seen:
     """The limit of descriptors: workers hold sockets, rings and files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    told = f"{soft} may be open at once"
-    return told, None if soft >= min(FILES_WANTED, hard) else f"raise it: ulimit -n {FILES_WANTED}, or LimitNOFILE="
+    finding = f"{soft} may be open at once"
+    return finding, None if soft >= min(FILES_WANTED, hard) else f"raise it: ulimit -n {FILES_WANTED}, or LimitNOFILE="
 
 
 def disk(line: LineConfig) -> Seen:
@@ -73,12 +85,12 @@ def disk(line: LineConfig) -> Seen:
     free_mb = shutil.disk_usage(folder).free >> 20
     wanted_mb = line.publish.spool.max_mb + (line.publish.evidence.max_mb if line.publish.evidence else 0)
     sync_ms = _sync_ms(folder)
-    told = f"{free_mb} MB free for {wanted_mb} MB of spool and evidence, a durable write takes {sync_ms:.1f} ms"
+    finding = f"{free_mb} MB free for {wanted_mb} MB of spool and evidence, a durable write takes {sync_ms:.1f} ms"
     if free_mb < wanted_mb:
-        return told, f"{folder}: free the disk, or lower spool.max_mb and evidence.max_mb"
+        return finding, f"{folder}: free the disk, or lower spool.max_mb and evidence.max_mb"
     if sync_ms > SLOWEST_SYNC_MS:
-        return told, f"{folder} is slow: put the spool on a local SSD, or verdicts wait for the disk"
-    return told, None
+        return finding, f"{folder} is slow: put the spool on a local SSD, or verdicts wait for the disk"
+    return finding, None
 
 
 def clock() -> Seen:
@@ -104,12 +116,12 @@ def redis_keeps(url: str) -> Seen:
     finally:
         link.close()
     appendonly, policy, maxmemory = (value.decode() for value in flat)
-    told = f"appendonly {appendonly}, maxmemory-policy {policy}"
+    finding = f"appendonly {appendonly}, maxmemory-policy {policy}"
     if policy != "noeviction" and maxmemory != "0":
-        return told, "alerts may be evicted: CONFIG SET maxmemory-policy noeviction"
+        return finding, "alerts may be evicted: CONFIG SET maxmemory-policy noeviction"
     if appendonly != "yes":
-        return told, "a crash of the server loses alerts: CONFIG SET appendonly yes"
-    return told, None
+        return finding, "a crash of the server loses alerts: CONFIG SET appendonly yes"
+    return finding, None
 
 
 def redis_clock(url: str) -> Seen:
@@ -118,10 +130,10 @@ def redis_clock(url: str) -> Seen:
         difference_s = clock_difference_s(url)
     except StoreAway:
         return "could not be asked", None  # the finding "store" says why
-    told = f"{abs(difference_s):.1f} s {'ahead of' if difference_s > 0 else 'behind'} this host's"
+    finding = f"{abs(difference_s):.1f} s {'ahead of' if difference_s > 0 else 'behind'} this host's"
     if abs(difference_s) > MOST_CLOCK_DIFFERENCE_S:
-        return told, "times in streams and in results will not agree: have both hosts keep time by NTP (chrony)"
-    return told, None
+        return finding, "times in streams and in results will not agree: have both hosts keep time by NTP (chrony)"
+    return finding, None
 
 
 def clock_difference_s(url: str) -> float:

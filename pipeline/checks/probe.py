@@ -112,12 +112,12 @@ def _looked_at(camera: CameraConfig, thumbnails: Path | None, frame_bytes: dict[
         raise SourceFault(f"camera {camera.id}: no frame within {time.monotonic() - started_s:.0f} s{why}")
     frame_bytes[camera.id] = first.image.nbytes
     height, width = first.image.shape[:2]
-    told = f"{width}x{height}, {'grey' if first.image.ndim == 2 else 'colour'}"
+    finding = f"{width}x{height}, {'grey' if first.image.ndim == 2 else 'colour'}"
     if len(arrivals_s) > 1 and arrivals_s[-1] > arrivals_s[0]:
-        told += f", {(len(arrivals_s) - 1) / (arrivals_s[-1] - arrivals_s[0]):.1f} frames/s"
+        finding += f", {(len(arrivals_s) - 1) / (arrivals_s[-1] - arrivals_s[0]):.1f} frames/s"
     if unreadable:
-        told += f", {len(unreadable)} of the first pictures can't be read ({unreadable[0]})"
-    return told if thumbnails is None else f"{told}, {_thumbnail(camera.id, first, thumbnails)}"
+        finding += f", {len(unreadable)} of the first pictures can't be read ({unreadable[0]})"
+    return finding if thumbnails is None else f"{finding}, {_thumbnail(camera.id, first, thumbnails)}"
 
 
 def _watched(source: FolderSource) -> str:

@@ -86,5 +86,5 @@ def finish(
     if not status.balanced or any(ledger.in_flight for ledger in status.cameras.values()):
         raise typer.Exit(ExitCode.CHECK_FAILED)
     if silent:
-        told = "; ".join(f"camera {camera_id} ({known})" for camera_id, known in silent.items())
-        raise MissingResource(f"no frame was captured from {told}")
+        described = "; ".join(f"camera {camera_id} ({known})" for camera_id, known in silent.items())
+        raise MissingResource(f"no frame was captured from {described}")

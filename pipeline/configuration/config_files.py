@@ -30,7 +30,7 @@ class ConfigFiles:
         self._seen = {path: (_signature(path), _content(path)) for path in self._in_force}
 
     def newly_changed(self) -> list[Path]:
-        """Files whose content is neither what is in force nor what was told before."""
+        """Files whose content is neither what is in force nor what was reported before."""
         changed: list[Path] = []
         for path, in_force in self._in_force.items():
             signature, content = self._seen[path]

@@ -26,7 +26,7 @@ from f2pnet.errors import ConfigError, F2pError, StoreAway
 from f2pnet.frame_id import FrameId
 from f2pnet.inspection.result import Verdict
 from f2pnet.redis.link import RedisLink
-from pipeline.console.doors import COOKIE, Doors, is_token
+from pipeline.console.access import COOKIE, AuthMiddleware, is_token
 from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
 from pipeline.console.history import NewestAlerts, Wanted, page_of
 from pipeline.console.live import Live, event
@@ -55,26 +55,26 @@ def console_app(
     Raises MissingResource or ConfigError for a token that can't be read.
     """
     token = config.read_token()
-    desk = _Desk(line, run_dir, config, token, closing, guard)
+    pages = _Handlers(line, run_dir, config, token, closing, guard)
     routes = [
-        Route("/", desk.page),
-        Route("/login", desk.login_page),
-        Route("/login", desk.login, methods=["POST"]),
-        Route("/api/state", desk.state),
-        Route("/api/alerts", desk.alerts),
-        Route("/api/frame", desk.frame),
-        Route("/api/review", desk.review, methods=["POST"]),
-        Route("/api/seen", desk.seen, methods=["POST"]),
-        Route("/api/live", desk.live),
-        Route("/evidence.jpg", desk.evidence),
+        Route("/", pages.page),
+        Route("/login", pages.login_page),
+        Route("/login", pages.login, methods=["POST"]),
+        Route("/api/state", pages.state),
+        Route("/api/alerts", pages.alerts),
+        Route("/api/frame", pages.frame),
+        Route("/api/review", pages.review, methods=["POST"]),
+        Route("/api/seen", pages.seen, methods=["POST"]),
+        Route("/api/live", pages.live),
+        Route("/evidence.jpg", pages.evidence),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     handlers: dict[Any, Callable[..., Any]] = {F2pError: _as_answer}
-    middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(Doors, token=token)]
-    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers), desk.use
+    middleware = [Middleware(GuardMiddleware, guard=guard), Middleware(AuthMiddleware, token=token)]
+    return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers), pages.use
 
 
-class _Desk:
+class _Handlers:
     """Plain functions run in the server's threads: a slow store holds up nobody but who asked."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """The page's connections: bounded in number and time for each address, so that the page answers the others.
 
-A connection that says nothing, or says its request slowly, is closed after `IDLE_S` and gives way to new ones before; a
+A connection that sends no request, or sends it slowly, is closed after `IDLE_S`, or earlier to admit new ones; a
 reader that takes nothing is cut off; pages that are kept up to date are so many for each address, and come again.
 """
 
@@ -29,7 +29,7 @@ LONGEST_STREAM_S = 900.0
 _log = structlog.get_logger(__name__)
 
 Client = tuple[str, int]
-"""Address and port, as the server tells applications."""
+"""Address and port, as the server passes them to applications."""
 
 
 class Guard:
@@ -97,7 +97,7 @@ class Guard:
 
 
 class GuardMiddleware:
-    """Tells the guard when a connection is served, and cuts off readers that take nothing."""
+    """Notifies the guard when a connection is served, and cuts off readers that take nothing."""
 
     def __init__(self, app: ASGIApp, guard: Guard) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What open pages are told as it happens: one look at the line for all of them, over a connection that each keeps open.
+"""What open pages receive as it happens: one look at the line for all of them, over a connection that each keeps open.
 
 Server-sent events (HTML standard, section 9.2): `state` and `alerts` twice a second, `picture` for each camera four
 times, `trouble` when the line can't be looked at. A page gets what is newest: one that reads slowly misses what was
@@ -46,7 +46,7 @@ class Live:
         self._pages = 0
         self._looking: asyncio.Task[None] | None = None
         self._looked = asyncio.Event()  # set, and followed by a new one, after each look
-        self._told: Events = {}
+        self._events: Events = {}
         self._shown: dict[str, Preview] = {}
 
     async def stream(self, longest_s: float) -> AsyncIterator[str]:
@@ -57,8 +57,8 @@ class Live:
         try:
             looking = self._looking = self._looking or asyncio.create_task(self._keep_looking())
             while not looking.done() and not self._closing.is_set() and time.monotonic() < until_s:
-                fresh = [text for topic, text in self._told.items() if seen.get(topic) != text]
-                seen = self._told
+                fresh = [text for topic, text in self._events.items() if seen.get(topic) != text]
+                seen = self._events
                 if fresh:
                     yield "".join(fresh)
                 await self._looked.wait()
@@ -67,13 +67,13 @@ class Live:
 
     async def _keep_looking(self) -> None:
         """As long as there are pages."""
-        self._told, self._shown = {}, {}
+        self._events, self._shown = {}, {}
         loop, looks = asyncio.get_running_loop(), 0
         try:
             while self._pages:
                 events = await loop.run_in_executor(self._thread, self._look, looks % LOOKS_PER_STATE == 0)
                 looks += 1
-                self._told = {topic: text for topic, text in self._told.items() if topic != "trouble"} | events
+                self._events = {topic: text for topic, text in self._events.items() if topic != "trouble"} | events
                 self._wake_pages()
                 await asyncio.sleep(LOOK_S)
         finally:
@@ -87,14 +87,14 @@ class Live:
     def _look(self, with_state: bool) -> Events:
         try:
             content = {} if not with_state else {"state": self._state(), "alerts": self._alerts.page()}
-            told = {topic: event(topic, said) for topic, said in content.items()}
+            events = {topic: event(topic, said) for topic, said in content.items()}
             for camera_id, preview in self._previews.newest().items():
                 if self._shown.get(camera_id) is not preview:
                     self._shown[camera_id] = preview
-                    told[f"picture {camera_id}"] = event("picture", _picture(camera_id, preview))
+                    events[f"picture {camera_id}"] = event("picture", _picture(camera_id, preview))
         except F2pError as error:
             return {"trouble": event("trouble", {"error": str(error)})}
-        return told
+        return events
 
 
 def event(name: str, content: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from f2pnet.alerts.stream import StreamEntry, decode, entries, order_of
-from f2pnet.foreign import ForeignData, Tell
+from f2pnet.foreign import ForeignData, Report
 from f2pnet.inspection.result import Verdict
 from f2pnet.redis.link import Command, RedisLink
 
@@ -20,13 +20,13 @@ _log = structlog.get_logger(__name__)
 class Store:
     """For any thread. `address` is asked each time: an embedded server moves when its line is restarted.
 
-    `tell` gets a line of text for each piece of data that others wrote among the line's.
+    `report` gets a line of text for each piece of data that others wrote among the line's.
     """
 
     def __init__(
-        self, address: Callable[[], str], tell: Tell = lambda text: _log.warning("foreign data", text=text)
+        self, address: Callable[[], str], report: Report = lambda text: _log.warning("foreign data", text=text)
     ) -> None:
-        self.foreign = ForeignData(tell)
+        self.foreign = ForeignData(report)
         self._address = address
         self._mine = threading.local()
 

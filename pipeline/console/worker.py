@@ -33,7 +33,7 @@ class ConsoleWorker(Worker):
     def __init__(
         self, name: str, line: LineConfig, line_file: Path, read_line: Callable[[], LineConfig] | None = None
     ) -> None:
-        """`read_line` gives the line that is in force when the worker is told that it changed."""
+        """`read_line` gives the line that is in force when the worker is notified that it changed."""
         super().__init__(name)
         self._line_file = line_file
         self._read_line = read_line

@@ -14,7 +14,7 @@ import msgspec
 class DropReason(StrEnum):
     """Why a frame, of no part that is known, got no verdict and raised no alert."""
 
-    OVERLOAD = "overload"  # the ring was full and the camera's policy let this frame give way
+    OVERLOAD = "overload"  # the ring was full and the camera's policy dropped this frame
 
 
 class NotInspectedReason(StrEnum):
@@ -29,7 +29,7 @@ class NotInspectedReason(StrEnum):
     SHUTDOWN = "shutdown"  # the line stopped before its turn came
     LINE_RESTARTED = "line_restarted"  # held by a line that ended without draining
     NO_MEMORY = "no_memory"  # shared memory was exhausted
-    OVERLOAD = "overload"  # the ring was full, and the frame that gave way shows a part
+    OVERLOAD = "overload"  # the ring was full, and the dropped frame shows a part
 
 
 REASON_COUNTERS = frozenset(

@@ -10,7 +10,7 @@ Pixels are written once, by the ingest worker, and read in place by inference wo
 * **Generations** (a seqlock for each slot). A slot's generation is odd while it is being written and grows by two with
   every frame. A reader names the generation it expects, before and after it looked: a stale or torn picture is
   detected, never inspected.
-* **Two tables.** Slot states and counters stand in a table of which there are two; the low bit of the header word tells
+* **Two tables.** Slot states and counters stand in a table of which there are two; the low bit of the header word says
   the valid one. A change is prepared in the other one and becomes true by writing that single word, so a SIGKILL at
   any instruction leaves the ledger balanced. The table outlives its process: a restarted ingest worker goes on where
   the old one stood.
@@ -219,14 +219,14 @@ class FrameRing:
         return self._memory.held_frame(slot, table)
 
     def dropped_on_arrival(self, *, cursor: int, file: FileRef | None = None) -> None:
-        """Count a captured frame that found the ring full and gave way itself."""
+        """Count a captured frame that found the ring full and was dropped itself."""
         with self._change() as table:
             table["captured"] += np.uint64(1)
             _set_place(table, cursor, file)
             table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
 
     def dropped(self, frame: HeldFrame) -> None:
-        """Let a held frame give way to overload."""
+        """Drop a held frame because of overload."""
         with self._change() as table:
             table["dropped"][DROPS.index(DropReason.OVERLOAD)] += np.uint64(1)
             table["slots"][frame.slot]["held"] = False

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from f2pnet.errors import F2pError
 from pipeline.frames.file_ref import FileRef
 from pipeline.frames.ledger import DropReason, Ledger, NotInspectedReason
+from pipeline.frames.memory_order import check_memory_order
 
 PAGE_BYTES = mmap.ALLOCATIONGRANULARITY
 LAYOUT_VERSION = 3
@@ -141,6 +142,7 @@ class RingMemory:
     """
 
     def __init__(self, path: Path, file: int, *, writable: bool) -> None:
+        check_memory_order()
         self.path = path
         self.file = file
         try:

@@ -1,1 +1,1 @@
-"""What a line tells monitoring: Prometheus metrics and health, of the whole line or of one worker."""
+"""What a line reports to monitoring: Prometheus metrics and health, of the whole line or of one worker."""

@@ -69,7 +69,7 @@ def _frames(snapshot: Snapshot) -> Iterator[Metric]:
     labels = ("line", "camera")
     captured = CounterMetricFamily("f2p_frames_captured", "Frames that a camera gave", labels=labels)
     inspected = CounterMetricFamily("f2p_frames_inspected", "Frames with a verdict", labels=(*labels, "verdict"))
-    dropped = CounterMetricFamily("f2p_frames_dropped", "Frames that gave way", labels=(*labels, "reason"))
+    dropped = CounterMetricFamily("f2p_frames_dropped", "Frames dropped", labels=(*labels, "reason"))
     missed = CounterMetricFamily("f2p_frames_not_inspected", "Frames without inspection", labels=(*labels, "reason"))
     held = GaugeMetricFamily("f2p_frames_in_flight", "Frames between capture and durable verdict", labels=labels)
     balanced = GaugeMetricFamily("f2p_ledger_balanced", "1: every captured frame is accounted for", labels=labels)

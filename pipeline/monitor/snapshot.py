@@ -13,7 +13,7 @@ from pipeline.wire.messages import Heartbeat
 
 @dataclass(frozen=True)
 class WorkerState:
-    """One worker as its keeper sees it."""
+    """One worker as its supervisor sees it."""
 
     name: str
     role: str
@@ -26,7 +26,7 @@ class WorkerState:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """State at the moment of asking. `heartbeats` hold the last words of processes that were replaced, too."""
+    """State at the moment of asking. `heartbeats` include the final counters of replaced processes."""
 
     line: str
     run_id: str | None

@@ -45,7 +45,7 @@ def monitored(
 
 
 class MonitorHook(Hook):
-    """Keeps the worker's last heartbeat and tells how old it is. `ledgers` is asked at each snapshot."""
+    """Keeps the worker's last heartbeat and says how old it is. `ledgers` is asked at each snapshot."""
 
     def __init__(self, line: str, stall_s: float, ledgers: Callable[[], dict[str, Ledger]]) -> None:
         self._line = line

@@ -18,7 +18,7 @@ _START_TIME_FIELD = 19  # of /proc/<pid>/stat behind the command's name: "startt
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """One process, told apart from every other one on any host and from a later one with the same pid."""
+    """One process, distinguished from every other one on any host and from a later one with the same pid."""
 
     host: str
     boot_id: str  # of the kernel
@@ -28,7 +28,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     since: str  # ISO 8601, when it began
 
     @classmethod
-    def of_keeper(cls) -> Holder:
+    def of_parent(cls) -> Holder:
         """The process that keeps the line: of a worker under our supervisor that one, else this process itself."""
         pid = os.getppid() if RESTARTS_KEY in os.environ else os.getpid()
         ticks = _start_ticks(pid) or 0

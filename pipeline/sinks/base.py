@@ -17,7 +17,7 @@ class SinkRefused(F2pError):
 
 
 class Sink(ABC):
-    """Takes alerts one after another, from one thread. An alert may come twice: `frame_id` tells."""
+    """Takes alerts one after another, from one thread. An alert may come twice: `frame_id` identifies it."""
 
     @abstractmethod
     def deliver(self, alert: Alert) -> None:

@@ -41,8 +41,8 @@ class MqttPublisher(Sink):
             other = other_publisher(self._config, self._line)
         except (OSError, ValueError, RuntimeError) as error:
             raise SinkAway(f"{self._address}: {error}") from error
-        told = "" if other is None else f"; a line of this name publishes there now ({other})"
-        return f"{self._address} lets us in{told}"
+        described = "" if other is None else f"; a line of this name publishes there now ({other})"
+        return f"{self._address} lets us in{described}"
 
     def close(self) -> None:
         """Say goodbye, as far as the broker listens."""
@@ -62,7 +62,7 @@ class MqttPublisher(Sink):
         client.will_set(self._topics.available, OFFLINE, qos=1, retain=True)
         self._client = client
         connect(client, config, self._password)
-        client.publish(self._topics.holder, Holder.of_keeper().to_json(), qos=1, retain=True)
+        client.publish(self._topics.holder, Holder.of_parent().to_json(), qos=1, retain=True)
         client.publish(self._topics.available, ONLINE, qos=1, retain=True)
         return client
 

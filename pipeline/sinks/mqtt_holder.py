@@ -1,4 +1,4 @@
-"""Who publishes a line's alerts to a broker: a retained topic beside the one that tells whether the line is there.
+"""Who publishes a line's alerts to a broker: a retained topic beside the one that says whether the line is there.
 
 The broker says `offline` for a publisher that died: at once where its connection broke, and after one and a half
 keep-alive times where its host was cut off.
@@ -61,7 +61,7 @@ def other_publisher(config: MqttSink, line: str, wait_s: float = 0.0) -> Holder 
             raise OSError("the broker does not answer")
         _wait_until(lambda: len(seen) == len(topics), RETAINED_S)
         holder = Holder.from_json(seen.get(topics.holder, b""))
-        if holder is None or holder.is_same_process(Holder.of_keeper()) or holder.is_gone is True:
+        if holder is None or holder.is_same_process(Holder.of_parent()) or holder.is_gone is True:
             return None
         if holder.is_gone is None:
             _wait_until(lambda: seen.get(topics.available) != ONLINE, wait_s)

@@ -45,10 +45,10 @@ class Webhook(Sink):
         try:
             self._ask("POST", alert.data, self._headers(alert))
         except urllib.error.HTTPError as error:
-            told = answered(self._address, error)
+            described = answered(self._address, error)
             if error.code < 500 and error.code not in TRY_LATER:
-                raise SinkRefused(told) from None
-            raise SinkAway(told) from None
+                raise SinkRefused(described) from None
+            raise SinkAway(described) from None
 
     def probe(self) -> str:
         """Ask for the headers of the address, without sending an alert. Raises SinkAway or SinkRefused."""
@@ -71,8 +71,8 @@ class Webhook(Sink):
             raise
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error) or type(error).__name__
-            told = printable(without(self._address.secrets, reason))
-            raise SinkAway(f"{self._address} can't be reached: {told}") from None
+            described = printable(without(self._address.secrets, reason))
+            raise SinkAway(f"{self._address} can't be reached: {described}") from None
 
     def close(self) -> None:
         """Nothing to let go of: each alert has a connection of its own."""

@@ -39,7 +39,7 @@ class SourceFault(F2pError):
 
 @dataclass(frozen=True)
 class Opening:
-    """What a source is told when it is opened.
+    """What a source is given when it is opened.
 
     `start_index`: index of its first picture; finite sources skip that many. `max_bytes`: pictures that take more are
     refused before they are decoded. `owner`: line and camera, for what a source remembers beyond its process.
@@ -69,10 +69,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class BadFrame:
-    """A picture that was due and can't be had; its part is NOT_INSPECTED.
+    """A picture that was due and is missing or unreadable; its part is NOT_INSPECTED.
 
     `reason`: "unreadable", "frame_too_large", or "overrun" when it came and nobody read in time. `detail` is for
-    people. `follows`: it can't be had because of an earlier one, whose detail told the cause.
+    people. `follows`: it is lost because of an earlier one, whose detail names the cause.
     """
 
     index: int

@@ -70,25 +70,25 @@ class ChainCheck:
         self.length += 1
         link = ChainHead.parse(entry.chain)
         if link is None:
-            self._tell(f"{entry.id} ({entry.frame_id}) has no link: the line did not write it")
+            self._report(f"{entry.id} ({entry.frame_id}) has no link: the line did not write it")
             return
         if link.number > self.head.number + 1:
-            self._tell(f"{link.number - self.head.number - 1} entries before {entry.id} ({entry.frame_id}) are gone")
+            self._report(f"{link.number - self.head.number - 1} entries before {entry.id} ({entry.frame_id}) are gone")
         elif link.number <= self.head.number:
-            self._tell(f"{entry.id} ({entry.frame_id}) stands twice or out of order")
+            self._report(f"{entry.id} ({entry.frame_id}) stands twice or out of order")
         elif next_link(self.head, fields) != link:
-            self._tell(f"{entry.id} ({entry.frame_id}), or the entry before it, was changed")
+            self._report(f"{entry.id} ({entry.frame_id}), or the entry before it, was changed")
         if link.number > self.head.number:
             self.head = link
 
     def end(self, newest: ChainHead) -> None:
         """Compare with the newest link that the line wrote."""
         if newest.number > self.head.number:
-            self._tell(f"the newest {newest.number - self.head.number} entries are gone")
+            self._report(f"the newest {newest.number - self.head.number} entries are gone")
         elif newest != self.head:
-            self._tell("the newest entry is not the one that the line wrote last")
+            self._report("the newest entry is not the one that the line wrote last")
 
-    def _tell(self, problem: str) -> None:
+    def _report(self, problem: str) -> None:
         self.broken += 1
         if len(self.problems) < EXAMPLES:
             self.problems.append(problem)

@@ -17,7 +17,7 @@ import structlog
 from f2pnet.backoff import Backoff
 from f2pnet.errors import StoreAway
 from f2pnet.inspection.result import Verdict
-from pipeline.store.laggards import Laggard
+from pipeline.store.lagging_groups import LaggingGroup
 from pipeline.store.records import Record, Stored
 from pipeline.store.redis_store import RedisStore
 from pipeline.store.spool.spool import Spool, waiting_in
@@ -69,7 +69,7 @@ class DurableStore:
         return self._away_until is not None
 
     def write(self, records: Sequence[Record]) -> list[Stored]:
-        """Make the records durable; the answer tells, in the same order, what stands for each of them.
+        """Make the records durable; the answer states, in the same order, what stands for each of them.
 
         Raises SpoolError (SpoolFull when its bound is reached) when Redis is away and the disk can't take them either;
         then nothing may be acknowledged, and the call can be made again.
@@ -124,10 +124,10 @@ class DurableStore:
             return False
         return True
 
-    def laggards(self) -> list[Laggard]:
+    def lagging_groups(self) -> list[LaggingGroup]:
         """Consumer groups that trimming overtakes; none while Redis is away, or forbids us to look."""
         try:
-            return [] if self.away else self.redis.laggards()
+            return [] if self.away else self.redis.lagging_groups()
         except StoreAway as error:
             _log.warning("consumer groups not looked at", reason=str(error))
             return []

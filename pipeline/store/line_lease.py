@@ -2,7 +2,7 @@
 
 A second line of the name is refused. A line that was killed may start again at once on its host, where its process is
 seen to be gone; elsewhere as soon as the key has expired. A running line never ends because of the key: when Redis was
-away for longer than the key lives, the line takes it again, and if another one has it by then, both are told.
+away for longer than the key lives, the line takes it again, and if another one has it by then, both are notified.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class LineLease:
         self._key = LineKeys(line).holder
         self._line = line
         self._link = RedisLink(url, timeout_s=TIMEOUT_S)
-        self._me = Holder.of_keeper()
+        self._me = Holder.of_parent()
         self._other_since_s: float | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._renew_until_end, name="line lease", daemon=True)

@@ -3,7 +3,7 @@
 One atomic step, without scripts (an embedded server forbids them): watch the bit fields of the frames concerned and
 read them, then add the unknown frames to the streams and set their bits in one transaction, which Redis refuses if
 another writer changed a bit field in between. Two round trips for a batch. When the connection breaks in the middle,
-trying again is safe: the bits tell whether the transaction happened.
+trying again is safe: the bits say whether the transaction happened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from f2pnet.redis.link import DEFAULT_TIMEOUT_S, Argument, Command, ErrorReply, 
 from f2pnet.text import printable
 from pipeline.frames.ledger import CLOSED, REASON_COUNTERS, NotInspectedReason
 from pipeline.store.chain import ChainHead, next_link
-from pipeline.store.laggards import Laggard, laggards
+from pipeline.store.lagging_groups import LaggingGroup, lagging_groups
 from pipeline.store.records import Record, Stored
 from pipeline.store.retention import Retention
 
@@ -91,7 +91,7 @@ class RedisStore:
         return self._link.address
 
     def write(self, records: Sequence[Record]) -> list[Stored]:
-        """Make the records durable; the answer tells, in the same order, what stands in the store now.
+        """Make the records durable; the answer states, in the same order, what stands in the store now.
 
         Raises StoreAway; then each record is stored wholly or not at all, and writing it again is safe.
         """
@@ -112,9 +112,9 @@ class RedisStore:
             time.sleep(0.0005 * attempt)  # give the other writer its turn
         raise StoreAway(f"Redis at {self.address}: other writers were faster {ATTEMPTS} times; are too many running?")
 
-    def laggards(self) -> list[Laggard]:
+    def lagging_groups(self) -> list[LaggingGroup]:
         """Consumer groups of the alerts that trimming overtakes. Raises StoreAway."""
-        return laggards(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._retention.alerts_trimmed)
+        return lagging_groups(self._link, self.keys.alerts, self._alerts_kept, trimmed=self._retention.alerts_trimmed)
 
     def write_states(
         self,

@@ -23,6 +23,7 @@ from pipeline.configuration.active_config import ENVIRONMENT_KEY, ActiveConfig, 
 from pipeline.configuration.config_files import ConfigFiles
 from pipeline.configuration.engine_copy import hold_engine, open_held
 from pipeline.frames.ledger import Ledger
+from pipeline.frames.memory_order import check_memory_order
 from pipeline.monitor.server import MonitorServer
 from pipeline.monitor.snapshot import Snapshot, WorkerState
 from pipeline.processes.periodic import Periodic
@@ -37,7 +38,7 @@ from pipeline.supervision.worker_rows import worker_row
 from pipeline.wire.faults import FaultOutbox, new_fault
 from pipeline.wire.line_lock import LineLock
 from pipeline.wire.messages import FaultAcks, Heartbeat
-from pipeline.wire.notify import tell_keeper
+from pipeline.wire.notify import notify_parent
 from pipeline.wire.run_id import new_run_id
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link
@@ -69,6 +70,7 @@ def run_line(
     MissingResource or StoreAway before anything is started; WorkerLost when a worker can't be kept running.
     """
     run_dir = RunDir(line, line_file)
+    check_memory_order()
     raise_descriptor_limit()
     with run_dir.lock() as lock:
         for check in (check_descriptors, check_engine, check_recipe, check_cameras, check_places, check_store):
@@ -183,7 +185,7 @@ class _RunningLine:
     ) -> None:
         line = config.line
         self._lease = lease
-        self._conflict_told: str | None = None
+        self._conflict_reported: str | None = None
         self._line = line
         self._line_file = line_file
         self._run_dir = run_dir
@@ -208,7 +210,7 @@ class _RunningLine:
             worker_specs(line, line_file),
             stall_s=line.timeouts.stall_s,
             log_dir=log_dir,
-            on_restart=self._tell_restart,
+            on_restart=self._report_restart,
             arguments_of=self._arguments_of,
             environment={ENVIRONMENT_KEY: str(self._shared_config.descriptor)},
             inherited=[self._shared_config.descriptor],
@@ -231,23 +233,23 @@ class _RunningLine:
                 self._reload()
             if self._care.due():
                 self._look_after()
-            self._tell_conflict()
-            self._tell_faults()
+            self._report_conflict()
+            self._report_faults()
             if look.due():  # heartbeats turn this loop far more often
                 self._read_ledgers()
             if show.due():
                 status = self.status()
                 view(status)
-                tell_keeper(f"{status.verdicts} verdicts, {len(status.cameras)} cameras")
+                notify_parent(f"{status.verdicts} verdicts, {len(status.cameras)} cameras")
 
     def end(self) -> LineStatus:
-        """First no new frames, then what is in hand, then the store's last words; then count."""
+        """First no new frames, then what is in hand, then the store's final counts; then count."""
         drain_s = self._line.timeouts.drain_s
         try:
             self._supervisor.stop("ingest", drain_s + ANSWER_S)
             self._supervisor.stop("infer", drain_s)
             self._supervisor.stop("console", drain_s)
-            self._tell_faults(until_s=time.monotonic() + ANSWER_S)
+            self._report_faults(until_s=time.monotonic() + ANSWER_S)
             self._supervisor.stop("publish", drain_s)
             self._supervisor.stop("sink", drain_s)
         finally:
@@ -284,7 +286,7 @@ class _RunningLine:
         )
 
     def snapshot(self) -> Snapshot:
-        """What monitoring is told; may be called from another thread."""
+        """What monitoring reads; may be called from another thread."""
         workers = [
             WorkerState(
                 name=row.name,
@@ -325,7 +327,7 @@ class _RunningLine:
             return spec.arguments
         run_id, fault = self._rings.run_id_for(spec.camera_id)
         if fault is not None:
-            self._tell("ring", fault, spec.camera_id)
+            self._report("ring", fault, spec.camera_id)
         return [*spec.arguments, "--run-id", run_id]
 
     def _reload(self) -> None:
@@ -339,7 +341,7 @@ class _RunningLine:
             self._check_classes(recipe)
         except (F2pError, OSError) as error:
             _log.error("line file not applied; the line goes on as it was", reason=str(error))
-            self._tell("configuration", f"the line file was not applied, the line goes on as it was: {error}")
+            self._report("configuration", f"the line file was not applied, the line goes on as it was: {error}")
             return
         recipe_changed = recipe != self._config.recipe
         _log.info("line file applied", changes=str(changes), recipe="changed" if recipe_changed else "same")
@@ -348,14 +350,14 @@ class _RunningLine:
         self._shared_config.write(self._config)
         if changed := self._files.of_engine_changed():
             text = f"{_listed(changed)} differ from the engine in force: stop and start the line to use them"
-            self._tell("configuration", text)
+            self._report("configuration", text)
         self._files.applied(line, self._line_file)
         specs = {spec.name: spec for spec in worker_specs(line, self._line_file)}
         self._ledgers = {camera_id: Ledger() for camera_id in changes.added} | self._ledgers  # one may come again
         for camera_id in changes.leaving:
             self._supervisor.retire(f"ingest-{camera_id}", line.timeouts.drain_s + ANSWER_S)
         for role in ("infer", "console"):
-            self._supervisor.tell(role, signal.SIGHUP)
+            self._supervisor.send_signal(role, signal.SIGHUP)
         for camera_id in changes.arriving:
             self._supervisor.add(specs[f"ingest-{camera_id}"])
 
@@ -383,24 +385,24 @@ class _RunningLine:
         except StoreAway as error:
             _log.error("embedded Redis does not come back", reason=str(error))
 
-    def _tell_conflict(self) -> None:
+    def _report_conflict(self) -> None:
         """Once for each other line of this name that was found on the same Redis: this one goes on."""
         conflict = None if self._lease is None else self._lease.conflict
-        if conflict is not None and conflict != self._conflict_told:
-            self._tell("line", conflict)
-        self._conflict_told = conflict
+        if conflict is not None and conflict != self._conflict_reported:
+            self._report("line", conflict)
+        self._conflict_reported = conflict
 
-    def _tell_restart(self, worker: KeptWorker, what: str) -> None:
+    def _report_restart(self, worker: KeptWorker, what: str) -> None:
         text = f"{worker.spec.name} {what}"
         if changed := self._files.newly_changed():
             text += f". {_listed(changed)} differ from what is in force, and are not used: see f2p reload"
         event_id = f"{self._run_id}/{worker.spec.name}/restart-{worker.restarts}-{secrets.token_hex(4)}"
-        self._tell("worker", text, worker.spec.camera_id, event_id)
+        self._report("worker", text, worker.spec.camera_id, event_id)
 
-    def _tell(self, kind: str, text: str, camera_id: str | None = None, event_id: str | None = None) -> None:
+    def _report(self, kind: str, text: str, camera_id: str | None = None, event_id: str | None = None) -> None:
         self._faults.add(new_fault("supervisor", kind, text, camera_id=camera_id, event_id=event_id))
 
-    def _tell_faults(self, until_s: float = 0.0) -> None:
+    def _report_faults(self, until_s: float = 0.0) -> None:
         """Send what waits; until that moment (monotonic), wait for it to be stored."""
         while True:
             for message, _ in self._publish.receive(at_most=FAULT_ACKS_AT_ONCE):

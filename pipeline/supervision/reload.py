@@ -18,8 +18,8 @@ class LineChanges:
     changed: list[str]
 
     def __str__(self) -> str:
-        told = [f"{name} {', '.join(ids)}" for name, ids in vars(self).items() if ids]
-        return "; ".join(told) or "no camera changed"
+        described = [f"{name} {', '.join(ids)}" for name, ids in vars(self).items() if ids]
+        return "; ".join(described) or "no camera changed"
 
     @property
     def leaving(self) -> list[str]:

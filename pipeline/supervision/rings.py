@@ -71,7 +71,7 @@ class LineRings:
         try:
             return reader.ledger
         except F2pError as error:
-            self._tell_unread(camera_id, error)
+            self._report_unread(camera_id, error)
             return None
 
     def report_departed(self) -> None:
@@ -80,7 +80,7 @@ class LineRings:
             for message, _ in link.receive(ACKS_AT_ONCE):
                 if isinstance(message, Acks):
                     left.settle(message)
-            left.tell(link)
+            left.report(link)
         for each in [each for each in self._departed if each[0].done]:
             self._departed.remove(each)
             each[1].close()
@@ -126,7 +126,7 @@ class LineRings:
         except RingMissing:
             return reader
         except F2pError as error:
-            self._tell_unread(camera_id, error)
+            self._report_unread(camera_id, error)
             return reader
         self._unread.pop(camera_id, None)
         if reader is not None:
@@ -134,7 +134,7 @@ class LineRings:
         self._readers[camera_id] = fresh
         return fresh
 
-    def _tell_unread(self, camera_id: str, error: F2pError) -> None:
+    def _report_unread(self, camera_id: str, error: F2pError) -> None:
         if self._unread.get(camera_id) != str(error):
             self._unread[camera_id] = str(error)
             _log.warning("ledger not read", camera=camera_id, reason=str(error))

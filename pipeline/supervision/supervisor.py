@@ -65,7 +65,7 @@ class KeptWorker:
     done: bool = False
     kill_at_s: float | None = None  # of a worker that was asked to end
     heartbeat: Heartbeat | None = None
-    past: Heartbeat | None = None  # last words of the processes before this one, added up
+    past: Heartbeat | None = None  # final counters of the processes before this one, added up
     deaths_s: deque[float] = field(default_factory=lambda: deque(maxlen=CRASH_LOOP_DEATHS))
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_RESTART_S, LONGEST_RESTART_S))
 
@@ -75,9 +75,9 @@ class KeptWorker:
 
 
 class Supervisor:
-    """Runs worker processes in the order given, and ends them by role in the order that `stop` is told.
+    """Runs worker processes in the order given, and ends them by role in the order given to `stop`.
 
-    `log_dir` None: workers write to this process's stderr. `on_restart` is told of each replacement; `arguments_of`
+    `log_dir` None: workers write to this process's stderr. `on_restart` is notified of each replacement; `arguments_of`
     may add arguments for the process that is about to start; `environment` and `inherited` are for all of them.
     """
 
@@ -142,7 +142,7 @@ class Supervisor:
                 if worker.running and worker.process:
                     worker.process.send_signal(signal.SIGTERM)
 
-    def tell(self, role: Role, number: signal.Signals) -> None:
+    def send_signal(self, role: Role, number: signal.Signals) -> None:
         """Send a signal to the running workers of a role."""
         for worker in self.workers:
             if worker.spec.role == role and not worker.done and worker.running and worker.process:
@@ -239,7 +239,7 @@ class Supervisor:
             why += f": {worker.heartbeat.detail}"
         if code in HOPELESS and not worker.ran:
             if not worker.added:
-                raise WorkerLost(f"worker {worker.spec.name} can't start ({why}){self._last_words(worker)}")
+                raise WorkerLost(f"worker {worker.spec.name} can't start ({why}){self._end_of_log(worker)}")
             if code == ExitCode.USAGE:
                 worker.done = True
                 _log.error("worker can't start; the others go on", worker=worker.spec.name, why=why)
@@ -251,7 +251,7 @@ class Supervisor:
         if len(worker.deaths_s) == CRASH_LOOP_DEATHS and now_s - worker.deaths_s[0] < CRASH_LOOP_S:
             raise WorkerLost(
                 f"worker {worker.spec.name} died {CRASH_LOOP_DEATHS} times within {now_s - worker.deaths_s[0]:.0f} s, "
-                f"last: {why}{self._last_words(worker)}"
+                f"last: {why}{self._end_of_log(worker)}"
             )
         if now_s - worker.started_s > STABLE_S:
             worker.backoff.reset()
@@ -263,7 +263,7 @@ class Supervisor:
         _log.warning("worker replaced", worker=worker.spec.name, why=why, restarts=worker.restarts)
         self._on_restart(worker, f"{why}; replaced")
 
-    def _last_words(self, worker: KeptWorker) -> str:
+    def _end_of_log(self, worker: KeptWorker) -> str:
         """The end of the worker's log, where its reason stands; without logs it is on stderr already."""
         if self._log_dir is None:
             return ""

@@ -1,8 +1,8 @@
 """How many connections a port holds, and who has to go when there are too many. No I/O.
 
 A connection is idle until its peer has shown what it wants: a request, or its key. Idle ones cost a stranger nothing,
-so they are few for each address, have little time, and give way to new ones: a port always answers others, and its
-process keeps its descriptors. A connection that is served is never cut off for a new one.
+so they are few for each address, have little time, and are closed to admit new ones: a port always answers others, and
+its process keeps its descriptors. A connection that is served is never cut off for a new one.
 """
 
 from __future__ import annotations

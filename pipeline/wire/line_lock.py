@@ -1,7 +1,7 @@
 """Who runs a line on this host: one process at a time, also when its files are removed while it runs.
 
 The lock is a listening socket with a name and no file (an abstract Unix socket): the kernel gives a name to one process
-only, takes it back when the process ends, and tells who holds it. A file beside it names the process for people, and is
+only, takes it back when the process ends, and says who holds it. A file beside it names the process for people, and is
 locked too for hosts where the two processes have different networks (containers).
 """
 
@@ -103,9 +103,9 @@ class LineLock:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            told = file.read().strip()
+            pid_text = file.read().strip()
             file.close()
-            raise self._runs_already(int(told) if told.isdigit() else None) from error
+            raise self._runs_already(int(pid_text) if pid_text.isdigit() else None) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -1,6 +1,6 @@
 """Signs of life from a worker to whoever keeps it, in the words of systemd's notify protocol.
 
-systemd (`Type=notify`, `WatchdogSec=`) and our own supervisor are told the same thing the same way: datagrams of
+systemd (`Type=notify`, `WatchdogSec=`) and our own supervisor are given the same thing the same way: datagrams of
 `KEY=value` lines on the Unix socket that the environment names. `X_F2P` carries a heartbeat for our supervisor;
 systemd ignores keys it does not know. Protocol: sd_notify(3).
 
@@ -28,13 +28,13 @@ _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
 
 
 def notify(heartbeat: Heartbeat) -> None:
-    """Tell the keeper of a worker, if there is one."""
+    """Notify the supervisor of a worker, if there is one."""
     status = heartbeat.state + (f": {heartbeat.detail}" if heartbeat.detail else "")
-    tell_keeper(status, f"{HEARTBEAT_KEY}={msgspec.json.encode(heartbeat).decode()}")
+    notify_parent(status, f"{HEARTBEAT_KEY}={msgspec.json.encode(heartbeat).decode()}")
 
 
-def tell_keeper(status: str, *more: str) -> None:
-    """Ready, alive, and in what state. Never blocks and never fails: a keeper that is gone must not stop the line."""
+def notify_parent(status: str, *more: str) -> None:
+    """Ready, alive, and in what state. Never blocks and never fails, also where the supervisor is gone."""
     address = os.environ.get(ENVIRONMENT_KEY)
     if not address:
         return
@@ -52,7 +52,7 @@ def _sender(pid: int) -> socket.socket:
 
 
 class NotifyListener:
-    """The keeper's side. `address` is what workers find in their environment."""
+    """The supervisor's side. `address` is what workers find in their environment."""
 
     def __init__(self) -> None:
         self.address = f"@f2p-notify-{os.getpid()}-{secrets.token_hex(8)}"

@@ -1,7 +1,7 @@
 """Where the workers of a line on this host meet: sockets and lock in a private folder, ring names.
 
 The folder holds nothing that must survive a reboot, or that may not be removed while the line runs. Its name comes from
-the line's file, so that two lines of the same name do not meet, and every worker of a line finds it without being told.
+the line's file, so that two lines of the same name do not meet, and every worker of a line finds it.
 """
 
 from __future__ import annotations

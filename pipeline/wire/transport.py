@@ -293,7 +293,7 @@ class Hub(_Socket):
                 del self._owners[name]
 
     def _refuse(self, key: str, why: str) -> bool:
-        """Say so once for each key and reason."""
+        """Log once for each key and reason."""
         if (key, why) not in self._refused and len(self._refused) < MOST_REFUSALS_TOLD:
             self._refused.add((key, why))
             _log.warning("peer refused", key=key, why=why)

@@ -42,7 +42,7 @@ def run_worker_of(
     """Run one worker in this process until it is through or is asked to end.
 
     `camera_id` and `run_id` are for an ingest worker, `on_stored` for a publish worker. `read_config` gives what is in
-    force when the worker is told that it changed.
+    force when the worker is notified that it changed.
     """
     line = config.line
     run_dir = RunDir(line, line_file)

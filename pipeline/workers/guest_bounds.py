@@ -17,7 +17,7 @@ TELL_AGAIN_S = 600.0
 class _Host:
     faults_left: float = FAULTS_AT_ONCE
     at_s: float = 0.0
-    told_s: float | None = None
+    reported_s: float | None = None
     names: dict[str, None] = field(default_factory=dict)
     """The one that was heard of last is the last."""
 
@@ -39,12 +39,12 @@ class GuestBounds:
         host.faults_left -= 1
         return True
 
-    def is_told(self, key: str) -> bool:
+    def is_reported(self, key: str) -> bool:
         """Whether it was asked within the last minutes that somebody must know of the host's many faults."""
         host, now_s = self._hosts[key], self._clock()
-        if host.told_s is not None and now_s - host.told_s < TELL_AGAIN_S:
+        if host.reported_s is not None and now_s - host.reported_s < TELL_AGAIN_S:
             return True
-        host.told_s = now_s
+        host.reported_s = now_s
         return False
 
     def heard_of(self, key: str, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The publish worker: makes verdicts durable, then acknowledges them, then tells whoever listens.
+"""The publish worker: makes verdicts durable, then acknowledges them, then announces them.
 
 Only an acknowledged frame's slot is freed, so a verdict that is lost on the way, or with this process, is made again;
 the store keeps the first one of a frame, so that nothing is doubled by that.
@@ -27,7 +27,7 @@ from f2pnet.text import printable
 from pipeline.processes.periodic import Periodic
 from pipeline.store.durable import DurableStore
 from pipeline.store.evidence import EvidenceStore
-from pipeline.store.laggards import Laggard
+from pipeline.store.lagging_groups import LaggingGroup
 from pipeline.store.records import Record, Stored
 from pipeline.store.spool.spool import Removal
 from pipeline.wire.faults import LONGEST_TEXT, new_fault
@@ -44,14 +44,14 @@ FAULTS_AGAIN_S = 1.0
 STATES_INTERVAL_S = 0.1
 LOOK_INTERVAL_S = 0.1  # for socket files that somebody removed
 EXPIRE_INTERVAL_S = 60.0
-LAGGARDS_INTERVAL_S = 2.0
+LAGGING_INTERVAL_S = 2.0
 MESSAGES_PER_STEP = 256
 LARGEST_HEARTBEAT = 65_536
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 HUB_QUEUE_LIMIT = 16_384
 ALERT_QUEUE_LIMIT = 1_000
 OnStored = Callable[[InspectionResult], None]
-"""Told of each result once it is durable; returns at once and never fails."""
+"""Called with each result once it is durable; returns at once and never fails."""
 _log = structlog.get_logger(__name__)
 
 
@@ -85,8 +85,8 @@ class PublishWorker(Worker):
         self._states = Periodic(STATES_INTERVAL_S)
         self._sockets = Periodic(LOOK_INTERVAL_S)
         self._expiry = Periodic(EXPIRE_INTERVAL_S)
-        self._lagging = Periodic(LAGGARDS_INTERVAL_S)
-        self._laggards_told: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
+        self._lagging = Periodic(LAGGING_INTERVAL_S)
+        self._lagging_reported: set[tuple[str, bool]] = set()  # group, and whether it was overtaken
         self._refused = False
         self._draining = False
         self._latency = {stage: LatencyHistogram() for stage in ("total", "queued", "engine", "stored")}
@@ -144,7 +144,7 @@ class PublishWorker(Worker):
             self._store.replay_some()
         except SpoolError as error:
             self._refuse_all(error)
-        self._tell_damages()
+        self._report_damages()
         if self._sockets.due():
             self._keep_sockets()
         if self._states.due():
@@ -152,7 +152,7 @@ class PublishWorker(Worker):
         if self._evidence is not None and self._expiry.due():
             self._evidence.expire()
         if self._lagging.due():
-            self._tell_laggards()
+            self._report_lagging_groups()
         return took_in
 
     def _keep_sockets(self) -> None:
@@ -167,7 +167,7 @@ class PublishWorker(Worker):
         """Handle what has arrived, verdicts as one batch; False when nothing had."""
         verdicts: list[tuple[Judged, bytes | None]] = []
         faults = self._faults_due()
-        tellers: dict[bytes, list[str]] = defaultdict(list)
+        senders: dict[bytes, list[str]] = defaultdict(list)
         took_in = False
         for peer, message, parts in self._hub.receive(MESSAGES_PER_STEP):
             took_in = True
@@ -179,9 +179,9 @@ class PublishWorker(Worker):
                 case Fault() if not self._may_report(peer, message):
                     pass  # the sender keeps it, and sends it again
                 case Fault():
-                    fault = self._told_by(peer, message)
+                    fault = self._attributed(peer, message)
                     faults.setdefault(fault.event_id, fault)
-                    tellers[peer].append(message.event_id)
+                    senders[peer].append(message.event_id)
                 case LedgerReport():
                     self._hear_ledger(message)
                 case Heartbeat() if self._hub.is_guest(peer) and not _of_inference(peer, message):
@@ -191,7 +191,7 @@ class PublishWorker(Worker):
                 case _:
                     self._refuse(message)
         if (verdicts or faults) and self._publish(verdicts, list(faults.values())):
-            for peer, event_ids in tellers.items():
+            for peer, event_ids in senders.items():
                 self._hub.send(peer, FaultAcks(event_ids=event_ids))  # one that is not reached sends them again
         return took_in
 
@@ -209,9 +209,9 @@ class PublishWorker(Worker):
     def _may_report(self, peer: bytes, fault: Fault) -> bool:
         """Whether a fault is stored now. A host behind a key of its own can't fill the store with them."""
         key = self._hub.guest_key(peer)
-        if key is None or self._told_by(peer, fault).event_id in self._faults or self._guests.may_report(key):
+        if key is None or self._attributed(peer, fault).event_id in self._faults or self._guests.may_report(key):
             return True
-        if not self._guests.is_told(key):
+        if not self._guests.is_reported(key):
             text = (
                 f"the host with the key {key} reports more than {FAULTS_AT_ONCE} faults at once and {FAULTS_PER_S:g} a "
                 "second: further ones are stored as slowly; see the log of its inference worker"
@@ -228,7 +228,7 @@ class PublishWorker(Worker):
             self._unsaid.pop(forgotten, None)
             self._forgotten.add(forgotten)
 
-    def _told_by(self, peer: bytes, fault: Fault) -> Fault:
+    def _attributed(self, peer: bytes, fault: Fault) -> Fault:
         """A fault as it is stored: a guest speaks in its own name, so that it can't use up another's event id."""
         known = {camera.id for camera in self._line.cameras} | {camera_id for camera_id, _ in self._ledgers}
         name = peer.partition(b"/")[0].decode(errors="replace")
@@ -257,7 +257,7 @@ class PublishWorker(Worker):
             stored = self._store.write(records)
         except SpoolError as error:  # nothing is acknowledged: the frames stay held, and come again
             self._refuse_all(error)
-            self._tell_not_stored(records)
+            self._report_not_stored(records)
             self._keep(faults)
             return False
         self._refused = False
@@ -310,7 +310,7 @@ class PublishWorker(Worker):
             if not self._hub.send(f"ingest/{camera_id}".encode(), Acks(run_id=run_id, stored=settled)):
                 _log.warning("camera not reached; it will ask again", camera=camera_id, frames=len(settled))
 
-    def _tell_not_stored(self, records: list[Record]) -> None:
+    def _report_not_stored(self, records: list[Record]) -> None:
         by_run: dict[tuple[str, str], list[int]] = defaultdict(list)
         for record in records:
             if record.seq is not None:
@@ -351,7 +351,7 @@ class PublishWorker(Worker):
             data=result.to_json(),
         )
 
-    def _tell_damages(self) -> None:
+    def _report_damages(self) -> None:
         """Acknowledged verdicts that the spool's disk lost are an alert of their own."""
         for damage in self._store.spool.take_damages():
             if isinstance(damage, Removal):
@@ -367,13 +367,13 @@ class PublishWorker(Worker):
                 event_id = f"{self.name}/spool-{damage.file.name}-{damage.offset}"
                 self._publish([], [new_fault(self.name, "spool", text, event_id=event_id)])
 
-    def _tell_laggards(self) -> None:
+    def _report_lagging_groups(self) -> None:
         """A group of subscribers that does not keep up loses alerts: reported before it does, and when it did."""
-        found = {(each.group, each.overtaken): each for each in self._store.laggards()}
-        for key in found.keys() - self._laggards_told:
-            text = _words_on(found[key], LineKeys(self._line.line).alerts)
+        found = {(each.group, each.overtaken): each for each in self._store.lagging_groups()}
+        for key in found.keys() - self._lagging_reported:
+            text = _lagging_text(found[key], LineKeys(self._line.line).alerts)
             self._publish([], [new_fault(self.name, "group", text)])
-        self._laggards_told = set(found)
+        self._lagging_reported = set(found)
 
     def _hear_ledger(self, report: LedgerReport) -> None:
         key = (report.camera_id, report.run_id)
@@ -382,9 +382,9 @@ class PublishWorker(Worker):
             self._ledgers[key] = report
             self._unsaid_ledgers.add(key)
             if not report.ledger.balanced:
-                self._tell_imbalance(report)
+                self._report_imbalance(report)
 
-    def _tell_imbalance(self, report: LedgerReport) -> None:
+    def _report_imbalance(self, report: LedgerReport) -> None:
         """Frames that nobody accounts for: once for each run of a camera, since it does not mend itself."""
         ledger = report.ledger
         text = (
@@ -412,12 +412,12 @@ class PublishWorker(Worker):
         _log.warning("message for somebody else", message=type(message).__name__)
 
 
-def _words_on(laggard: Laggard, stream: str) -> str:
-    since = datetime.fromtimestamp(laggard.unfinished_ms / 1000, UTC).isoformat(timespec="seconds")
-    quoted = laggard.group if PLAIN_NAME.fullmatch(laggard.group) else f'"{laggard.group}"'
-    what = "lost alerts: they were trimmed before it finished them" if laggard.overtaken else "is about to lose alerts"
+def _lagging_text(lagging: LaggingGroup, stream: str) -> str:
+    since = datetime.fromtimestamp(lagging.unfinished_ms / 1000, UTC).isoformat(timespec="seconds")
+    quoted = lagging.group if PLAIN_NAME.fullmatch(lagging.group) else f'"{lagging.group}"'
+    what = "lost alerts: they were trimmed before it finished them" if lagging.overtaken else "is about to lose alerts"
     return (
-        f"subscribers of group {laggard.group}: the group {what}; it has finished none since {since}. Wake its "
+        f"subscribers of group {lagging.group}: the group {what}; it has finished none since {since}. Wake its "
         f"consumers, raise publish.alerts_kept, or remove a group that nobody uses: XGROUP DESTROY {stream} "
         f"{quoted}"
     )

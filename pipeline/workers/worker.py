@@ -87,7 +87,7 @@ class Worker(ABC):
         return False
 
     def reload(self) -> None:  # noqa: B027 - an answer that most workers have no use for
-        """The line file was changed: take up its cameras."""
+        """The line file was changed: apply its cameras."""
 
     def heartbeat(self) -> Heartbeat:
         """How the worker is; asked for only after `set_up`."""
@@ -105,21 +105,21 @@ class Worker(ABC):
 
 
 class Hook:
-    """Something that is told what happens to a worker and must not disturb it. All methods may be left empty."""
+    """Something that is notified of what happens to a worker and must not disturb it. All methods may be left empty."""
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Several times a second, from the worker's own loop: it is alive as long as this is called."""
 
 
 class NotifyHook(Hook):
-    """Tells systemd or our supervisor."""
+    """Notifies systemd or our supervisor."""
 
     def beat(self, heartbeat: Heartbeat) -> None:
         notify(heartbeat)
 
 
 class PublishHook(Hook):
-    """Tells the publish worker, which keeps the workers' table in the store."""
+    """Sends heartbeats to the publish worker, which keeps the workers' table in the store."""
 
     def __init__(self, publish: Link) -> None:
         self._publish = publish
@@ -183,7 +183,7 @@ def run_worker(worker: Worker, hooks: Iterable[Hook], drain_s: float) -> None:
 
 
 def _failed(worker: Worker, around: _Hooks, error: F2pError | OSError | MemoryError) -> Exception:
-    """The error to end with. The keeper is told, so that it can say why the worker ended."""
+    """The error to end with. The supervisor is notified, so that it can report why the worker ended."""
     failure: Exception = error
     if isinstance(error, MemoryError):
         failure = OutOfResources(f"worker {worker.name} got no memory: give the machine or container more")

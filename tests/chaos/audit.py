@@ -57,7 +57,7 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         return {"holds": self.holds, **vars(self)}
 
-    def _tell(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         if len(self.examples) < EXAMPLES:
             self.examples.append(text)
 
@@ -76,7 +76,7 @@ def audit(url: str, line: str, delivered: Counter[str], log: Path) -> Audit:
         found.verdicts[fields[b"verdict"].decode()] += 1
         if int(seq) in by_run[camera, run]:
             found.frames_doubled += 1
-            found._tell(f"double: {camera}/{run}/{seq}")
+            found._report(f"double: {camera}/{run}/{seq}")
         by_run[camera, run][int(seq)] = fields[b"data"]
     found.frames, found.runs = len(results), len({run for _, run in by_run})
     for (camera, run), frames in by_run.items():
@@ -98,7 +98,7 @@ def _check_run(found: Audit, camera: str, run: str, frames: dict[int, bytes], le
         missing = set(range(max(captured, max(frames) + 1))) - set(frames)
     found.frames_unaccounted += max(0, len(missing) - dropped)
     if len(missing) > dropped:
-        found._tell(f"{camera}/{run} has no verdict for {sorted(missing)[:5]}, dropped {dropped}")
+        found._report(f"{camera}/{run} has no verdict for {sorted(missing)[:5]}, dropped {dropped}")
     if camera == LIVE:
         _check_order(found, frames)
         return
@@ -109,7 +109,7 @@ def _check_run(found: Audit, camera: str, run: str, frames: dict[int, bytes], le
         found.given_up += failed and not is_poisoned(number)
         if not shows(data, number):
             found.wrong_pictures += 1
-            found._tell(f"{camera}/{run}/{seq} shows another picture: {data[:300].decode()}")
+            found._report(f"{camera}/{run}/{seq} shows another picture: {data[:300].decode()}")
 
 
 def _number_of_file(data: bytes) -> int:
@@ -127,7 +127,7 @@ def _check_order(found: Audit, frames: dict[int, bytes]) -> None:
             continue
         if last is not None and not 0 < (number - last) % NUMBERS < NUMBERS // 2:
             found.wrong_pictures += 1
-            found._tell(f"{LIVE} {seq}: picture {number} behind {last}")
+            found._report(f"{LIVE} {seq}: picture {number} behind {last}")
         last = number
 
 
@@ -142,7 +142,7 @@ def _check_alerts(
     found.alerts_not_delivered = len(set(told) - set(delivered))
     for text, names in (("lost", due - set(told)), ("not delivered", set(told) - set(delivered))):
         for name in sorted(names)[:3]:
-            found._tell(f"alert {text}: {name}")
+            found._report(f"alert {text}: {name}")
 
 
 def _check_restarts(found: Audit, alerts: list[dict[bytes, bytes]], log: Path) -> None:
@@ -152,4 +152,4 @@ def _check_restarts(found: Audit, alerts: list[dict[bytes, bytes]], log: Path) -
     lost = replaced - told
     found.restarts, found.faults_lost = replaced.total(), lost.total()
     for worker, number in sorted(lost)[:3]:
-        found._tell(f"no FAULT alert of restart {number} of {worker}")
+        found._report(f"no FAULT alert of restart {number} of {worker}")

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from f2pnet.backends.simulated_device import Fault, fault_file, order_fault
+from f2pnet.backends.simulated.device import Fault, fault_file, order_fault
 from tests.chaos.camera import FailingCamera, Mood
 from tests.chaos.changes import (
     OWN_MEMORY_KEY,

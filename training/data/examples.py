@@ -88,15 +88,15 @@ def turned(pixels: Pixels, orientation: int) -> Pixels:
 def fitted_mask(path: Path, mask: Mask, image: Path, shape: tuple[int, ...]) -> Mask:
     """The mask in the orientation of its image, which is upright and of `shape` (H, W).
 
-    Where the image carries an EXIF orientation and the mask none, the sides tell whether the mask was drawn on the
-    image as shown or as stored. Where they can't tell, it is refused, as a mask of another size is.
+    Where the image carries an EXIF orientation and the mask none, the sides say whether the mask was drawn on the
+    image as shown or as stored. Where they can't say, it is refused, as a mask of another size is.
     """
     orientation = UPRIGHT if orientation_of(path) != UPRIGHT else orientation_of(image)
     own = mask.defect.shape
     if own == shape and orientation == UPRIGHT:
         return mask
-    can_tell = orientation in SWAPPING and shape[0] != shape[1]
-    if own == shape and can_tell:
+    can_say = orientation in SWAPPING and shape[0] != shape[1]
+    if own == shape and can_say:
         return mask
     if own == shape:
         raise UnusableMask(
@@ -105,7 +105,7 @@ def fitted_mask(path: Path, mask: Mask, image: Path, shape: tuple[int, ...]) -> 
             f": {image} is shown turned or mirrored (orientation {orientation}), and nothing says whether the mask "
             "is too; save the image upright without the tag",
         )
-    if can_tell and own == shape[::-1]:
+    if can_say and own == shape[::-1]:
         ignored = None if mask.ignored is None else turned(mask.ignored, orientation)
         return Mask(turned(mask.defect, orientation), ignored, mask.form)
     raise UnusableMask(

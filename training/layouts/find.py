@@ -21,7 +21,7 @@ PUBLISHED = ("NEU_Seg", "MT", "KolektorSDD2", "DAGM2007")
 
 
 def find_datasets(names: Sequence[str], data_dir: Path) -> list[Path]:
-    """`find_dataset` for each name; tells of all that fail at once."""
+    """`find_dataset` for each name; reports all that fail at once."""
     found, problems = [], []
     for name in names:
         try:

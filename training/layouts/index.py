@@ -199,7 +199,7 @@ def _divided(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 
 def _joined(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries, with parts whose pictures show one thing made one: names tell of parts, pictures prove them."""
+    """The entries, with parts whose pictures show one thing made one: names suggest parts, pictures prove them."""
     images, places = structures([entry.image for entry in entries])
     joined = {_part(entry): _part(entry) for entry in entries}
 

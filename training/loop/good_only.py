@@ -44,11 +44,11 @@ HEAD_STEPS, HEAD_RATE = 300, 1e-3
 PIXEL_THRESHOLD = 0.45
 """A little below the score's 0.5: the map is brought to the frame's size, which lowers a peak of one place."""
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def train_good_only(
-    recipe: TrainingRecipe, folder: Path, pretrained: Path | None, false_rejects: float, told: Told
+    recipe: TrainingRecipe, folder: Path, pretrained: Path | None, false_rejects: float, report: Progress
 ) -> dict[str, Any]:
     """Make the engine of the recipe's data sets, from their good training images, and write `best.pth` and
     `metrics.json` into `folder`; returns the checkpoint's facts.
@@ -61,11 +61,11 @@ def train_good_only(
     kept, held = good_images(recipe)
     network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY)).eval()
     prior = _start(network, pretrained)
-    told(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
+    report(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
     _remember(network, kept, rng, recipe)
-    told(f"memory of {len(network.bank)} places")
+    report(f"memory of {len(network.bank)} places")
     _train_head(network, kept, rng)
-    told("head trained on synthetic defects")
+    report("head trained on synthetic defects")
     rate = _calibrate(network, held, recipe, false_rejects)
     facts: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json", exclude={"datasets"}),

@@ -32,7 +32,7 @@ VALIDATION_BATCH = 16
 BEST, LAST, METRICS = "best.pth", "last.pth", "metrics.json"
 
 Report = Callable[[int, dict[str, Any]], None]
-"""Told of every logged step: steps done, and the line of the log."""
+"""Called after every logged step with: steps done, and the line of the log."""
 
 
 def train(
@@ -52,7 +52,7 @@ def train(
     Returns the path of the best checkpoint: averaged weights, chosen by the mean foreground IoU over the validation
     sets. With `resume`, goes on from `last.pth` to the same weights as without the break. Several `processes` divide
     each step's images among them; the first of them validates and writes. `pretrained` is the folder of published
-    weights; `started` is told which of them the run starts from, `validated` the figures of every validation set.
+    weights; `started` is given those that the run starts from, `validated` the figures of every validation set.
     """
     processes = processes or Processes(find_device(recipe.device))
     parts = processes.own_parts(recipe)

@@ -38,7 +38,7 @@ def complete_run(
     """Train into `folder`, and choose thresholds; returns the checkpoint's facts in the leading process, else None.
 
     Of a recipe with folds, the run of each fold comes first, in a folder of its own; `report` counts the steps of
-    all. With `resume`, goes on in whichever of them was cut. `validated` is told the figures of every validation, with
+    all. With `resume`, goes on in whichever of them was cut. `validated` is given the figures of every validation, with
     the number of the fold, None for the run itself.
     """
     processes = processes or Processes(find_device(recipe.device))

@@ -52,7 +52,7 @@ class RunState:
         unfinished.replace(path)
 
     def restore(self, path: Path, recipe: TrainingRecipe) -> None:
-        """Take up a saved run. Raises MissingResource without a file, ConfigError when it belongs to another recipe."""
+        """Load a saved run. Raises MissingResource without a file, ConfigError when it belongs to another recipe."""
         content = _read(path)
         if not _is_recipe(content["recipe"], recipe):
             raise ConfigError(

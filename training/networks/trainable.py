@@ -179,7 +179,7 @@ def _baseline_description(path: Path) -> dict[str, str] | None:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
     except (safetensors.SafetensorError, OSError):
-        return None  # perhaps a file of the authors: the other reader tells
+        return None  # perhaps a file of the authors: the other reader says so
     return metadata if metadata.get("format") == BASELINE_FORMAT else None
 
 

@@ -1,4 +1,4 @@
-"""MobileSAM's two ONNX graphs become one safetensors file that tells where it comes from."""
+"""MobileSAM's two ONNX graphs become one safetensors file that says where it comes from."""
 
 from __future__ import annotations
 

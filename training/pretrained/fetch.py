@@ -23,7 +23,7 @@ ATTEMPTS = 3
 """Connections in a row that may break off; each goes on where the last one ended."""
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that are here, and the size of the whole file where the server says it."""
+"""Called with the bytes that are here, and the size of the whole file where the server says it."""
 
 
 def fetch(
@@ -71,7 +71,7 @@ def address_of(entry: Published, base_url: str | None) -> str:
 
 
 def _download(url: str, path: Path, progress: Progress) -> None:
-    """The whole file, going on where an earlier download ended. Raises MissingResource where it can't be had."""
+    """The whole file, going on where an earlier download ended. Raises MissingResource where it is unavailable."""
     for attempt in range(1, ATTEMPTS + 1):
         before = _bytes_here(path)
         try:

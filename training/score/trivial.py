@@ -1,7 +1,7 @@
 """Baselines without a network. What does not beat them has learned nothing.
 
 `nothing` finds no defect. `twin` copies the mask of the training image that looks most alike, which on a leaking split
-does well. `otsu` parts the whole image in two greys. `fill-box` and `otsu-box` are told the box of each true defect.
+does well. `otsu` parts the whole image in two greys. `fill-box` and `otsu-box` are given the box of each true defect.
 """
 
 from __future__ import annotations

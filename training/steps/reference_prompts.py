@@ -1,8 +1,8 @@
 """Prompts as the published code draws them in training (docs/network.md, D3): always from the truth.
 
 Every object gets a prompt, all prompts of an image are of one kind, and an image without an object gets none: that a
-prompt is there tells that a defect is there (D3). The objects are found at the network's size, where the published code
-finds them at the image's own.
+prompt is there reveals that a defect is there (D3). The objects are found at the network's size, where the
+published code finds them at the image's own.
 """
 
 from __future__ import annotations

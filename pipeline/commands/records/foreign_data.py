@@ -8,7 +8,7 @@ from f2pnet.commands.terminal import say
 
 
 def report_foreign(found: Sequence[str]) -> None:
-    """`found`: what a `ForeignData` told."""
+    """`found`: what a `ForeignData` reported."""
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         say(f"{found[0]}{more}", err=True)

@@ -42,8 +42,8 @@ def reviews(
     if as_json:
         say_json({"out": printable(out), "counts": dict(written.counts), "without_picture": written.without_picture})
         return
-    told = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in sorted(written.counts.items()))
-    say(f"{out}: {told or 'no reviews'}")
+    described = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in sorted(written.counts.items()))
+    say(f"{out}: {described or 'no reviews'}")
     if lost := written.without_picture:
         say(
             f"without a picture, so left out: {len(lost)}, such as {', '.join(lost[:NAMED])}; "

@@ -1,5 +1,5 @@
-// The page of a line: is told of state, alerts and pictures as they come, and only while it is looked at.
-const RATE_WINDOW_MS = 5000, PATIENCE_MS = 3000, AGAIN_MS = 1000, NO_STATE = "the line does not tell its state", CAMERA_AWAY = "camera away";
+// The page of a line: is notified of state, alerts and pictures as they come, and only while it is looked at.
+const RATE_WINDOW_MS = 5000, PATIENCE_MS = 3000, AGAIN_MS = 1000, NO_STATE = "the line does not say its state", CAMERA_AWAY = "camera away";
 const SIGNS = { OK: "✓ OK", NG: "✕ NG", NOT_INSPECTED: "! NOT INSPECTED", FAULT: "⚠ FAULT" };
 const STAGES = ["queued", "engine", "stored", "total"];
 const by_id = (id) => document.getElementById(id);
@@ -296,8 +296,8 @@ function show_words(item) {
     button.classList.toggle("on", item.review?.word === button.dataset.word);
     button.disabled = !item.is_frame;
   }
-  const told = item.review;
-  by_id("said").textContent = told ? `${told.word.replace("_", " ")} by ${told.by}, ${new Date(told.at_ns / 1e6).toLocaleString()}` : "";
+  const review = item.review;
+  by_id("said").textContent = review ? `${review.word.replace("_", " ")} by ${review.by}, ${new Date(review.at_ns / 1e6).toLocaleString()}` : "";
 }
 async function change(path, body) {
   const item = state.open;
@@ -355,7 +355,7 @@ function listen() {
   on("state", (now) => { state.at = Date.now(); state.trouble = NO_STATE; show_state(now); });
   on("alerts", (page) => filtered() ? read_alerts().catch(() => undefined) : take_alerts(page));
   on("picture", show_picture);
-  on("trouble", (told) => { state.trouble = told.error; });
+  on("trouble", (message) => { state.trouble = message.error; });
   stream.addEventListener("error", () => { if (stream.readyState === EventSource.CLOSED) setTimeout(come_again, AGAIN_MS); });
 }
 // The server refused: for want of a token `ask` leaves for the page that takes one.

@@ -83,11 +83,11 @@ def image_files(folder: Path) -> list[Path]:
         listing = list_folder(folder, subfolders=False, videos=False)
     except OSError as error:
         raise MissingResource(f"folder {shown} can't be read: {error.strerror}") from error
-    told = describe(listing.passed_over) if listing.passed_over else None
+    described = describe(listing.passed_over) if listing.passed_over else None
     if not listing.files:
         wanted = ", ".join(sorted(IMAGE_SUFFIXES))
-        rest = f"; {told}" if told else ""
+        rest = f"; {described}" if described else ""
         raise MissingResource(f"no images in {shown}: wanted files that end in {wanted}{rest}")
-    if told:
-        _log.warning("not everything in the folder is read", folder=shown, what=told)
+    if described:
+        _log.warning("not everything in the folder is read", folder=shown, what=described)
     return listing.files

@@ -94,7 +94,7 @@ class HotFolderReader(Source):
             listing = list_folder(self._folder, subfolders=False, videos=False)
         except OSError as error:
             raise SourceFault(f"folder {printable(self._folder)} can't be read: {error.strerror}") from error
-        self._tell_passed_over([each for each in listing.passed_over if each.path not in self._own])
+        self._report_passed_over([each for each in listing.passed_over if each.path not in self._own])
         seen: dict[str, _Candidate] = {}
         for path in listing.files:
             stamp = stamp_of(path)
@@ -134,8 +134,8 @@ class HotFolderReader(Source):
             return frame
         return None
 
-    def _tell_passed_over(self, passed_over: Sequence[PassedOver]) -> None:
-        told = describe(passed_over) if passed_over else ""
-        if told and told != self._passed_over:
-            _log.warning("not everything in the folder is read", folder=printable(self._folder), what=told)
-        self._passed_over = told
+    def _report_passed_over(self, passed_over: Sequence[PassedOver]) -> None:
+        described = describe(passed_over) if passed_over else ""
+        if described and described != self._passed_over:
+            _log.warning("not everything in the folder is read", folder=printable(self._folder), what=described)
+        self._passed_over = described

@@ -24,7 +24,7 @@ GROWN_LINES = 10_000
 class Stamp(NamedTuple):
     """How a file is known again: another picture of the same name has another size or time of change.
 
-    `arrived_ns` is when its name or content last changed in this folder, which orders arrivals and tells nothing else.
+    `arrived_ns` is when its name or content last changed in this folder, which orders arrivals and means nothing else.
     """
 
     size: int

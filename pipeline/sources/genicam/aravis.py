@@ -51,7 +51,7 @@ class AravisReader(Source):
             self._open()
         except AravisError as error:
             self.close()
-            raise SourceFault(self._told(f"can't be opened: {error}")) from error
+            raise SourceFault(self._described(f"can't be opened: {error}")) from error
         except Exception:
             self.close()
             raise
@@ -61,7 +61,7 @@ class AravisReader(Source):
         if not buffer:
             if time.monotonic() - self._last_s > self._config.timeout_s and self._config.trigger == "off":
                 self._lost = True
-                raise SourceFault(self._told(f"has been silent for {self._config.timeout_s:g} s"))
+                raise SourceFault(self._described(f"has been silent for {self._config.timeout_s:g} s"))
             return None
         arrived_ns = time.time_ns()
         try:
@@ -93,7 +93,7 @@ class AravisReader(Source):
             if self._config.serial in (None, identifier, serial, address):
                 return identifier
         there = ", ".join(f"{serial} ({identifier}, {address})" for identifier, serial, address in found) or "none"
-        raise SourceFault(self._told(f"is not there; Aravis sees: {there}"))
+        raise SourceFault(self._described(f"is not there; Aravis sees: {there}"))
 
     def _set_features(self) -> None:
         for name, value in self._config.wanted_features(self._has).items():
@@ -111,7 +111,7 @@ class AravisReader(Source):
             except AravisError as error:
                 if error.of_device:
                     raise  # a camera that is away for a moment, or whose last user is not yet forgotten
-                raise ConfigError(self._told(f"refuses {name}: {value!r}: {error}")) from error
+                raise ConfigError(self._described(f"refuses {name}: {value!r}: {error}")) from error
 
     def _has(self, feature: str) -> bool:
         return bool(call("arv_camera_is_feature_available", self._camera, feature.encode()))
@@ -120,7 +120,7 @@ class AravisReader(Source):
         for candidate in (name, OLDER_NAMES.get(name, name)):
             if self._has(candidate):
                 return candidate.encode()
-        raise ConfigError(self._told(f"has no feature {name}; its maker's viewer lists what it has"))
+        raise ConfigError(self._described(f"has no feature {name}; its maker's viewer lists what it has"))
 
     def _item(self, buffer: int, arrived_ns: int) -> Frame | BadFrame:
         self._last_s = time.monotonic()
@@ -143,19 +143,19 @@ class AravisReader(Source):
         pixel_format = PIXEL_FORMATS.get(code, f"0x{code:08x}")
         size = ctypes.c_size_t()
         address = self._aravis.arv_buffer_get_data(buffer, ctypes.byref(size))
-        pixel_bytes = width * height * (code >> 16 & 0xFF) // 8  # PFNC tells the bits of a pixel
+        pixel_bytes = width * height * (code >> 16 & 0xFF) // 8  # PFNC gives the bits of a pixel
         if pixel_bytes > size.value:
             return f"the buffer has {size.value} bytes, and {width}x{height} {pixel_format} takes {pixel_bytes}"
         raw = np.ctypeslib.as_array((ctypes.c_uint8 * pixel_bytes).from_address(address))
         return picture_of(raw.view("<u2") if is_deep(pixel_format) else raw, pixel_format, width, height)
 
-    def _told(self, what: str) -> str:
+    def _described(self, what: str) -> str:
         return f"camera {self._config.serial or 'first'} {what}"
 
 
 def _release(camera: int | None, stream: int | None) -> None:
     if camera is not None and stream is not None:
-        with contextlib.suppress(AravisError):  # a camera that is gone can't be told
+        with contextlib.suppress(AravisError):  # a camera that is gone can't be stopped
             call("arv_camera_stop_acquisition", camera)
     for thing in (stream, camera):
         if thing is not None:

@@ -118,7 +118,7 @@ def library() -> Any:
 
 
 def call(function: str, *arguments: Any) -> Any:
-    """Call a function whose last argument tells errors. Raises AravisError."""
+    """Call a function whose last argument reports errors. Raises AravisError."""
     error = POINTER(_GError)()
     result = getattr(library(), function)(*arguments, byref(error))
     if error:

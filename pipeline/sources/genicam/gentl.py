@@ -25,7 +25,7 @@ BUFFERS = 8
 
 
 class GentlReader(Source):
-    """One device. Pictures are dated by the device where it tells times, tied to our clock at its first picture."""
+    """One device. Pictures are dated by the device where it states times, tied to our clock at its first picture."""
 
     live = True
 
@@ -50,7 +50,7 @@ class GentlReader(Source):
             self._acquirer.start()
         except GenericException as error:
             self.close()
-            raise SourceFault(self._told(f"can't be opened: {_words(error)}")) from error
+            raise SourceFault(self._described(f"can't be opened: {_words(error)}")) from error
         except Exception:
             self.close()
             raise
@@ -68,10 +68,10 @@ class GentlReader(Source):
                 captured_at_ns = self._captured_at_ns(buffer, arrived_ns)
         except TimeoutException:
             if time.monotonic() - self._last_s > self._config.timeout_s and self._config.trigger == "off":
-                raise SourceFault(self._told(f"has been silent for {self._config.timeout_s:g} s")) from None
+                raise SourceFault(self._described(f"has been silent for {self._config.timeout_s:g} s")) from None
             return None
         except GenericException as error:
-            raise SourceFault(self._told(f"is lost: {_words(error)}")) from error
+            raise SourceFault(self._described(f"is lost: {_words(error)}")) from error
         self._last_s = time.monotonic()
         index, self._index = self._index, self._index + 1
         if isinstance(picture, str):
@@ -85,7 +85,7 @@ class GentlReader(Source):
                 acquirer.stop()
                 acquirer.destroy()
             self._harvester.reset()
-        except GenericException:  # a device that is gone can't be told so
+        except GenericException:  # a device that is gone can't be stopped
             return
 
     def _chosen(self) -> dict[str, str]:
@@ -94,16 +94,16 @@ class GentlReader(Source):
             if self._config.serial in (None, facts.get("serial_number")):
                 return {"id_": facts["id_"]}
         there = ", ".join(f"{facts.get('serial_number')} ({facts.get('model')})" for facts in found) or "none"
-        raise SourceFault(self._told(f"is not there; the producer sees: {there}"))
+        raise SourceFault(self._described(f"is not there; the producer sees: {there}"))
 
     def _set_features(self, nodes: Any) -> None:
         for name, value in self._config.wanted_features(nodes.has_node).items():
             if not nodes.has_node(name):
-                raise ConfigError(self._told(f"has no feature {name}; its maker's viewer lists what it has"))
+                raise ConfigError(self._described(f"has no feature {name}; its maker's viewer lists what it has"))
             try:
                 nodes.get_node(name).value = value
             except (GenericException, FeatureException, TypeError, ValueError) as error:
-                raise ConfigError(self._told(f"refuses {name}: {value!r}: {_words(error)}")) from error
+                raise ConfigError(self._described(f"refuses {name}: {value!r}: {_words(error)}")) from error
 
     def _captured_at_ns(self, buffer: Any, arrived_ns: int) -> int:
         try:
@@ -112,7 +112,7 @@ class GentlReader(Source):
             return arrived_ns
         return self._clock.captured_at_ns(device_ns / 1e9, arrived_ns) if device_ns > 0 else arrived_ns
 
-    def _told(self, what: str) -> str:
+    def _described(self, what: str) -> str:
         return f"camera {self._config.serial or 'first'} of {self._producer.name} {what}"
 
 

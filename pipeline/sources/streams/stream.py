@@ -73,7 +73,7 @@ class StreamReader(Source):
         self._thread.start()
         if not self._tried_to_open.wait(timeout_s):
             self._stopping.set()
-            raise SourceFault(self._told(self._silent()))
+            raise SourceFault(self._described(self._silent()))
         if not self._opened:
             self._mailbox.get(0)  # raises what went wrong
 
@@ -92,7 +92,7 @@ class StreamReader(Source):
     def read(self, timeout_s: float) -> Frame | BadFrame | None:
         item = self._mailbox.get(timeout_s)
         if item is None and self._silence_s() > self._timeout_s + HUNG_S:
-            raise SourceFault(self._told(self._silent()))
+            raise SourceFault(self._described(self._silent()))
         return item
 
     def close(self) -> None:
@@ -108,12 +108,12 @@ class StreamReader(Source):
                     self._opened, self._last_arrival_s = True, time.monotonic()
                     self._tried_to_open.set()
                     self._receive(container, messages)
-            self._mailbox.fail(self._told("ended its stream"))
+            self._mailbox.fail(self._described("ended its stream"))
         except SourceFault as error:
-            self._mailbox.fail(self._told(str(error)))
+            self._mailbox.fail(self._described(str(error)))
         except Exception as error:  # whatever ends this thread must not look like a camera that is merely silent
             silent = self._silence_s() >= self._timeout_s
-            self._mailbox.fail(self._told(self._silent() if silent else f"is lost: {reason_of(error)}"))
+            self._mailbox.fail(self._described(self._silent() if silent else f"is lost: {reason_of(error)}"))
         finally:
             self._tried_to_open.set()
 
@@ -140,7 +140,7 @@ class StreamReader(Source):
         else:
             self._mailbox.put(Frame(picture.image, picture.captured_at_ns, index))
 
-    def _told(self, what: str) -> str:
+    def _described(self, what: str) -> str:
         """A sentence about this camera; its address stands without password."""
         return f"camera {self._name} {what}"
 

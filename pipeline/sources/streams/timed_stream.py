@@ -1,4 +1,4 @@
-"""Streams that tell when each picture was taken: RTSP cameras, and cameras of this machine."""
+"""Streams that say when each picture was taken: RTSP cameras, and cameras of this machine."""
 
 from __future__ import annotations
 

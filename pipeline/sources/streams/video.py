@@ -48,13 +48,13 @@ class VideoReader(Source):
         try:
             self._video = VideoFile(self._config.path, self._max_bytes)
         except UnreadableVideo as error:
-            raise SourceFault(self._told(error)) from error
+            raise SourceFault(self._described(error)) from error
         self._pictures: Iterator[VideoPicture] = self._video.pictures()
         self._position = 0
 
     def _own_fps(self) -> float:
         if self._video.fps is None:
-            raise SourceFault(f"video {self._shown} does not tell its rate: set the source's fps")
+            raise SourceFault(f"video {self._shown} does not state its rate: set the source's fps")
         return self._video.fps
 
     def _skip_to(self, start_index: int) -> None:
@@ -83,7 +83,7 @@ class VideoReader(Source):
         try:
             picture = next(self._pictures, None)
         except UnreadableVideo as error:
-            raise SourceFault(self._told(error)) from error
+            raise SourceFault(self._described(error)) from error
         self._position += picture is not None
         return picture
 
@@ -91,5 +91,5 @@ class VideoReader(Source):
         self._video.close()
         self._open()
 
-    def _told(self, error: UnreadableVideo) -> str:
+    def _described(self, error: UnreadableVideo) -> str:
         return f"video {self._shown}: {error}"

@@ -2,7 +2,7 @@
 
 For each camera and run: every frame has one entry in the results, unless the ledger says that it was dropped, or is in
 flight of a run that goes on, or it waits in the spool, or retention took it away, which is noted by number. The alerts
-are exactly the results that are not OK, each once, in the same order and with the same content; a fault is told once.
+are exactly the results that are not OK, each once, in the same order and with the same content; faults are not doubled.
 With a hash chain (`publish.chain`) the results are those that the line wrote, in that order.
 """
 
@@ -331,8 +331,8 @@ def _check_alerts(
     report: Verification, alerts: list[StreamEntry], results: _Results, trimmed: _Trimmed, *, exact: bool
 ) -> None:
     """`exact`: nothing was trimmed while the streams were read, so that counts can be compared."""
-    told = [alert for alert in alerts if alert.frame is not None]
-    found = Counter(alert.frame_id for alert in told)
+    of_frames = [alert for alert in alerts if alert.frame is not None]
+    found = Counter(alert.frame_id for alert in of_frames)
     faults = Counter(alert.frame_id for alert in alerts if alert.frame is None)
     report.alerts, report.faults = found.total(), faults.total()
     report.alerts_doubled = sorted(name for name, count in (found + faults).items() if count > 1)
@@ -340,14 +340,14 @@ def _check_alerts(
     # written in one transaction, but may carry different milliseconds.
     alerts_until_ms, results_until_ms = trimmed.until_ms("alerts"), trimmed.until_ms("results")
     missing = [name for name in results.not_ok if name not in found]
-    unfounded = [alert for alert in told if alert.frame_id not in results.not_ok]
+    unfounded = [alert for alert in of_frames if alert.frame_id not in results.not_ok]
     certain = [name for name in missing if results.not_ok[name][0] > alerts_until_ms + TRANSACTION_MS]
     report.alerts_missing = sorted(certain)
     report.alerts_without_result = sorted(
         {alert.frame_id for alert in unfounded if alert.at_ms > results_until_ms + TRANSACTION_MS}
     )
     if exact and not report.alerts_doubled:
-        for key, excess in _excess_of_alerts(told, results, trimmed).items():
+        for key, excess in _excess_of_alerts(of_frames, results, trimmed).items():
             of_run = FrameId(*key, 0)
             if excess < 0 and not certain:
                 early = [name for name in missing if _is_of(name, key)]
@@ -358,17 +358,17 @@ def _check_alerts(
     report.alerts_changed = sorted(
         {
             alert.frame_id
-            for alert in told
+            for alert in of_frames
             if alert.frame_id in results.not_ok and results.not_ok[alert.frame_id][1] != _content(alert)
         }
     )
-    report.alerts_out_of_order = _out_of_order(told, results)
+    report.alerts_out_of_order = _out_of_order(of_frames, results)
 
 
-def _excess_of_alerts(told: list[StreamEntry], results: _Results, trimmed: _Trimmed) -> dict[RunKey, int]:
+def _excess_of_alerts(of_frames: list[StreamEntry], results: _Results, trimmed: _Trimmed) -> dict[RunKey, int]:
     """By run, how many alerts there are more than rejected frames, those that were trimmed counted in."""
     excess: Counter[RunKey] = Counter()
-    for alert in told:
+    for alert in of_frames:
         if alert.frame is not None:
             excess[alert.frame.camera_id, alert.frame.run_id] += 1
     for name in results.not_ok:
@@ -379,11 +379,11 @@ def _excess_of_alerts(told: list[StreamEntry], results: _Results, trimmed: _Trim
     return {key: count for key, count in excess.items() if count}
 
 
-def _out_of_order(told: list[StreamEntry], results: _Results) -> list[str]:
+def _out_of_order(of_frames: list[StreamEntry], results: _Results) -> list[str]:
     """Alerts that stand elsewhere than their results do: both streams are written in one order."""
     order = {name: number for number, name in enumerate(results.not_ok)}
     wrong, latest = [], -1
-    for alert in told:
+    for alert in of_frames:
         number = order.get(alert.frame_id, latest)
         if number < latest:
             wrong.append(alert.frame_id)

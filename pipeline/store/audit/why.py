@@ -138,8 +138,8 @@ def _why_without_result(link: RedisLink, keys: LineKeys, frame: FrameId, ledger:
     if frame.seq >= captured:
         return f"never captured: this run of the camera counts {captured} frames, numbered from 0"
     drops = {name.removeprefix("dropped:"): n for name, n in ledger.items() if name.startswith("dropped:") and n}
-    told = ", ".join(f"{count} {reason}" for reason, count in drops.items()) or "none"
-    return f"no verdict: dropped (the run's drops: {told}) or still in flight ({ledger.get('in_flight', 0)} are)"
+    described = ", ".join(f"{count} {reason}" for reason, count in drops.items()) or "none"
+    return f"no verdict: dropped (the run's drops: {described}) or still in flight ({ledger.get('in_flight', 0)} are)"
 
 
 def _engine_facts(line: LineConfig, result: InspectionResult) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     record = b"F2PR" | length (uint32, little endian) | CRC-32 of length and payload | payload (a Record as msgpack)
 
-The CRC tells a whole record from a torn or changed one; the mark in front lets reading go on behind a damaged place.
+The CRC distinguishes a whole record from a torn or changed one; the mark in front lets reading go on behind a damaged place.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Verdicts on disk while the store is away: append at the end, replay from the front, bounded, safe against power cuts.
 
 A folder of numbered segment files and a cursor. A batch is on the disk when `append` returns. Files that were replayed
-are deleted. What a power cut or a bad disk did to a file is found by checksum, skipped, logged and told by
+are deleted. What a power cut or a bad disk did to a file is found by checksum, skipped, logged and reported by
 `take_damages`. A lost cursor costs only a replay of records that the store knows already.
 
 Files may also be deleted by people and cleaners while they are open, and would then take in records that nobody finds
-again. So a file counts only while its name leads to it: what is gone is told, and made anew.
+again. So a file counts only while its name leads to it: what is gone is reported, and made anew.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Spool:
             self._segments.remove(segment)
             if self._reading is not None and self._reading.segment is segment:
                 self._reading = None
-        if gone or not self._folder_missing:  # told once, however long the disk refuses a new one
+        if gone or not self._folder_missing:  # reported once, however long the disk refuses a new one
             lost = sum(segment.pending for segment in gone)
             removal = Removal(self.folder if folder_gone else gone[0].path, lost)
             _log.error("spool deleted while it was in use", path=str(removal.path), lost_records=lost)

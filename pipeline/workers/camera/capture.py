@@ -66,7 +66,7 @@ class CameraState:
 
 
 class Capture:
-    """Thread that reads one camera. `ended` tells when a finite source is through."""
+    """Thread that reads one camera. `ended` says when a finite source is through."""
 
     def __init__(self, camera: CameraConfig, state: CameraState, owner: str) -> None:
         self.ended = False
@@ -80,12 +80,12 @@ class Capture:
         self._source: Source | None = None
         self._source_lock = threading.Lock()
         self._refuses_notes = False
-        self._unsettled: list[FileRef] = []  # to be told to the source when it is there
+        self._unsettled: list[FileRef] = []  # to be passed to the source when it is there
         self._stopping = threading.Event()
         self._backoff = Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
-        self._overload_told_ns = -OVERLOAD_INTERVAL_NS
+        self._overload_reported_ns = -OVERLOAD_INTERVAL_NS
         self._short_of_memory = False
-        self._memory_told_ns = 0
+        self._memory_reported_ns = 0
         self._last_pixels: npt.NDArray[np.uint8] | None = None  # of a camera that is watched for freezing
         self._changed_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"capture-{camera.id}", daemon=True)
@@ -111,7 +111,7 @@ class Capture:
         """The verdicts of the pictures from these files are durable. For the worker's own thread."""
         with self._source_lock:
             self._unsettled += files
-            self._tell_settled()
+            self._report_settled()
 
     def join(self, timeout_s: float) -> bool:
         """Whether the thread has ended within the time."""
@@ -157,7 +157,7 @@ class Capture:
 
     @contextmanager
     def _opened(self) -> Iterator[Source]:
-        """The camera's source. Verdicts that became durable meanwhile are told to it first."""
+        """The camera's source. Verdicts that became durable meanwhile are passed to it first."""
         with self._state.lock:
             in_flight = {frame.file.name for frame in self._state.ring.held_frames() if frame.file is not None}
         source = open_source(
@@ -170,15 +170,15 @@ class Capture:
         with source:
             with self._source_lock:
                 self._source = source
-                self._tell_settled()
+                self._report_settled()
             try:
                 yield source
             finally:
                 with self._source_lock:
                     self._source = None
 
-    def _tell_settled(self) -> None:
-        """Under `_source_lock`. What the source can't note now is told again later."""
+    def _report_settled(self) -> None:
+        """Under `_source_lock`. What the source can't note now is reported again later."""
         while self._source is not None and self._unsettled:
             try:
                 self._source.settled(self._unsettled[0])
@@ -266,7 +266,7 @@ class Capture:
     ) -> tuple[int | None, tuple[int, ...], NotInspectedReason | None]:
         """Slot, shape and, for a picture that can't be inspected, the reason."""
         if isinstance(item, BadFrame):
-            if not item.follows:  # else its cause was told with an earlier one
+            if not item.follows:  # else its cause was reported with an earlier one
                 self._report("source", f"{_named(item)}: {item.detail}")
             return None, (), NotInspectedReason(item.reason)
         try:
@@ -282,20 +282,20 @@ class Capture:
         return slot, item.image.shape, None
 
     def _make_room(self, item: Frame | BadFrame) -> bool:
-        """Whether there is room now, after the policy has had its say.
+        """Whether there is room now, after the policy was applied.
 
-        A frame that gives way is dropped and counted; one that shows a part is NOT_INSPECTED, and that is told.
+        A dropped frame is counted; one that shows a part is NOT_INSPECTED, and that is reported.
         """
         state = self._state
         with state.lock:
             if state.ring.has_free_slot or (isinstance(item, BadFrame) and state.ring.has_free_place):
                 return True
-            self._tell_overload()
+            self._report_overload()
             if self._camera.on_overload == "drop_newest":
                 return False
             oldest = state.book.oldest_waiting()
             if oldest is None:
-                return False  # all held frames are being worked on: the new one gives way
+                return False  # all held frames are being worked on: the new one is dropped
             if oldest.part_id is not None and state.ring.has_free_place:
                 moved = state.ring.shed(oldest, NotInspectedReason.OVERLOAD)
                 state.book.replace(moved)
@@ -305,18 +305,18 @@ class Capture:
                 state.ring.dropped(oldest)
             return True
 
-    def _tell_overload(self) -> None:
+    def _report_overload(self) -> None:
         now_ns = time.monotonic_ns()
-        if now_ns - self._overload_told_ns >= OVERLOAD_INTERVAL_NS:
-            self._overload_told_ns = now_ns
+        if now_ns - self._overload_reported_ns >= OVERLOAD_INTERVAL_NS:
+            self._overload_reported_ns = now_ns
             slots = self._state.ring.geometry.slots
             self._report("overload", f"all {slots} slots held: {self._camera.on_overload} sheds frames, see the ledger")
 
     def _report_memory(self, text: str) -> None:
         """Slots without memory are reported again and again while that lasts, and once when it is over."""
         short, now_ns = self._state.ring.slots_without_memory > 0, time.monotonic_ns()
-        if short != self._short_of_memory or (short and now_ns - self._memory_told_ns >= OVERLOAD_INTERVAL_NS):
-            self._short_of_memory, self._memory_told_ns = short, now_ns
+        if short != self._short_of_memory or (short and now_ns - self._memory_reported_ns >= OVERLOAD_INTERVAL_NS):
+            self._short_of_memory, self._memory_reported_ns = short, now_ns
             self._report("memory", text)
 
     def _wait_for_room(self) -> bool:

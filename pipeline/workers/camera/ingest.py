@@ -149,7 +149,7 @@ class IngestWorker(Worker):
             self._hear(message)
         if time.monotonic_ns() >= self._look_due_ns:
             self._look_after_files()
-        self._tell_faults()
+        self._report_faults()
         self._shed()
         self._look_for_workers()
         self._lease()
@@ -180,7 +180,7 @@ class IngestWorker(Worker):
                 with self._state.lock:
                     self._state.book.not_stored(message.seqs, time.monotonic_ns())
             case NotStored():
-                pass  # frames of a run that ended are told again until they are acknowledged
+                pass  # frames of a run that ended are reported again until they are acknowledged
             case _:
                 _log.warning("message for somebody else", message=type(message).__name__)
 
@@ -189,7 +189,7 @@ class IngestWorker(Worker):
             for left in self._left:
                 left.settle(acks)
             return
-        self._tell_source(acks)
+        self._report_source(acks)
         with self._state.slot_freed:
             for seq, verdict, reason in acks.stored:
                 settled = self._state.book.settle(seq)
@@ -246,7 +246,7 @@ class IngestWorker(Worker):
         self._state.faults.append(("ring", text))
         return True
 
-    def _tell_source(self, acks: Acks) -> None:
+    def _report_source(self, acks: Acks) -> None:
         """Before the frames are let go of: what falls between the two is noted twice, not lost."""
         with self._state.lock:
             files = [self._state.book.file_of(seq) for seq, _, reason in acks.stored if reason not in NOT_YET]
@@ -271,7 +271,7 @@ class IngestWorker(Worker):
             self._resend_due_ns = now_ns + RESEND_INTERVAL_NS
         self._send_verdicts([self._judgement(frame, reason) for frame, reason in early])
         for left in self._left:
-            left.tell(self._publish)
+            left.report(self._publish)
         self._left = [left for left in self._left if not left.done]
 
     def _not_inspected(self, frames: list[HeldFrame], reason: NotInspectedReason) -> None:
@@ -337,7 +337,7 @@ class IngestWorker(Worker):
             deadline_mono_ns=grant.deadline_mono_ns,
         )
 
-    def _tell_faults(self) -> None:
+    def _report_faults(self) -> None:
         while self._state.faults:
             kind, text = self._state.faults.popleft()
             event_id = f"{self._camera.id}/{self._state.ring.run_id}/{kind}-{secrets.token_hex(6)}"
@@ -360,8 +360,8 @@ class IngestWorker(Worker):
         return max(self._line.timeouts.stall_s, 2 * own_limit_s)
 
     def _is_through(self) -> bool:
-        told = not self._state.faults and not len(self._faults)
-        return self._capture.ended and not len(self._state.book) and not self._left and told
+        reported = not self._state.faults and not len(self._faults)
+        return self._capture.ended and not len(self._state.book) and not self._left and reported
 
     def _wait_ns(self, now_ns: int) -> int:
         with self._state.lock:

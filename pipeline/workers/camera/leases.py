@@ -38,7 +38,7 @@ LONGEST_RUN_MS = 60_000.0
 def most_lent(max_batch: int, ring_slots: int) -> int:
     """How many frames of a camera one worker has at most: a full batch, or more where a quarter of the ring is left.
 
-    What is lent can't give way to newer frames.
+    Leased frames are never dropped for newer ones.
     """
     return max(max_batch, min(MOST_BATCHES_LENT * max_batch, ring_slots * 3 // 4))
 
@@ -82,7 +82,7 @@ class _Worker:
     late: bool = False  # a lease of it ran out, and it was not heard of since
     leased: int = 0  # number of the last lease given to this incarnation
     blocked_until_ns: int = 0  # it could not work on what it was lent
-    in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not told of yet
+    in_transit: set[int] = field(default_factory=set)  # numbers of leases that it has not reported yet
 
     @property
     def room(self) -> int:
@@ -131,7 +131,7 @@ class LeaseBook:
         return None if entry is None else entry.frame.file
 
     def oldest_waiting(self) -> HeldFrame | None:
-        """The frame that gives way under `drop_oldest`: nobody works on it and nothing was decided."""
+        """The frame that is dropped under `drop_oldest`: nobody works on it and nothing was decided."""
         return next((e.frame for e in self._entries.values() if e.holder is None and not e.decided), None)
 
     def replace(self, frame: HeldFrame) -> None:
@@ -254,11 +254,11 @@ class LeaseBook:
         soonest_ns = now_ns + int(min(worker.ready.frame_ms for worker in workers) * 1e6)
         *older, newest = waiting
         in_time = [e for e in older if e.deadline_ns is not None and e.deadline_ns > soonest_ns]
-        in_time.append(newest)  # in any case: what the worker told of its engine may be out of date
+        in_time.append(newest)  # in any case: what the worker reported of its engine may be out of date
         return in_time if len(in_time) <= sum(worker.room for worker in workers) else in_time[::-1]
 
     def _due_ns(self, entry: _Entry) -> int:
-        """When the entry's lease ends. A worker that tells of much in its hand gets the time for it."""
+        """When the entry's lease ends. A worker that reports a long queue gets the time for it."""
         worker = self._workers[entry.holder or ""].ready
         worker_ns = int((ENGINE_TIMES_PER_LEASE * worker.batch_ms + worker.backlog_ms) * 1e6)
         due_ns = entry.leased_ns + max(self._lease_ns, worker_ns)

@@ -18,7 +18,7 @@ from pipeline.wire.transport import Link
 from pipeline.workers.not_inspected import not_inspected
 
 SAY_AGAIN_S = 1.0
-LAST_WORDS = 2  # how often a closed ledger is stated, since a message may be lost
+FINAL_REPORTS = 2  # how often a closed ledger is stated, since a message may be lost
 _log = structlog.get_logger(__name__)
 
 
@@ -32,7 +32,7 @@ class LeftRing:
         self._ring = ring
         self._held = {frame.seq: frame for frame in ring.held_frames()}
         self._saying = Periodic(SAY_AGAIN_S)
-        self._ledger_told = 0
+        self._ledger_reports = 0
         if self._held:
             _log.warning("frames of an ended run are reported", ring=ring.name, run=ring.run_id, frames=len(self._held))
 
@@ -45,7 +45,7 @@ class LeftRing:
         """Frames whose NOT_INSPECTED is not durable yet."""
         return len(self._held)
 
-    def tell(self, publish: Link) -> None:
+    def report(self, publish: Link) -> None:
         """Send what is due: verdicts until they are acknowledged, then the closed ledger."""
         if self.done or not self._saying.due():
             return
@@ -61,8 +61,8 @@ class LeftRing:
             camera_id=camera_id, run_id=run_id, version=self._ring.version, ledger=self._ring.ledger, current=False
         )
         if publish.send(report) and not items:
-            self._ledger_told += 1
-            if self._ledger_told >= LAST_WORDS:
+            self._ledger_reports += 1
+            if self._ledger_reports >= FINAL_REPORTS:
                 self.close()
                 unlink_ring(self._name.file_name)
 

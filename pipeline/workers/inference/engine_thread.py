@@ -14,7 +14,7 @@ from f2pnet.errors import DeviceLost, F2pError
 from pipeline.workers.inference.batch_run import Chunk
 
 OnAnswer = Callable[[Chunk, Outputs | F2pError, float], None]
-"""Is told of a chunk, of the engine's outputs or its error, and for how long the engine worked for it alone, ms."""
+"""Is notified of a chunk, of the engine's outputs or its error, and for how long the engine worked for it alone, ms."""
 
 
 EARLY = 0.8  # of what a chunk took the last time: until then its answer need not be waited for

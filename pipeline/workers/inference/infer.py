@@ -109,7 +109,7 @@ class InferWorker(Worker):
         if self._unconnected and time.monotonic_ns() >= self._connect_due_ns:
             self._connect_all()
         # What is lent to a worker whose engine hangs is lost time for the frames.
-        self._tell_ready(capacity=0 if self.is_stuck else self._line.engine.max_batch * self._overlap.most_runs)
+        self._report_ready(capacity=0 if self.is_stuck else self._line.engine.max_batch * self._overlap.most_runs)
         self._turn()
         self._let_go()
         return True
@@ -117,7 +117,7 @@ class InferWorker(Worker):
     def drain(self) -> bool:
         if not self._in_hand and not len(self._faults):
             return False
-        self._tell_ready(capacity=0)
+        self._report_ready(capacity=0)
         self._turn()
         return True
 
@@ -172,7 +172,9 @@ class InferWorker(Worker):
                 unconnected.append(camera_id)
                 if camera_id not in self._unconnected:
                     event_id = f"{camera_id}/{self._incarnation}/connect-{secrets.token_hex(4)}"
-                    self._tell(event_id, camera_id, "camera", f"{self.name} does not serve camera {camera_id}: {error}")
+                    self._report(
+                        event_id, camera_id, "camera", f"{self.name} does not serve camera {camera_id}: {error}"
+                    )
         self._unconnected = unconnected
         self._poll_all()
 
@@ -188,7 +190,7 @@ class InferWorker(Worker):
         self._hear()
         self._take_done()
         self._send_unsent()
-        self._tell_faults()
+        self._report_faults()
         now_ns = time.monotonic_ns()
         for frame in self._batcher.take_late(now_ns):  # the camera knows, and decides
             self._done_with(frame)
@@ -237,7 +239,7 @@ class InferWorker(Worker):
         """Send the verdicts of batches that are through, in their order. Raises what the engine can't recover from."""
         for run in self._overlap.take_done():
             if isinstance(run.error, F2pError):
-                self._tell_engine_fault(run, run.error)
+                self._report_engine_fault(run, run.error)
             self._send(run)
             for frame in run.frames:
                 self._done_with(frame.frame)
@@ -257,19 +259,19 @@ class InferWorker(Worker):
             return
         camera.reported_ring_ids.append(lease.ring_id)
         event_id = f"{lease.frame_id}/ring-{self._incarnation}"
-        self._tell(
+        self._report(
             event_id, frame.camera_id, "ring", f"{self.name} can't read frames of camera {frame.camera_id}: {error}"
         )
 
-    def _tell(self, event_id: str, camera_id: str | None, kind: str, text: str) -> None:
+    def _report(self, event_id: str, camera_id: str | None, kind: str, text: str) -> None:
         self._faults.add(new_fault(self.name, kind, text, camera_id=camera_id, event_id=event_id))
 
-    def _tell_engine_fault(self, run: BatchRun, error: F2pError) -> None:
+    def _report_engine_fault(self, run: BatchRun, error: F2pError) -> None:
         """The engine can't take a frame, also alone."""
         for frame in run.frames:
             lease = frame.frame.lease
             _log.error("engine failed", frame=lease.frame_id, reason=str(error))
-            self._tell(f"{lease.frame_id}/engine-{self._incarnation}", lease.camera_id, "engine", str(error))
+            self._report(f"{lease.frame_id}/engine-{self._incarnation}", lease.camera_id, "engine", str(error))
             reason = NotInspectedReason.ENGINE_FAULT.value
             frame.result = InspectionResult(verdict=Verdict.NOT_INSPECTED, reason=reason)
             frame.evidence = self._evidence(frame.picture.pixels, frame.result)
@@ -322,7 +324,7 @@ class InferWorker(Worker):
             _log.error("no evidence picture", camera=result.camera_id, reason=str(error))
             return []
 
-    def _tell_faults(self) -> None:
+    def _report_faults(self) -> None:
         for message, _ in self._publish.receive(at_most=LEASES_QUEUED):
             if isinstance(message, FaultAcks):
                 self._faults.acknowledged(message.event_ids)
@@ -333,7 +335,7 @@ class InferWorker(Worker):
         while self._unsent and self._publish.send(*self._unsent[0]):
             self._unsent.pop(0)
 
-    def _tell_ready(self, capacity: int) -> None:
+    def _report_ready(self, capacity: int) -> None:
         now_ns, times = time.monotonic_ns(), self._overlap.times
         backlog_ms = self._overlap.ahead_ms(now_ns) + times.of(len(self._batcher))
         for camera in self._cameras.values():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from f2pnet.backends import Backend, open_backend
-from f2pnet.backends.simulated_device import fault_file, order_fault
+from f2pnet.backends.simulated.device import fault_file, order_fault
 from f2pnet.config.simulated import SimulatedSpec
 from f2pnet.engine.bundle import Bundle
 from f2pnet.errors import BackendError, ConfigError, DeviceLost

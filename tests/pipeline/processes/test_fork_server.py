@@ -81,15 +81,15 @@ def test_it_and_what_it_forked_end_with_their_keeper(pipe: Path) -> None:
         "from pathlib import Path; from pipeline.processes.fork_server import ForkServer; import sys; s = ForkServer();"
         f"print(s.pid, s.run_f2p(['keys'], {{}}, Path({str(pipe)!r})).pid, flush=True); sys.stdin.read()"
     )
-    keeper = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert keeper.stdout is not None
-    pids = list(map(int, keeper.stdout.readline().split()))
+    parent = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pids = list(map(int, parent.stdout.readline().split()))
     assert len(pids) == 2
-    keeper.kill()
-    keeper.wait(10)
+    parent.kill()
+    parent.wait(10)
     for pid in pids:
         await_that(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    keeper.communicate(timeout=10)
+    parent.communicate(timeout=10)
 
 
 def test_a_line_goes_on_and_replaces_workers_when_its_fork_server_was_killed(line: LineUnderTest) -> None:

@@ -227,7 +227,7 @@ def test_a_line_that_is_gone_stands_in_nobody_s_way(broker: Broker) -> None:
     config = MqttSink(name="plant", host="127.0.0.1", port=broker.port, timeout_s=2)
     retained_holder(broker, OTHER_HOST, available=b"offline")
     refuse_second_line(config, "line3")
-    dead = msgspec.structs.replace(Holder.of_keeper(), start_ticks=1)  # this host, but a process that is gone
+    dead = msgspec.structs.replace(Holder.of_parent(), start_ticks=1)  # this host, but a process that is gone
     retained_holder(broker, dead)
     refuse_second_line(config, "line3")
 

@@ -142,7 +142,7 @@ def test_foreign_bytes_under_the_key_are_no_holder(server: EmbeddedRedis, client
 
 
 def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
-    me = Holder.of_keeper()
+    me = Holder.of_parent()
     later = msgspec.structs.replace(me, start_ticks=me.start_ticks + 1)
     elsewhere = msgspec.structs.replace(me, pid_namespace="pid:[1]")
     assert (me.is_gone, later.is_gone, elsewhere.is_gone, OTHER_HOST.is_gone) == (False, True, None, None)

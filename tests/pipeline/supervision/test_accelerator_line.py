@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from f2pnet.backends.simulated_device import fault_file, order_fault
+from f2pnet.backends.simulated.device import fault_file, order_fault
 from tests.pipeline.harness import LineUnderTest, is_bright
 
 PICTURES = 90

@@ -20,7 +20,7 @@ import yaml
 
 from f2pnet import subscribe
 from f2pnet.config import load_line
-from f2pnet.inspection.result import InspectionResult
+from f2pnet.inspection.result import InspectionResult, Verdict
 from pipeline.frames.ledger import Ledger, NotInspectedReason
 from pipeline.frames.ring import FrameRing
 from pipeline.frames.ring_memory import RingGeometry
@@ -30,6 +30,7 @@ from pipeline.wire.messages import LedgerReport
 from pipeline.wire.run_id import new_run_id
 from pipeline.wire.rundir import RunDir
 from pipeline.wire.transport import Link, Poller, Subscriber
+from tests.pipeline.console.browser import await_that
 from tests.pipeline.harness import LineUnderTest, is_bright, results_in
 from tests.pipeline.supervision.test_line import check_each_once
 from tests.servers.mjpeg_server import MjpegServer
@@ -190,6 +191,18 @@ def test_an_engine_that_can_not_be_loaded_ends_the_line_with_its_reason(line: Li
     assert line.process.returncode == 1
     assert "infer-0" in output
     assert "probabilities" in output
+
+
+def test_live_alerts_go_to_a_loopback_port_too(line: LineUnderTest, free_ports: list[int]) -> None:
+    line.config["transport"] = {"kind": "ipc", "alerts_port": free_ports[0]}
+    line.config["cameras"][0]["source"] |= {"fps": 20, "loop": True}
+    line.start()
+    with closing(Subscriber(f"tcp://127.0.0.1:{free_ports[0]}", "f2p.bar.", 100)) as alerts:
+        topic, payload = await_that(lambda: next(alerts.receive(1), None))
+    assert topic == "f2p.bar.cam1"
+    assert InspectionResult.from_json(payload).verdict is Verdict.NG
+    line.interrupt()
+    line.finish()
 
 
 @pytest.mark.parametrize("where", ["a full disk", "a closed pipe"])

@@ -248,11 +248,11 @@ def test_the_bound_of_faults_is_for_each_key_and_comes_back_with_time() -> None:
     now_s = 0.0
     bounds = GuestBounds(lambda: now_s)
     assert [bounds.may_report("a") for _ in range(FAULTS_AT_ONCE + 1)] == [True] * FAULTS_AT_ONCE + [False]
-    assert not bounds.is_told("a")
-    assert bounds.is_told("a")
+    assert not bounds.is_reported("a")
+    assert bounds.is_reported("a")
     assert bounds.may_report("b")
     now_s = 3.0
     assert [bounds.may_report("a") for _ in range(4)] == [True, True, True, False]
     now_s = 1e6
-    assert not bounds.is_told("a")
+    assert not bounds.is_reported("a")
     assert sum(bounds.may_report("a") for _ in range(2 * FAULTS_AT_ONCE)) == FAULTS_AT_ONCE

@@ -56,7 +56,7 @@ class Labelled:
 
 @dataclass
 class Problems:
-    """Collects what is wrong, so that all of it is told at once."""
+    """Collects what is wrong, so that all of it is reported at once."""
 
     found: list[F2pError] = field(default_factory=list)
 

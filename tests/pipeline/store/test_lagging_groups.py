@@ -9,7 +9,7 @@ import redis
 
 from f2pnet.redis.link import RedisLink
 from pipeline.store.embedded.server import EmbeddedRedis
-from pipeline.store.laggards import Laggard, laggards
+from pipeline.store.lagging_groups import LaggingGroup, lagging_groups
 
 STREAM = "f2p:{demo}:alerts"
 KEPT = 100
@@ -35,9 +35,9 @@ def read(reader: redis.Redis, group: str, count: int, *, ack: bool) -> None:
 
 
 def test_no_stream_and_no_group_are_no_trouble(link: RedisLink, reader: redis.Redis) -> None:
-    assert laggards(link, STREAM, KEPT, trimmed=False) == []
+    assert lagging_groups(link, STREAM, KEPT, trimmed=False) == []
     fill(reader, range(1, 101))
-    assert laggards(link, STREAM, KEPT, trimmed=False) == []
+    assert lagging_groups(link, STREAM, KEPT, trimmed=False) == []
 
 
 def test_a_group_in_the_oldest_part_is_told_and_one_that_keeps_up_is_not(link: RedisLink, reader: redis.Redis) -> None:
@@ -47,7 +47,10 @@ def test_a_group_in_the_oldest_part_is_told_and_one_that_keeps_up_is_not(link: R
     read(reader, "slow", 10, ack=True)
     read(reader, "quick", 40, ack=True)
     read(reader, "through", 90, ack=True)
-    assert laggards(link, STREAM, KEPT, trimmed=False) == [Laggard("asleep", 0, False), Laggard("slow", 10, False)]
+    assert lagging_groups(link, STREAM, KEPT, trimmed=False) == [
+        LaggingGroup("asleep", 0, False),
+        LaggingGroup("slow", 10, False),
+    ]
 
 
 def test_what_was_read_and_never_acknowledged_counts_as_unfinished(link: RedisLink, reader: redis.Redis) -> None:
@@ -55,13 +58,13 @@ def test_what_was_read_and_never_acknowledged_counts_as_unfinished(link: RedisLi
     reader.xgroup_create(STREAM, "forgetful", id="0")
     read(reader, "forgetful", 5, ack=True)
     read(reader, "forgetful", 85, ack=False)
-    assert laggards(link, STREAM, KEPT, trimmed=False) == [Laggard("forgetful", 6, False)]
+    assert lagging_groups(link, STREAM, KEPT, trimmed=False) == [LaggingGroup("forgetful", 6, False)]
 
 
 def test_nobody_is_at_risk_while_the_stream_has_room(link: RedisLink, reader: redis.Redis) -> None:
     fill(reader, range(1, 80))
     reader.xgroup_create(STREAM, "asleep", id="0")
-    assert laggards(link, STREAM, KEPT, trimmed=False) == []
+    assert lagging_groups(link, STREAM, KEPT, trimmed=False) == []
 
 
 def test_a_group_that_was_overtaken_is_told(link: RedisLink, reader: redis.Redis) -> None:
@@ -75,5 +78,9 @@ def test_a_group_that_was_overtaken_is_told(link: RedisLink, reader: redis.Redis
     read(reader, "through", 150, ack=True)
     reader.xtrim(STREAM, maxlen=KEPT, approximate=False)
     reader.xgroup_create(STREAM, "new", id="0")
-    found = laggards(link, STREAM, KEPT, trimmed=True)
-    assert found == [Laggard("new", 0, False), Laggard("unacknowledged", 1, True), Laggard("unread", 20, True)]
+    found = lagging_groups(link, STREAM, KEPT, trimmed=True)
+    assert found == [
+        LaggingGroup("new", 0, False),
+        LaggingGroup("unacknowledged", 1, True),
+        LaggingGroup("unread", 20, True),
+    ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from f2pnet.backends.base import Answer, Backend, BackendFacts, Batch, Outputs
 from f2pnet.backends.onnx_runtime import OnnxRuntimeBackend
-from f2pnet.backends.simulated_device import Fault, SimulatedDevice
+from f2pnet.backends.simulated.device import Fault, SimulatedDevice
 from f2pnet.config.simulated import SimulatedSpec
 from f2pnet.engine.bundle import Bundle, OutputSpec, Precision
 

@@ -1,7 +1,7 @@
 """Consumer groups that do not keep up: trimming the alert stream will overtake them, or has.
 
 Memory is bounded, so a stream is trimmed whoever still wants to read it. A group that is overtaken loses alerts, which
-must not go unnoticed: it is told beforehand, and when it happens.
+must not go unnoticed: it is reported beforehand, and when it happens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NOTHING_READ: Id = (0, 0)  # a new group: it begins with what is kept
 
 
 @dataclass(frozen=True)
-class Laggard:
+class LaggingGroup:
     """A group and the oldest alert that it has not finished, in ms since the epoch (UTC)."""
 
     group: str
@@ -35,7 +35,7 @@ class Laggard:
     overtaken: bool  # alerts were trimmed before it had finished them
 
 
-def laggards(link: RedisLink, stream: str, kept: int, *, trimmed: bool) -> list[Laggard]:
+def lagging_groups(link: RedisLink, stream: str, kept: int, *, trimmed: bool) -> list[LaggingGroup]:
     """Groups of a stream that is trimmed to about `kept` entries; `trimmed`: it has happened. Raises StoreAway."""
     length, first, last = link.exchange(
         ["XLEN", stream], ["XRANGE", stream, "-", "+", "COUNT", 1], ["XREVRANGE", stream, "+", "-", "COUNT", 1]
@@ -48,7 +48,7 @@ def laggards(link: RedisLink, stream: str, kept: int, *, trimmed: bool) -> list[
     for name, unfinished in _unfinished(link, stream, last_id):
         overtaken = trimmed and NOTHING_READ < unfinished < first_id
         if overtaken or unfinished[0] < edge_ms:
-            found.append(Laggard(clipped(name), unfinished[0], overtaken))
+            found.append(LaggingGroup(clipped(name), unfinished[0], overtaken))
     return found
 
 

@@ -27,7 +27,7 @@ HEADERS = (
 )
 
 
-class Doors:
+class AuthMiddleware:
     """Asks every request for its right to be here, and adds the headers that keep a browser inside.
 
     Without a token only requests that name this machine are answered: a page of another site could otherwise point a

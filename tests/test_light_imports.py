@@ -1,4 +1,4 @@
-"""What a room must not pull in, seen from a fresh interpreter (import-linter holds the rules file by file)."""
+"""What a package must not pull in, seen from a fresh interpreter (import-linter holds the rules file by file)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize("module", IMPORTS)
-def test_importing_a_room_brings_in_no_more_than_it_needs(module: str) -> None:
+def test_importing_a_package_brings_in_no_more_than_it_needs(module: str) -> None:
     script = f"import sys, {module}; print(sorted({IMPORTS[module]!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
