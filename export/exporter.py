@@ -19,9 +19,8 @@ from export.formats.synthetic_frames import synthetic_frames
 from export.gate.gate import LIMITS, Judgement, Limits, ParityError, judge
 from export.gate.parity import read_images
 from export.gate.refusal import clear_refusal, write_refusal
-from export.graph import onnx_from_network
-from export.origin import GraphBuilder, Origin, known_scores, open_origin
-from export.split import build_split
+from export.opening import known_scores, open_origin
+from export.origin import GraphBuilder, Origin
 from f2pnet.backends import BACKEND_OF_FORMAT, Device, open_backend
 from f2pnet.engine.blind import BlindOn, blind_on, explained
 from f2pnet.engine.bundle import Artifact, Bundle, Manifest, MetricSheet, Precision, write_bundle
@@ -55,7 +54,7 @@ def export_bundle(
     out_dir: Path,
     options: ExportOptions = ExportOptions(),
     *,
-    build: GraphBuilder = onnx_from_network,
+    build: GraphBuilder | None = None,
 ) -> Bundle:
     """Write the engine of a checkpoint, or of another bundle's ONNX file, to `out_dir`, whose name it takes.
 
@@ -84,8 +83,14 @@ def export_bundle(
             judgements = _build_and_judge(origin, source, options, sets, folder)
         if any(judgement.misses for judgement in judgements):
             _refuse(out_dir, judgements, origin.manifest)
-        halves = build_split(origin.network, folder, options.max_batch) if options.split else []
+        halves = _split(origin, folder, options.max_batch) if options.split else []
         return _write(out_dir, origin, options, [*(judgement.proven for judgement in judgements), *halves], folder)
+
+
+def _split(origin: Origin, folder: Path, max_batch: int) -> list[Artifact]:
+    from export.split import build_split  # torch, which nothing else here needs
+
+    return build_split(origin.network, folder, max_batch)
 
 
 class BlindEngineError(F2pError):

@@ -31,7 +31,7 @@ def bench_engine(
     opened = open_bundle(bundle)
     more = {}
     if ckpt_path is not None:
-        from export.origin import open_checkpoint  # torch, only where it is asked for
+        from export.checkpoint import open_checkpoint  # torch, only where it is asked for
 
         more = {count: open_checkpoint(ckpt_path, count)[1] for count in threads or (1, 2)}
     report = measure_engines(

@@ -37,13 +37,13 @@ def run_size(count: int, max_batch: int, *, static: bool = False) -> int:
     return max_batch if static else min(1 << (count - 1).bit_length(), max_batch)
 
 
-def run_sizes(most: int) -> list[int]:
+def run_sizes(most: int, max_batch: int) -> list[int]:
     """Every number of images that `run_size` gives for up to `most`.
 
-    >>> run_sizes(12)
-    [1, 2, 4, 8, 12]
+    >>> run_sizes(5, max_batch=12)
+    [1, 2, 4, 8]
     """
-    return sorted({run_size(count, most) for count in range(1, most + 1)})
+    return sorted({run_size(count, max_batch) for count in range(1, most + 1)})
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import distribution as find_distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,7 +61,7 @@ class OnnxRuntimeBackend(Backend):
         )
 
     def _sizes(self, most: int) -> list[int]:
-        return run_sizes(most) if self._pads and not self._static_batch else [1]
+        return run_sizes(most, self._max_batch) if self._pads and not self._static_batch else [1]
 
     def _run(self, batch: Batch) -> Outputs:
         count = len(batch)
@@ -76,13 +77,13 @@ class OnnxRuntimeBackend(Backend):
 
 def _failure(what: str, error: Exception) -> BackendError:
     """DeviceLost where the runtime names an error of CUDA that does not heal."""
-    if any(int(code) in LOST for code in re.findall(r"(?:CUDA|CUDNN|CUBLAS) (?:failure|error) (\d+)", str(error))):
+    if any(int(code) in LOST for code in re.findall(r"CUDA (?:failure|error) (\d+)", str(error))):
         return DeviceLost(f"{what}: {error}")
     return BackendError(f"{what}: {error}")
 
 
 def _import_runtime() -> ModuleType:
-    refuse_two_runtimes(_installed)
+    refuse_two_runtimes(_folder_of)
     try:
         import onnxruntime
     except ImportError as error:
@@ -90,21 +91,25 @@ def _import_runtime() -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]
 
 
-def refuse_two_runtimes(installed: Callable[[str], bool]) -> None:
-    """Both packages own the same folder: whichever came last wins, and a GPU may vanish without a word."""
-    if installed("onnxruntime") and installed("onnxruntime-gpu"):
+def refuse_two_runtimes(folder_of: Callable[[str], Path | None]) -> None:
+    """Both packages own the same folder of modules: whichever came last wins, and a GPU may vanish without a word.
+
+    In two places on Python's path they do each other no harm: the first one is taken.
+    """
+    folder = folder_of("onnxruntime")
+    if folder is not None and folder == folder_of("onnxruntime-gpu"):
         raise MissingResource(
             "onnxruntime and onnxruntime-gpu are both installed and break each other: run "
             "`pip uninstall -y onnxruntime onnxruntime-gpu`, then pip install 'f2pnet[gpu]' or 'f2pnet[cpu]'"
         )
 
 
-def _installed(distribution: str) -> bool:
+def _folder_of(distribution: str) -> Path | None:
+    """Where a distribution's modules are; None where it is not installed."""
     try:
-        version(distribution)
+        return Path(str(find_distribution(distribution).locate_file(""))).resolve()
     except PackageNotFoundError:
-        return False
-    return True
+        return None
 
 
 def open_session(runtime: Any, path: Path, device: Device, threads: int | None) -> Any:

@@ -57,7 +57,7 @@ class TensorRtBackend(Backend):
             depth=SLOTS,
             precision=artifact.precision,
         )
-        self._loaded = engine
+        self._loaded, self._static_batch = engine, artifact.static_batch
         super().__init__(facts, manifest.outputs)
 
     def _run(self, batch: Batch) -> Outputs:
@@ -77,7 +77,7 @@ class TensorRtBackend(Backend):
         return times_ms
 
     def _sizes(self, most: int) -> list[int]:
-        return run_sizes(most)
+        return [1] if self._static_batch else run_sizes(most, self.facts.max_batch)
 
     def run_all(self, batches: Iterable[Batch]) -> Iterator[Outputs]:
         """As `run`, for one batch after another, with copies under way while the GPU computes."""

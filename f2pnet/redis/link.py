@@ -61,6 +61,8 @@ class RedisLink:
             self._route = route_to(url, options)
         except (ValueError, TypeError) as error:
             raise ConfigError(f"Redis address {self.address}: {self._clean(error)}") from None
+        except OSError as error:  # redis-py reads files of its own, for which there may be no descriptor
+            raise StoreAway(f"Redis at {self.address} can't be asked now: {error.strerror}") from error
 
     def exchange(self, *commands: Command) -> list[Any]:
         """Send all commands at once; their replies, in order, as Redis gives them (bytes, int, None, lists).

@@ -30,9 +30,11 @@ HEARTBEAT_MS = 1_000
 MOST_REMADE = 32  # socket files made anew by one process; then it starts afresh
 HANDSHAKE_MS = 3_000
 SEPARATOR = b"~"
-MOST_GUESTS = 1_024
+PEERS_OF_A_GUEST = 128
+"""Peers behind one key that are answered: those that came last."""
 NAMES_OF_A_GUEST = 64
 """Names of workers that are one key's alone: those that it used last."""
+MOST_REFUSALS_TOLD = 1_024
 LARGEST_FROM_GUESTS = 32 * 2**20
 """Bytes of a guest's message, without the pictures that come with it."""
 LINES_OWN = (b"ingest", b"publish", b"supervisor", b"console")
@@ -273,10 +275,11 @@ class Hub(_Socket):
             return self._refuse(key, f"it calls itself {clipped(name)}, as a worker with another key does")
         if not isinstance(message, self._from_guests):
             return self._refuse(key, f"it may not send {type(message).__name__}")
-        if name not in self._guests and len(self._guests) >= MOST_GUESTS:
-            oldest = next(iter(self._guests))
-            del self._guests[oldest]
         self._use_name(worker, key)
+        if name not in self._guests:
+            peers = [peer for peer, guest in self._guests.items() if guest.key == key]
+            for peer in peers[: max(0, len(peers) - PEERS_OF_A_GUEST + 1)]:  # its own, never another key's
+                del self._guests[peer]
         self._guests[name] = _Guest(identity, key)
         return True
 
@@ -291,7 +294,7 @@ class Hub(_Socket):
 
     def _refuse(self, key: str, why: str) -> bool:
         """Log once for each key and reason."""
-        if (key, why) not in self._refused and len(self._refused) < MOST_GUESTS:
+        if (key, why) not in self._refused and len(self._refused) < MOST_REFUSALS_TOLD:
             self._refused.add((key, why))
             _log.warning("peer refused", key=key, why=why)
         return False

@@ -34,20 +34,22 @@ class HeldFiles:
         self._data_dir = data_dir
         self._held: dict[Path, _Held] = {}
         self._sizes: dict[Inode, int] = {}  # of the files that are held, as they were last seen
-        self._was_cut = False
+        self.was_cut = False
+        """A file has become shorter: the server only adds to its files."""
         self._folder: Inode | None = None
 
     def look(self, pid: int) -> bool:
-        """Hold what is there now; False when the server `pid` writes to files that are gone."""
-        if self._look(pid):
-            return True
-        time.sleep(LOOK_TWICE_S)
-        return self._look(pid)
+        """Hold what is there now; False when the server `pid` writes to files that are gone.
 
-    def take_cut(self) -> bool:
-        """Whether a file has become shorter since the last call: the server only adds to its files."""
-        was_cut, self._was_cut = self._was_cut, False
-        return was_cut
+        True, too, where one can't look just now, since descriptors or memory are short.
+        """
+        try:
+            if self._look(pid):
+                return True
+            time.sleep(LOOK_TWICE_S)
+            return self._look(pid)
+        except OSError:
+            return True
 
     def restore(self) -> bool:
         """Write what is held to `data_dir`, durably; False where some of it is not held. Raises OSError."""
@@ -108,14 +110,17 @@ class HeldFiles:
     def _compare_sizes(self) -> None:
         held = [one for name, one in self._held.items() if name != MANIFEST]
         sizes = {one.inode: os.fstat(one.descriptor).st_size for one in held}
-        self._was_cut |= any(size < self._sizes.get(inode, 0) for inode, size in sizes.items())
+        self.was_cut |= any(size < self._sizes.get(inode, 0) for inode, size in sizes.items())
         self._sizes = sizes
 
     def _named(self) -> list[Path]:
-        """The files as the server names them, the one that it writes to last; empty where there are none."""
+        """The files as the server names them, the one that it writes to last; empty where there are none.
+
+        Raises OSError where that can't be seen now.
+        """
         try:
             manifest = (self._data_dir / MANIFEST).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return [SINGLE] if (self._data_dir / SINGLE).exists() else []
         return [MANIFEST, *_listed(manifest)]
 
@@ -142,9 +147,10 @@ def _listed(manifest: str) -> list[Path]:
 
 
 def _inode(path: Path) -> Inode | None:
+    """None where there is no such file. Raises OSError where that can't be seen now."""
     try:
         facts = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return facts.st_dev, facts.st_ino
 
@@ -153,6 +159,6 @@ def _has_open(pid: int, inode: Inode | None) -> bool:
     """Whether a process has the file open; taken for granted where one may not look."""
     try:
         links = list(Path(f"/proc/{pid}/fd").iterdir())
+        return any(_inode(link) == inode for link in links)
     except OSError:
         return True
-    return any(_inode(link) == inode for link in links)

@@ -118,8 +118,9 @@ class EmbeddedRedis:
             if self._files.look(self._process.pid) and self._is_locked():
                 if not endpoint_is(self.data_dir, self.url, self._process.pid):
                     write_endpoint(self.data_dir, self.url, self._process.pid)
-                if self._files.take_cut():
+                if self._files.was_cut:
                     self._write_files_anew()
+                    self._files.was_cut = False
                 return False
             self._to_restore = True
             self._entries_held = self._count_entries()
@@ -141,15 +142,13 @@ class EmbeddedRedis:
         return losses
 
     def _write_files_anew(self) -> None:
-        """Somebody cut the files of the running server, which has all that stood in them in its memory."""
+        """Somebody cut the files of the running server, which has what stood in them in memory. Raises StoreAway."""
         link = RedisLink(self.url, timeout_s=COUNT_S)
         try:
             link.exchange(["BGREWRITEAOF"])
-            what = "they are written anew from memory: nothing of it is lost while its server runs"
-        except StoreAway as error:
-            what = f"they can't be written anew ({error}): what stood in them is lost when its server ends"
         finally:
             link.close()
+        what = "they are written anew from memory: nothing of it is lost while its server runs"
         self._losses.append(f"the store's files in {self.data_dir} were cut while in use; {what}")
 
     def _is_locked(self) -> bool:
@@ -178,7 +177,10 @@ class EmbeddedRedis:
 
     def _count_entries(self) -> int:
         """How many results and alerts the server holds; 0 where it does not answer any more."""
-        link = RedisLink(self.url, timeout_s=COUNT_S)
+        try:
+            link = RedisLink(self.url, timeout_s=COUNT_S)
+        except StoreAway:
+            return 0
         try:
             (reply,) = link.exchange(["SCAN", "0", "MATCH", "f2p:*:results", "COUNT", 100_000])
             reply = reply[1]

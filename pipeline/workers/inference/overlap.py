@@ -55,9 +55,9 @@ class Overlap:
         wake: Callable[[], None],
         workers: int = 1,
     ) -> None:
-        depth = backend.facts.depth
-        self.most_before_answer = depth + 1
-        self.most_runs = 2 * depth + 1
+        # On the CPU more batches before the engine would only wait; another device takes the next one at once.
+        self.most_before_answer = 2 if backend.facts.device == "cpu" else 3
+        self.most_runs = 2 * self.most_before_answer - 1
         self.times = BatchTimes(times_ms)
         """What a batch takes from resizing to evidence, without waiting for those before it."""
         self._engine_times = BatchTimes(times_ms)

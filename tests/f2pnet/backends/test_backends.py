@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from f2pnet.backends import open_backend
 from f2pnet.backends.onnx_runtime import open_session, refuse_two_runtimes
 from f2pnet.engine.bundle import Bundle, open_bundle, sha256_of, write_bundle
-from f2pnet.errors import BackendError, ConfigError, ExitCode, MissingResource
+from f2pnet.errors import BackendError, ConfigError, DeviceLost, ExitCode, MissingResource
 from tests.toy_engine import SIDE, write_toy_bundle
 
 RUN_HERE = ("onnxruntime", "null")
@@ -78,8 +79,43 @@ def test_a_gpu_that_is_asked_for_and_absent_is_an_error(toy: Bundle) -> None:
 
 def test_two_onnx_runtimes_at_once_are_refused_with_the_cure() -> None:
     with pytest.raises(MissingResource, match="pip uninstall -y onnxruntime onnxruntime-gpu"):
-        refuse_two_runtimes(lambda distribution: True)
-    refuse_two_runtimes(lambda distribution: distribution == "onnxruntime-gpu")
+        refuse_two_runtimes(lambda distribution: Path("site-packages"))
+    refuse_two_runtimes(lambda distribution: Path("kit") if distribution == "onnxruntime-gpu" else None)
+
+
+def test_two_onnx_runtimes_in_two_places_are_taken_by_their_order_on_the_path(tmp_path: Path) -> None:
+    """A kit that is unpacked for one run, beside the machine's own."""
+    facts = tmp_path / "kit/onnxruntime_gpu-1.31.1.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    code = "from f2pnet.backends.onnx_runtime import _import_runtime; print(_import_runtime().__name__)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "kit"), *sys.path])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert done.stdout.strip() == "onnxruntime"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_lost"),
+    [
+        ("CUDA failure 700: an illegal memory access", True),
+        ("CUDA failure 2: out of memory", False),
+        ("CUDNN failure 5: bad parameter", False),
+        ("CUBLAS failure 13: execution failed", False),
+    ],
+)
+def test_an_error_of_cuda_that_stays_loses_the_device(toy: Bundle, text: str, is_lost: bool) -> None:
+    class Broken:
+        def run(self, names: object, feeds: object) -> None:
+            raise RuntimeError(text)
+
+    with open_backend("onnxruntime", toy, threads=1) as backend:
+        backend._session = Broken()  # type: ignore[attr-defined]
+        with pytest.raises(BackendError, match=text[:10]) as caught:
+            backend.run(np.zeros((1, SIDE, SIDE, 3), np.uint8))
+    assert isinstance(caught.value, DeviceLost) == is_lost
 
 
 def test_a_file_that_is_no_onnx_is_refused_by_name(toy: Bundle, tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from tests.toy_engine import write_toy_bundle
 class Paced(Backend):
     """Answers zeros after a while."""
 
-    def __init__(self, bundle: Bundle, name: str, delay_s: float) -> None:
+    def __init__(self, bundle: Bundle, name: str, delay_s: float, device: str = "cpu", image_s: float = 0.0) -> None:
         manifest = bundle.manifest
-        super().__init__(BackendFacts(name, "cpu", 4, manifest.network.image_size), manifest.outputs)
-        self.delay_s, self.closed = delay_s, False
+        super().__init__(BackendFacts(name, device, 4, manifest.network.image_size), manifest.outputs)
+        self.delay_s, self.image_s, self.closed = delay_s, image_s, False
 
     def _run(self, batch: Batch) -> Outputs:
-        time.sleep(self.delay_s)
+        time.sleep(self.delay_s + len(batch) * self.image_s)
         return {spec.name: np.zeros((len(batch), *spec.shape), np.float32) for spec in self._outputs}
 
     def close(self) -> None:
@@ -48,6 +48,13 @@ def test_the_fastest_is_kept_and_the_others_are_closed(toy: Bundle, monkeypatch:
     assert chosen.facts.why is not None
     assert chosen.facts.why.startswith("fastest of quick ")
     assert ", slow " in chosen.facts.why
+
+
+def test_a_gpu_that_is_faster_in_batches_alone_is_kept(toy: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    paced = {"cpu": Paced(toy, "cpu", 0.0, image_s=0.1), "gpu": Paced(toy, "gpu", 0.2, "cuda:0")}
+    monkeypatch.setattr(choosing, "candidates", lambda *_: iter(paced))
+
+    assert choosing.open_fastest(toy, "auto", None, paced.__getitem__) is paced["gpu"]
 
 
 def test_one_that_does_not_open_is_passed_over(

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -57,6 +58,27 @@ def test_a_worker_without_descriptors_for_a_while_costs_nothing_that_is_not_acco
     line.await_status(lambda status: status["cameras"]["cam1"]["captured"] > seen + 20)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     goes_on(line, by=20)
+    line.interrupt()
+    camera = line.finish()["cameras"]["cam1"]
+    assert camera["captured"] == camera["inspected"] + sum(camera["not_inspected"].values())
+    assert camera["in_flight"] == 0
+
+
+def test_a_supervisor_without_descriptors_for_a_while_keeps_store_and_workers(line: LineUnderTest) -> None:
+    """What it can't look at now is not gone: the store's files least of all."""
+    line.config["cameras"][0]["source"] |= {"loop": True, "fps": 20}
+    line.start()
+    worker = line.pid_of("infer", seen=5)
+    assert line.process is not None
+    server = json.loads((line.spool / "embedded-redis/endpoint.json").read_text())["pid"]
+    pid = line.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), before[1]))  # noqa: PTH208
+    os.kill(worker, signal.SIGKILL)
+    goes_on(line, by=40)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    goes_on(line, by=20)
+    assert json.loads((line.spool / "embedded-redis/endpoint.json").read_text())["pid"] == server
     line.interrupt()
     camera = line.finish()["cameras"]["cam1"]
     assert camera["captured"] == camera["inspected"] + sum(camera["not_inspected"].values())

@@ -17,6 +17,7 @@ from f2pnet.config import LineConfig
 from f2pnet.config.line import CurveConfig
 from f2pnet.errors import ConfigError, F2pError, MissingResource
 from pipeline.frames.ledger import Ledger
+from pipeline.wire import transport
 from pipeline.wire.curve import Curve, end_guards, write_keys
 from pipeline.wire.messages import Bye, LedgerReport
 from pipeline.wire.transport import Hub, Link, Poller
@@ -167,6 +168,32 @@ def test_a_guest_says_what_guests_may_say_in_its_own_name(keys: Path, free_ports
         assert hub.seal(b"infer-far/1", "cam1/r/000001") != hub.seal(b"infer-far/1", "cam1/r/000002")
     finally:
         for socket in (hub, *links.values()):
+            socket.close()
+        end_guards()
+
+
+def test_a_guest_with_many_names_crowds_out_nobody_but_itself(
+    keys: Path, free_ports: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "PEERS_OF_A_GUEST", 4)
+    monkeypatch.setattr(transport, "NAMES_OF_A_GUEST", 4)
+    shutil.copy(keys / "stranger.key", keys / "allowed")
+    address = f"tcp://127.0.0.1:{free_ports[0]}"
+    hub = Hub(address, 100, curve(keys, "a"), from_guests=(Bye,))
+    other = Link(address, "infer-other/1", 100, curve(keys, "stranger"), 0)
+    crowd = [Link(address, f"infer-{number}/1", 100, curve(keys, "b"), 0) for number in range(7)]
+    try:
+        assert heard(hub, other, 5)
+        for link in crowd:
+            assert heard(hub, link, 5)
+        known = [number for number in range(7) if hub.is_guest(f"infer-{number}/1".encode())]
+        assert known == [3, 4, 5, 6]
+        assert hub.send(b"infer-other/1", HELLO)
+        taker = Link(address, "infer-other/2", 100, curve(keys, "b"), 0)
+        crowd.append(taker)
+        assert not heard(hub, taker, 1)  # the name is still the other key's
+    finally:
+        for socket in (hub, other, *crowd):
             socket.close()
         end_guards()
 

@@ -12,7 +12,7 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from export.origin import open_checkpoint
+from export.checkpoint import open_checkpoint
 from f2pnet.engine.bundle import sha256_of
 from f2pnet.cli import app
 from f2pnet.errors import ConfigError, MissingResource

@@ -24,7 +24,7 @@ from pipeline.store.embedded.server import DataInUse, EmbeddedRedis, server_prog
 from tests.pipeline.console.browser import await_that
 from tests.small_disk import fill, mount_small_disk, unmount
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 
 
 def wait_until_gone(pid: int, limit_s: float = 5.0) -> bool:

@@ -19,7 +19,7 @@ from pipeline.store.records import Record
 from pipeline.store.spool.spool import Damage, Removal, Spool, SpoolFull, waiting_in
 from tests.small_disk import fill, mount_small_disk, unmount
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+REPOSITORY = Path(__file__).resolve().parents[4]
 MB = 1024 * 1024
 MakeFrame = Callable[..., Record]
 
