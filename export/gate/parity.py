@@ -76,7 +76,7 @@ def read_images(folder: Path, list_name: str = "test.json", most: int | None = N
 
     Raises MissingResource, or ConfigError, where the folder is no data set of a layout that `f2p train` reads.
     """
-    folder = _indexed(folder)
+    folder = _indexed(folder, list_name)
     index = folder / list_name
     if not index.is_file():
         raise MissingResource(f"no {list_name} in {folder}: wanted a data set folder, which has this list of images")
@@ -86,10 +86,13 @@ def read_images(folder: Path, list_name: str = "test.json", most: int | None = N
     return [_read_image(folder / record["image"], record.get("bit_depth")) for record in records]
 
 
-def _indexed(folder: Path) -> Path:
+def _indexed(folder: Path, list_name: str) -> Path:
     """The folder with the index files: itself, or where those of another layout are written."""
     if not folder.is_dir():
         raise MissingResource(f"no data set folder {folder}: check the path")
+    own = folder / list_name
+    if own.is_file() and own.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        return folder  # so that a machine without the packages that read other layouts can export
     found: Path = provider("data_set")(str(folder), Path())
     return found
 
