@@ -62,10 +62,10 @@ def _section(name: str, thing: Any) -> str:
     if issubclass(thing, Enum):
         parts.append("Values: " + ", ".join(f"`{member.value}`" for member in thing) + ".\n")
         return "\n".join(parts)
-    fields = inspect.get_annotations(thing)
+    fields = {name: kind for base in _with_bases(thing) for name, kind in inspect.get_annotations(base).items()}
     public = {field: kind for field, kind in fields.items() if not field.startswith("_")}
     if public and not issubclass(thing, BaseException):
-        meanings = _field_meanings(thing)
+        meanings = {name: text for base in _with_bases(thing) for name, text in _field_meanings(base).items()}
         parts += ["| field | type | |", "| --- | --- | --- |"]
         parts += [f"| `{field}` | `{_in_table(kind)}` | {meanings.get(field, '')} |" for field, kind in public.items()]
         parts.append("")
@@ -78,6 +78,13 @@ def _section(name: str, thing: Any) -> str:
             function = value.__func__ if isinstance(value, classmethod) else value
             parts.append(f"### {name}.{member}\n\n{_signature(f'{name}.{member}', function)}\n{_text(function)}")
     return "\n".join(parts)
+
+
+def _with_bases(thing: type) -> list[type]:
+    """The class and those of ours that it derives from, bases first; a model of pydantic knows their fields itself."""
+    if issubclass(thing, BaseModel):
+        return [thing]
+    return [base for base in reversed(thing.__mro__) if base.__module__.startswith("f2pnet.")]
 
 
 def _field_meanings(thing: type) -> dict[str, str]:

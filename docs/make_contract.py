@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from pydantic import BaseModel
 
-from f2pnet.alerts.stream import StreamEntry, encode
+from f2pnet.alerts.stream import EntryFields, StreamEntry, encode
 from f2pnet.commands.table import command_table, open_command
 from f2pnet.config.line import LineConfig
 from f2pnet.engine.bundle import Manifest
@@ -165,7 +165,7 @@ def _redis() -> Iterator[str]:
         str(each)
         for each in encode(frame_id="", camera_id="", part_id=None, verdict=Verdict.OK, captured_at_ns=0, data=b"")[::2]
     ]
-    meanings = _strings_under(StreamEntry)
+    meanings = _strings_under(EntryFields) | _strings_under(StreamEntry)
     rows = [(f"`{name}`", meanings.get(name, "")) for name in [*names, "chain"]]
     yield "Fields of an entry of the streams `results` and `alerts`:\n\n" + _table(("field", "meaning"), rows)
 

@@ -155,7 +155,9 @@ class GroupReader:
         counted = self._link.exchange(*questions)
         hopeful: list[RawEntry] = []
         for (name, flat), reply in zip(entries, counted, strict=True):
-            delivered = (int(reply[0][3]) if reply else 0) - this_one_counted
+            delivered = int(reply[0][3]) if reply else 0
+            if this_one_counted:
+                delivered -= 1
             if delivered >= self._max_deliveries:
                 self._bury(name.decode(), pairs(flat or []), delivered)
                 continue

@@ -35,11 +35,11 @@ Exchange = Callable[[Command], list[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class StreamEntry:
-    """One verdict or one fault, as it stands in a stream."""
+class EntryFields:
+    """What an entry of a stream and an alert have in common."""
 
     id: str
-    """Place in the stream; "" before it was written."""
+    """Place in the stream, which `since` takes; "" before it was written."""
     frame_id: str
     """Of a fault: its event id."""
     camera_id: str
@@ -47,11 +47,17 @@ class StreamEntry:
     part_id: str | None
     """The part that the frame shows; "" in the stream where none is known."""
     verdict: Verdict
-    """What the line says about the frame."""
+    """What the line says about the frame; of an alert NG, NOT_INSPECTED or FAULT."""
     captured_at_ns: int
     """UTC, ns since the epoch."""
     data: bytes
     """The result as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry(EntryFields):
+    """One verdict or one fault, as it stands in a stream."""
+
     result: InspectionResult = field(compare=False, repr=False)
     frame: FrameId | None
     """None for a fault."""

@@ -22,19 +22,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from f2pnet.alerts.readers import GroupReader, Reader, TailReader
-from f2pnet.alerts.stream import ALERT_VERDICTS, ForeignEntry, RawEntry, decode
+from f2pnet.alerts.stream import ALERT_VERDICTS, EntryFields, ForeignEntry, RawEntry, decode
 from f2pnet.backoff import Backoff
 from f2pnet.config.line import load_line
 from f2pnet.errors import ConfigError, StoreAway, StoreRefused
 from f2pnet.foreign import ForeignData
-from f2pnet.inspection.result import InspectionResult, Verdict
+from f2pnet.inspection.result import InspectionResult
 from f2pnet.redis.address import address_without_secrets
 from f2pnet.redis.endpoint import EMBEDDED
 from f2pnet.redis.keys import LineKeys
@@ -49,22 +49,9 @@ _STREAM_ID = re.compile(r"\d+(-\d+)?")
 
 
 @dataclass(frozen=True)
-class Alert:
+class Alert(EntryFields):
     """One frame that is not OK, or one fault."""
 
-    id: str
-    """Place in the stream: what `since` takes."""
-    frame_id: str
-    """Of a fault: its event id."""
-    camera_id: str
-    """"" for a fault that concerns no camera."""
-    part_id: str | None
-    verdict: Verdict
-    """NG, NOT_INSPECTED or FAULT."""
-    captured_at_ns: int
-    """UTC, ns since the epoch."""
-    data: bytes
-    """The JSON behind it."""
     _acknowledge: Callable[[str], None] = field(repr=False, compare=False)
 
     @property
@@ -166,16 +153,8 @@ class Subscription:
         if isinstance(entry, ForeignEntry):
             self._foreign.note(self._stream, entry.id, entry.why)
             return None
-        return Alert(
-            id=entry.id,
-            frame_id=entry.frame_id,
-            camera_id=entry.camera_id,
-            part_id=entry.part_id,
-            verdict=entry.verdict,
-            captured_at_ns=entry.captured_at_ns,
-            data=entry.data,
-            _acknowledge=self._acknowledge,
-        )
+        shared = {each.name: getattr(entry, each.name) for each in fields(EntryFields)}
+        return Alert(**shared, _acknowledge=self._acknowledge)
 
     def _acknowledge(self, name: str) -> None:
         self._note_ack(name)

@@ -28,7 +28,7 @@ from f2pnet.inspection.result import Verdict
 from f2pnet.redis.link import RedisLink
 from pipeline.console.access import COOKIE, AuthMiddleware, is_token
 from pipeline.console.guard import LONGEST_STREAM_S, Guard, GuardMiddleware, address_of
-from pipeline.console.history import NewestAlerts, Wanted, page_of
+from pipeline.console.history import AlertQuery, NewestAlerts, page_of
 from pipeline.console.live import Live, event
 from pipeline.console.previews import Previews
 from pipeline.console.reviews import Reviews
@@ -143,7 +143,7 @@ class _Handlers:
     def alerts(self, request: Request) -> Response:
         query = request.query_params
         try:
-            wanted = Wanted(
+            wanted = AlertQuery(
                 camera=query.get("camera") or None,
                 verdict=Verdict(query["verdict"]) if query.get("verdict") else None,
                 class_name=query.get("class") or None,

@@ -19,7 +19,7 @@ MOST_READ = 20_000  # entries looked through for one page; a filter that matches
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AlertQuery:
     """What a page of history should show; None: anything. Times in ms since the epoch (UTC)."""
 
     camera: str | None = None
@@ -31,7 +31,7 @@ class Wanted:
     limit: int = PAGE
 
 
-def page_of(store: Store, line: str, wanted: Wanted, reviews: Reviews) -> dict[str, Any]:
+def page_of(store: Store, line: str, wanted: AlertQuery, reviews: Reviews) -> dict[str, Any]:
     """{"items": [...], "next": id or None}. OK verdicts are looked for among the results, all others among alerts."""
     keys = LineKeys(line)
     of_results = wanted.verdict is Verdict.OK
@@ -75,7 +75,7 @@ class NewestAlerts:
         return {"items": [item | words[item["frame_id"]] for item in self._items], "next": last}
 
 
-def _fits(result: InspectionResult, wanted: Wanted) -> bool:
+def _fits(result: InspectionResult, wanted: AlertQuery) -> bool:
     if wanted.camera is not None and result.camera_id != wanted.camera:
         return False
     if wanted.verdict is not None and result.verdict is not wanted.verdict:

@@ -14,8 +14,8 @@ from f2pnet.redis.keys import LineKeys
 from f2pnet.redis.link import pairs
 from pipeline.console.store import Store
 
-Word = Literal["confirmed", "false_reject", "missed"]
-WORDS: tuple[Word, ...] = get_args(Word)
+ReviewLabel = Literal["confirmed", "false_reject", "missed"]
+REVIEW_LABELS: tuple[ReviewLabel, ...] = get_args(ReviewLabel)
 LONGEST_NOTE = 1_000
 MOST_REVIEWS = 100_000
 MOST_SEEN = 100_000
@@ -26,7 +26,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     """One reviewer's word about one frame; the last word stands."""
 
     frame_id: str
-    word: Word
+    word: ReviewLabel
     note: str
     by: str
     at_ns: int  # UTC, ns since the epoch
@@ -40,9 +40,9 @@ class Reviews:
         self._keys = LineKeys(line)
 
     def say(self, frame_id: str, word: str, note: str, by: str) -> Review:
-        """Keep a review. Raises ConfigError for a word that is none, and where no more reviews are kept."""
-        if word not in WORDS:
-            raise ConfigError(f"review is '{word}', wanted one of: {', '.join(WORDS)}")
+        """Keep a review. Raises ConfigError for an unknown label, and where no more reviews are kept."""
+        if word not in REVIEW_LABELS:
+            raise ConfigError(f"review is '{word}', wanted one of: {', '.join(REVIEW_LABELS)}")
         is_known, count = self._store.ask(["HEXISTS", self._keys.reviews, frame_id], ["HLEN", self._keys.reviews])
         if not is_known and count >= MOST_REVIEWS:
             raise ConfigError(

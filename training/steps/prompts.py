@@ -25,7 +25,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Questions:
+class PromptBatch:
     """One prompt for each of B images, all of one kind, and the masks they ask for, `targets` (B, 1, S, S).
 
     `places` (B, 4) are boxes, (B, 2) points; a mask prompt is what the first pass answers and has none.
@@ -35,9 +35,9 @@ class Questions:
     targets: Tensor
     places: Tensor | None
 
-    def of(self, images: slice) -> Questions:
+    def of(self, images: slice) -> PromptBatch:
         """Those of some of the images."""
-        return Questions(self.kind, self.targets[images], None if self.places is None else self.places[images])
+        return PromptBatch(self.kind, self.targets[images], None if self.places is None else self.places[images])
 
     def prompts(self, own_logits: Tensor) -> Prompts:
         """For the network, where the first pass answered `own_logits` (B, 1, m, m)."""
@@ -49,18 +49,18 @@ class Questions:
         return Prompts.from_points(places[:, None], places.new_full(places.shape[:2], POSITIVE).long()[:, None])
 
 
-def draw_questions(masks: Tensor, rng: np.random.Generator) -> Questions:
+def draw_prompt_batch(masks: Tensor, rng: np.random.Generator) -> PromptBatch:
     """What to ask about images whose true unions are `masks` (B, 1, S, S; 0 or 1).
 
     A box or a point asks for one connected defect, a mask prompt for the union.
     """
     kind = KINDS[int(rng.integers(len(KINDS)))]
     if kind == "mask":
-        return Questions(kind, masks, None)
+        return PromptBatch(kind, masks, None)
     defects = [one_defect(mask[0].numpy().astype(np.uint8), rng) for mask in masks]
     place = jittered_box if kind == "box" else a_point
     places = torch.tensor([place(defect, rng) for defect in defects], dtype=torch.float32)
-    return Questions(kind, torch.from_numpy(np.stack(defects)[:, None].astype(np.float32)), places)
+    return PromptBatch(kind, torch.from_numpy(np.stack(defects)[:, None].astype(np.float32)), places)
 
 
 def one_defect(mask: Pixels, rng: np.random.Generator) -> Pixels:

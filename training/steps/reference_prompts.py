@@ -26,7 +26,7 @@ CHANGED = 0.01
 
 
 @dataclass(frozen=True)
-class ReferenceQuestion:
+class ReferencePrompt:
     """The prompts of an image's N objects, and `targets` (N, 1, S, S): without objects a single empty one."""
 
     kind: PromptKind | None
@@ -46,7 +46,7 @@ class ReferenceQuestion:
         return Prompts.from_points(places[:, :, None], places.new_full((*places.shape[:2], 1), POSITIVE).long())
 
 
-def draw_reference_questions(masks: Tensor, rng: np.random.Generator) -> list[ReferenceQuestion]:
+def draw_reference_prompts(masks: Tensor, rng: np.random.Generator) -> list[ReferencePrompt]:
     """One for each image; `masks` (B, 1, S, S; 0 or 1) are the true unions."""
     return [_question(mask[0].numpy().astype(np.uint8), rng) for mask in masks]
 
@@ -74,13 +74,13 @@ def noisy(targets: Tensor, size: int, seed: int) -> Tensor:
     return (masks + noise * ((masks - back).abs() >= CHANGED) > 0.5).float()
 
 
-def _question(mask: Pixels, rng: np.random.Generator) -> ReferenceQuestion:
+def _question(mask: Pixels, rng: np.random.Generator) -> ReferencePrompt:
     found = objects(mask)
     kind = KINDS[int(rng.integers(len(KINDS)))] if found else None
     targets = torch.from_numpy(np.stack(found or [np.zeros_like(mask)])[:, None].astype(np.float32))
     place = a_point if kind == "point" else lambda defect, _: _inner_box(defect)
     places = [place(defect, rng) for defect in found] if kind in ("point", "box") else []
-    return ReferenceQuestion(kind, targets, torch.tensor(places, dtype=torch.float32), int(rng.integers(2**31)))
+    return ReferencePrompt(kind, targets, torch.tensor(places, dtype=torch.float32), int(rng.integers(2**31)))
 
 
 def _inner_box(defect: Pixels) -> tuple[float, float, float, float]:

@@ -11,8 +11,8 @@ from models.prompt_free import second_mask
 from training.recipe import LossWeights, TrainingRecipe
 from training.steps.batches import Batch, step_generator
 from training.steps.losses import class_loss, hidden, image_loss, mask_loss
-from training.steps.prompts import Questions, draw_questions
-from training.steps.reference_prompts import ReferenceQuestion, draw_reference_questions, first_objects
+from training.steps.prompts import PromptBatch, draw_prompt_batch
+from training.steps.reference_prompts import ReferencePrompt, draw_reference_prompts, first_objects
 from training.steps.teacher import Teacher, taught_loss
 
 BATCH, PROMPT = 0, 1  # purposes of a step's random numbers
@@ -32,7 +32,7 @@ class StepLosses(nn.Module):
         self.device = device
         self.teacher = None if recipe.teacher is None else Teacher(recipe.teacher, device)
 
-    def forward(self, batch: Batch, asked: Asked, positive_weight: float = 1.0) -> Terms:
+    def forward(self, batch: Batch, asked: PromptsOfStep, positive_weight: float = 1.0) -> Terms:
         """The terms of some images of a step. Its two passes share one run of the encoder.
 
         `positive_weight` counts a defective pixel so many times in the cross entropy of mask and pixel map. The image
@@ -69,7 +69,7 @@ class StepLosses(nn.Module):
     def _reference_terms(
         self,
         encoded: Encoded,
-        asked: list[ReferenceQuestion],
+        asked: list[ReferencePrompt],
         pixel_masks: Tensor,
         labels: Tensor,
         ignored: Tensor | None,
@@ -100,18 +100,18 @@ class StepLosses(nn.Module):
         return mask_loss(seen, targets, dice_on_good=on_good, positive_weight=positive_weight)
 
 
-Asked = Questions | list[ReferenceQuestion] | None
+PromptsOfStep = PromptBatch | list[ReferencePrompt] | None
 
 
-def draw_asked(batch: Batch, recipe: TrainingRecipe, step: int) -> Asked:
+def draw_asked(batch: Batch, recipe: TrainingRecipe, step: int) -> PromptsOfStep:
     """What a step asks about all of its images; None where it has no second pass."""
     rng = step_generator(recipe.seed, step, PROMPT)
     if recipe.prompts == "reference":
-        return draw_reference_questions(batch.masks, rng)
-    return draw_questions(batch.masks, rng) if rng.random() < recipe.prompted_share else None
+        return draw_reference_prompts(batch.masks, rng)
+    return draw_prompt_batch(batch.masks, rng) if rng.random() < recipe.prompted_share else None
 
 
-def asked_of(asked: Asked, images: slice) -> Asked:
+def asked_of(asked: PromptsOfStep, images: slice) -> PromptsOfStep:
     """What is asked about some of the images."""
     if asked is None:
         return None

@@ -14,7 +14,7 @@ from training.data.masks import foreground
 from training.loop.data import load_data
 from training.loop.loop import train
 from training.recipe import TrainingRecipe
-from training.steps.reference_prompts import draw_reference_questions, first_objects, noisy, objects
+from training.steps.reference_prompts import draw_reference_prompts, first_objects, noisy, objects
 
 MASK = np.zeros((64, 64), np.uint8)
 MASK[4:14, 6:20] = 1
@@ -32,7 +32,7 @@ def test_a_prompt_stands_for_each_object_and_none_on_a_good_image() -> None:
     masks = torch.from_numpy(np.stack([MASK, 0 * MASK])[:, None].astype(np.float32))
     kinds = set()
     for seed in range(30):
-        defective, good = draw_reference_questions(masks, np.random.default_rng(seed))
+        defective, good = draw_reference_prompts(masks, np.random.default_rng(seed))
         prompts = defective.prompts(32, torch.device("cpu"))
         assert prompts is not None
         assert prompts.labels.shape[:2] == (1, 2)

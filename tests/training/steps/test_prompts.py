@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.steps.prompts import a_point, draw_questions, jittered_box, one_defect
+from training.steps.prompts import a_point, draw_prompt_batch, jittered_box, one_defect
 
 TWO = np.zeros((32, 32), np.uint8)
 TWO[2:6, 3:9] = 1
@@ -41,7 +41,7 @@ def test_a_point_lies_on_the_defect() -> None:
 @pytest.mark.parametrize("seed", range(12))
 def test_prompts_on_good_images_ask_for_nothing(seed: int) -> None:
     masks = torch.zeros(3, 1, 32, 32)
-    asked = draw_questions(masks, np.random.default_rng(seed))
+    asked = draw_prompt_batch(masks, np.random.default_rng(seed))
     assert asked.prompts(torch.zeros(3, 1, 8, 8)).points.shape[:2] == (3, 1)
     assert not asked.targets.any()
 
@@ -49,7 +49,7 @@ def test_prompts_on_good_images_ask_for_nothing(seed: int) -> None:
 def test_a_mask_prompt_holds_the_own_answer_within_ten_and_asks_for_the_union() -> None:
     masks = torch.from_numpy(TWO[None, None].astype(np.float32))
     own = torch.linspace(-50, 50, 64).reshape(1, 1, 8, 8).requires_grad_()
-    drawn = (draw_questions(masks, np.random.default_rng(seed)) for seed in range(50))
+    drawn = (draw_prompt_batch(masks, np.random.default_rng(seed)) for seed in range(50))
     asked = next(questions for questions in drawn if questions.kind == "mask")
     prompts = asked.prompts(own)
     assert prompts.masks is not None
