@@ -18,7 +18,7 @@ import torch
 from accuracy_page import SETS, page
 from accuracy_runs import FINISHED, ROOT, STUDIES, recipes, runs_folder
 
-from training.commands.score import Subject, checkpoint_subjects, score, trivial_subject
+from training.commands.subjects import Subject, checkpoint_subjects, score, trivial_subject
 from training.recipe import TrainingRecipe
 from training.report.page import Scored
 

@@ -10,8 +10,6 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 
-from export.exporter import ExportOptions, export_bundle
-from export.formats.artifacts import wanted_kinds
 from f2pnet.commands.output_places import try_folder
 from f2pnet.commands.terminal import Fitted, plain_console, say_json
 from f2pnet.engine.bundle import Bundle, MetricSheet, refuse_other_content
@@ -49,6 +47,9 @@ def export(
 
     Refused too, without --force, where its score sheets show that nearly no defective image would be rejected.
     """
+    from export.exporter import ExportOptions, export_bundle  # torch takes seconds, which help need not wait for
+    from export.formats.artifacts import wanted_kinds
+
     refuse_other_content(out)
     try_folder(out.parent, "--out")
     options = ExportOptions(

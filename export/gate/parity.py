@@ -20,6 +20,7 @@ from f2pnet.inspection.recipe import Recipe
 from f2pnet.pictures.decode import read_picture
 from f2pnet.pictures.header import UnreadablePicture
 from f2pnet.pictures.preprocess import Image, fit
+from f2pnet.providers import provider
 
 WORST_KEPT = 8
 """Images that a report of a refusal shows."""
@@ -71,19 +72,34 @@ class RememberingBackend(Backend):
 
 
 def read_images(folder: Path, list_name: str = "test.json", most: int | None = None) -> list[Image]:
-    """The pictures of one list of a data set folder, grey or BGR; `most` of them, evenly spread, where it is given."""
+    """The pictures of one list of a data set folder, grey or BGR; `most` of them, evenly spread, where it is given.
+
+    Raises MissingResource, or ConfigError, where the folder is no data set of a layout that `f2p train` reads.
+    """
+    folder = _indexed(folder, list_name)
     index = folder / list_name
     if not index.is_file():
         raise MissingResource(f"no {list_name} in {folder}: wanted a data set folder, which has this list of images")
-    records = json.loads(index.read_text(encoding="utf-8"))
+    records = json.loads(index.read_text(encoding="utf-8-sig"))
     if most is not None and len(records) > most:
         records = [records[round(place)] for place in np.linspace(0, len(records) - 1, most)]
-    return [_read_image(folder / record["image"]) for record in records]
+    return [_read_image(folder / record["image"], record.get("bit_depth")) for record in records]
 
 
-def _read_image(path: Path) -> Image:
+def _indexed(folder: Path, list_name: str) -> Path:
+    """The folder with the index files: itself, or where those of another layout are written."""
+    if not folder.is_dir():
+        raise MissingResource(f"no data set folder {folder}: check the path")
+    own = folder / list_name
+    if own.is_file() and own.read_bytes().lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        return folder  # so that a machine without the packages that read other layouts can export
+    found: Path = provider("data_set")(str(folder), Path())
+    return found
+
+
+def _read_image(path: Path, bit_depth: int | None) -> Image:
     try:
-        return read_picture(path)
+        return read_picture(path, bit_depth=bit_depth)
     except UnreadablePicture as error:
         raise ConfigError(f"{path}: {error}") from error
 

@@ -67,8 +67,8 @@ def inspect(
     for place in (out, out / "masks", out / "overlays"):
         try_folder(place, "--out")
     try_file(out / RESULTS_NAME, "--out")
-    named = list_images(dataset, data_dir, test_list) if dataset is not None else inputs or []
-    found = find_inputs(named, ignore=out)
+    listed = dict(list_images(dataset, data_dir, test_list)) if dataset is not None else {}
+    found = find_inputs(list(listed) or inputs or [], out, bit_depth, listed)
     files = found.files
     opened = (
         Inspector.of_checkpoint(ckpt_path, recipe)
@@ -92,9 +92,12 @@ def inspect(
     ):
         unknown_length = any(file.is_video for file in files)
         bar = progress.add_task("inspecting", total=None if unknown_length else len(files))
-        for picture, result, mask in inspect_pictures(inspector, pictures(files, bit_depth)):
+        for picture, result, mask in inspect_pictures(inspector, pictures(files)):
             folder.write(picture, result, mask)
             tally.count(result)
+            if picture.note is not None:
+                note = f"note: {printable(picture.file.path)}: {picture.note}"
+                console.print(note, style="yellow", markup=False, soft_wrap=True)
             if result.verdict == Verdict.NOT_INSPECTED:
                 console.print(not_inspected_line(picture, result), style="yellow", markup=False, soft_wrap=True)
             progress.advance(bar)
@@ -109,10 +112,13 @@ def inspect(
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def list_images(dataset: str, data_dir: Path, list_name: str) -> list[Path]:
-    """The images of one list of a data set. Raises MissingExtra without the extra `train`, which reads data sets."""
+def list_images(dataset: str, data_dir: Path, list_name: str) -> list[tuple[Path, int | None]]:
+    """The images of one list of a data set, each with its bit depth where the list states one.
+
+    Raises MissingExtra without the extra `train`, which reads data sets.
+    """
     try:
-        found: list[Path] = provider("data_set_images")(dataset, data_dir, list_name)
+        found: list[tuple[Path, int | None]] = provider("data_set_images")(dataset, data_dir, list_name)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"--dataset and the packages that read data sets ({error.name})", "train") from error
     return found

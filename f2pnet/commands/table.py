@@ -19,6 +19,7 @@ from f2pnet.errors import ExitCode, F2pError, MissingExtra
 from f2pnet.providers import provided
 from f2pnet.text import printable, printable_lines
 
+Explain = Callable[[ModuleNotFoundError], Exception]
 _MAY_HOLD_A_LOGIN = re.compile(r"\S*(?:://|:/|@)\S*")
 _UsageError: Any = typer.BadParameter.__base__  # of click, or of the copy of it that newer versions of typer carry
 _ClickException: Any = _UsageError.__base__
@@ -128,30 +129,40 @@ def open_command(name: str, entry: Command) -> Any:
     try:
         target = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        if entry.extra is None or (error.name or "").split(".")[0] in own_packages():
-            raise
-        raise MissingExtra(f"'f2p {name}' and its packages ({error.name})", entry.extra) from error
+        raise _missing_extra(name, entry.extra, error) from error
     if not isinstance(target, typer.Typer):
         function, target = target, typer.Typer(add_completion=False)
         target.command(name)(function)
     command = typer.main.get_command(target)
-    _guard(command)
+    _guard(command, functools.partial(_missing_extra, name, entry.extra))
     return command
 
 
-def _guard(command: Any) -> None:
+def _missing_extra(name: str, extra: str | None, error: ModuleNotFoundError) -> MissingExtra | ModuleNotFoundError:
+    """What says how to install the packages of a command; the error itself where it is none of theirs."""
+    if extra is None or (error.name or "").split(".")[0] in own_packages():
+        return error
+    return MissingExtra(f"'f2p {name}' and its packages ({error.name})", extra)
+
+
+def _guard(command: Any, of_missing_module: Explain) -> None:
     """Have every callback end with one line and an exit code instead of a traceback."""
     if command.callback is not None:
-        command.callback = _guarded(command.callback)
+        command.callback = _guarded(command.callback, of_missing_module)
     for inner in getattr(command, "commands", {}).values():
-        _guard(inner)
+        _guard(inner, of_missing_module)
 
 
-def _guarded(callback: Callable[..., Any]) -> Callable[..., Any]:
+def _guarded(callback: Callable[..., Any], of_missing_module: Explain) -> Callable[..., Any]:
     @functools.wraps(callback)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             return callback(*args, **kwargs)
+        except ModuleNotFoundError as error:  # commands import what takes seconds when they run
+            explained = of_missing_module(error)
+            if not isinstance(explained, F2pError):
+                raise
+            _fail(explained)
         except F2pError as error:
             _fail(error)
         except KeyboardInterrupt:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+import simplejpeg
 from PIL import ImageFile, TiffImagePlugin
+
+from f2pnet.text import printable
 
 _PNG_SIGNATURE_BYTES = 8
 _WIDTH, _HEIGHT, _BITS_PER_SAMPLE, _COMPRESSION, _ROWS_PER_STRIP, _PLANES = 256, 257, 258, 259, 278, 284
 _STRIPS, _TILES = (273, 279), (324, 325)  # tags of offsets and byte counts
-_DEFLATE, _PACKBITS = (8, 32946), 32773
+_DEFLATE, _PACKBITS, _JPEG = (8, 32946), 32773, 7
+_JPEG_TABLES = 347
 
 
 def png_damage(data: bytes) -> str | None:
@@ -32,15 +36,20 @@ def png_damage(data: bytes) -> str | None:
 def tiff_damage(data: bytes, image: ImageFile.ImageFile) -> str | None:
     """What is wrong with the strips or tiles of a TIFF file, in the compressions where libtiff goes on all the same.
 
-    It never looks at the checksum of deflated data, and it cuts or fills PackBits data to fit.
+    It never looks at the checksum of deflated data, cuts or fills PackBits data to fit, and keeps warnings of the JPEG
+    decoder to itself.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return None
     compression = image.tag_v2.get(_COMPRESSION)
-    if compression not in (*_DEFLATE, _PACKBITS):
+    if compression not in (*_DEFLATE, _PACKBITS, _JPEG):
         return None
+    tables = bytes(image.tag_v2.get(_JPEG_TABLES, b""))
     for number, piece in enumerate(_pieces(data, image)):
-        problem = _packbits_damage(piece) if compression == _PACKBITS else _deflate_damage(piece, image)
+        if compression == _JPEG:
+            problem = _jpeg_damage(piece[0], tables)
+        else:
+            problem = _packbits_damage(piece) if compression == _PACKBITS else _deflate_damage(piece, image)
         if problem is not None:
             return f"strip or tile {number} {problem}"
     return None
@@ -67,6 +76,15 @@ def _deflate_damage(piece: tuple[bytes, int | None], image: ImageFile.ImageFile)
     except zlib.error as error:
         return f"is damaged: {error}"
     return None if inflate.eof else "ends too early"
+
+
+def _jpeg_damage(piece: bytes, tables: bytes) -> str | None:
+    """A piece is a JPEG without its tables, which stand once in the file (TIFF Technical Note 2)."""
+    try:
+        simplejpeg.decode_jpeg(tables[:-2] + piece[2:] if tables else piece, "GRAY", strict=True)
+    except ValueError as error:
+        return f"is damaged: {printable(error)}"
+    return None
 
 
 def _packbits_damage(piece: tuple[bytes, int | None]) -> str | None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import ImageFile
 
 from f2pnet.pictures.damage import png_damage, tiff_damage
+from f2pnet.pictures.following import is_followed_by_a_picture
 from f2pnet.pictures.header import Header, PictureTooLarge, UnreadablePicture, open_image
 from f2pnet.pictures.preprocess import Image
 from f2pnet.text import printable
@@ -24,7 +25,7 @@ MAX_DECODED_BYTES = 2**30
 """Largest picture outside a line, where a camera's `max_frame_mb` sets the limit."""
 _SLACK_BYTES = 2**26  # a file may be this much larger than its pixels: comments, profiles, thumbnails
 _DEPTH_CURE = "its file does not say whether they fill 10, 12, 14 or 16 bits: say so with bit_depth (folder source, "
-_DEPTH_CURE += "`f2p inspect --bit-depth`), or convert it to 8 bits"
+_DEPTH_CURE += "`f2p inspect --bit-depth`; of a data set `f2p data index --bit-depth`), or convert it to 8 bits"
 
 
 def read_picture(path: Path, *, max_bytes: int = MAX_DECODED_BYTES, bit_depth: int | None = None) -> Image:
@@ -87,6 +88,9 @@ def _whole(data: bytes, max_bytes: int) -> tuple[Header, ImageFile.ImageFile]:
     header, image = open_image(data, max_bytes)
     if header.pages != 1:
         raise UnreadablePicture(f"holds {header.pages} pages or frames; wanted files of one picture: split it")
+    has_list = getattr(image, "n_frames", 1) > 1  # of what follows: these are thumbnails
+    if not has_list and is_followed_by_a_picture(header.kind, data, image.size, header.max_value):
+        raise UnreadablePicture("another picture follows in the same file; wanted files of one picture: split it")
     damage = png_damage(data) if header.kind == "PNG" else tiff_damage(data, image)
     if damage is not None:
         raise UnreadablePicture(damage)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from f2pnet.errors import ConfigError, MissingExtra, MissingResource
@@ -17,14 +17,19 @@ from f2pnet.text import printable
 UNREADABLE = "unreadable"
 TOO_LARGE = "frame_too_large"
 TRUNCATED = "truncated"
+NO_DEPTHS: Mapping[Path, int | None] = {}
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """An image or video that was asked for; `name` is its path below the input it was found in."""
+    """An image or video that was asked for; `name` is its path below the input it was found in.
+
+    `bit_depth`: bits that 16-bit pixels fill, where the file does not say.
+    """
 
     path: Path
     name: Path
+    bit_depth: int | None = None
 
     @property
     def is_video(self) -> bool:
@@ -36,7 +41,7 @@ class PictureFile:
 class Picture:
     """One picture, or (image None) the reason why there is none; `detail` says it for people.
 
-    `frame` counts a video's frames from 0.
+    `frame` counts a video's frames from 0. `note`: what users should know of the file, once.
     """
 
     file: PictureFile
@@ -44,6 +49,7 @@ class Picture:
     image: Image | None
     reason: str | None = None
     detail: str | None = None
+    note: str | None = None
 
     @property
     def id(self) -> str:
@@ -71,10 +77,13 @@ class Inputs:
         return any(each.may_hide_pictures for each in self.passed_over)
 
 
-def find_inputs(inputs: Sequence[Path], ignore: Path) -> Inputs:
+def find_inputs(
+    inputs: Sequence[Path], ignore: Path, bit_depth: int | None = None, depths: Mapping[Path, int | None] = NO_DEPTHS
+) -> Inputs:
     """The files that `inputs` name; folders are searched with their subfolders, in natural order, without `ignore`.
 
-    Names are made different by a number where two files would share one. Raises MissingResource for an input that is
+    Names are made different by a number where two files would share one. `bit_depth` holds for all files, and `depths`
+    before it for those that it names. Raises MissingResource for an input that is
     not there, ConfigError when nothing was found.
     """
     files: list[PictureFile] = []
@@ -96,10 +105,11 @@ def find_inputs(inputs: Sequence[Path], ignore: Path) -> Inputs:
         wanted = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         named = ", ".join(printable(path) for path in inputs)
         raise ConfigError(f"no images or videos in {named}: wanted files that end in {wanted}{described}")
+    files = [replace(file, bit_depth=depths.get(file.path) or bit_depth) for file in files]
     return Inputs(_with_different_names(files), passed_over)
 
 
-def pictures(files: Sequence[PictureFile], bit_depth: int | None = None) -> Iterator[Picture]:
+def pictures(files: Sequence[PictureFile]) -> Iterator[Picture]:
     """Read the files one by one. A bad file becomes a picture without an image.
 
     Raises MissingExtra where a file is a video and the package that reads it is not installed.
@@ -109,7 +119,7 @@ def pictures(files: Sequence[PictureFile], bit_depth: int | None = None) -> Iter
             yield from _video_frames(file)
             continue
         try:
-            yield Picture(file, None, read_picture(file.path, bit_depth=bit_depth))
+            yield Picture(file, None, read_picture(file.path, bit_depth=file.bit_depth))
         except PictureTooLarge as error:
             yield Picture(file, None, None, TOO_LARGE, str(error))
         except UnreadablePicture as error:
@@ -125,7 +135,7 @@ def _with_different_names(files: Sequence[PictureFile]) -> list[PictureFile]:
             number += 1
             name = file.name.with_name(f"{file.name.stem}-{number}{file.name.suffix}")
         taken.add(name.with_suffix(""))
-        renamed.append(PictureFile(file.path, name))
+        renamed.append(replace(file, name=name))
     return renamed
 
 
@@ -141,7 +151,8 @@ def _video_frames(file: PictureFile) -> Iterator[Picture]:
         with VideoFile(file.path, MAX_DECODED_BYTES) as video:
             for picture in video.pictures():
                 reason = None if picture.problem is None else TOO_LARGE if picture.too_large else UNREADABLE
-                yield Picture(file, frame, picture.pixels, reason, picture.problem)
+                note = video.note if frame == 0 else None
+                yield Picture(file, frame, picture.pixels, reason, picture.problem, note)
                 frame += 1
         if frame == 0:
             yield Picture(file, None, None, UNREADABLE, "it holds no picture")

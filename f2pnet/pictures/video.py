@@ -98,6 +98,8 @@ class PacketDecoder:
         self._waiting: dict[int, av.Packet[VideoStream]] = {}  # those whose picture has not come
         self._damage: deque[_Damage] = deque(maxlen=LONGEST_DELAY)
         self._last_still_damaged = False  # of Motion JPEG
+        self.rotation_deg = 0
+        """By how much the container asks to turn the latest picture for showing, anticlockwise."""
 
     def decode(self, packet: av.Packet[VideoStream], lost: str | None = None) -> list[VideoPicture]:
         """The pictures that `packet` completes, in the order they are shown. `lost`: what is missing before it."""
@@ -158,6 +160,7 @@ class PacketDecoder:
         """The frame, after the pictures that should have come before it."""
         place = frame.opaque if isinstance(frame.opaque, int) else latest
         time_s = None if frame.time is None else float(frame.time)
+        self.rotation_deg = frame.rotation
         if frame.is_corrupt:
             self._begin_damage(place, frame.pts, "parts of the picture are damaged or lost")
         damage = self._damage_of(place, frame.pts)
@@ -225,6 +228,17 @@ class VideoFile:
         """The rate that the file states, in pictures per second."""
         rate = self._stream.average_rate or self._stream.guessed_rate
         return float(rate) if rate else None
+
+    @property
+    def note(self) -> str | None:
+        """What users should know of a video that asks to be shown turned; known once a picture was read."""
+        turn_deg = self._decoder.rotation_deg % 360
+        if not turn_deg:
+            return None
+        return (
+            f"it asks to be shown turned by {360 - turn_deg} degrees clockwise, and is inspected as stored; to have it "
+            "upright, re-encode it (`ffmpeg -i VIDEO UPRIGHT.mp4` turns it)"
+        )
 
     def pictures(self) -> Iterator[VideoPicture]:
         """Every picture once, in the order they are shown. Raises UnreadableVideo, or VideoCutShort at the end."""

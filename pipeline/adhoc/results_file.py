@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -81,10 +82,8 @@ class ResultsFile:
 
     def _follow(self) -> None:
         while not self._ending.wait(LOOK_S):
-            try:
+            with contextlib.suppress(F2pError):  # the store starts, or is away: what it takes meanwhile is read later
                 self._copy(self._store_url())
-            except F2pError as error:  # the store is starting, or away: what it takes in meanwhile is read later
-                _log.debug("results not copied yet", reason=str(error))
 
     def _copy(self, url: str) -> None:
         link = RedisLink(url, timeout_s=TIMEOUT_S)

@@ -115,6 +115,8 @@ def _looked_at(camera: CameraConfig, thumbnails: Path | None, frame_bytes: dict[
     finding = f"{width}x{height}, {'grey' if first.image.ndim == 2 else 'colour'}"
     if len(arrivals_s) > 1 and arrivals_s[-1] > arrivals_s[0]:
         finding += f", {(len(arrivals_s) - 1) / (arrivals_s[-1] - arrivals_s[0]):.1f} frames/s"
+    if source.note is not None:
+        finding += f"; {source.note}"
     if unreadable:
         finding += f", {len(unreadable)} of the first pictures can't be read ({unreadable[0]})"
     return finding if thumbnails is None else f"{finding}, {_thumbnail(camera.id, first, thumbnails)}"

@@ -88,6 +88,8 @@ class Source(ABC):
 
     live: bool
     """True: the world does not wait, as with a camera. False: a file, which may be paused."""
+    note: str | None = None
+    """What users should know of this source, once its first picture was read."""
 
     @abstractmethod
     def read(self, timeout_s: float) -> Frame | BadFrame | None:

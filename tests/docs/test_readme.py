@@ -1,7 +1,7 @@
 """The README from top to bottom, as written, in a folder that holds nothing but the project's configurations.
 
-Left out here are the three commands that install or build (`make demo`, `make setup`, `pip install`): the suite runs
-where they have been run.
+Left out here are the commands that install or build (`make demo`, `make setup`, `make priors`): the suite runs where
+they have been run. Without the weights that `make priors` brings, training is skipped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -31,7 +32,7 @@ COMMANDS = [
     line.split(" #")[0].strip() for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line
 ]
 SCRIPTS = [text for language, text in BLOCKS if language == "python"]
-INSTALLING = {"make demo", "make setup", 'export PATH="$PWD/.venv/bin:$PATH"'}
+INSTALLING = {"make demo", "make setup", "make priors", 'export PATH="$PWD/.venv/bin:$PATH"'}
 PICTURES = 240
 START_S = 150.0
 pytestmark = pytest.mark.timeout(900)
@@ -60,7 +61,9 @@ def shown(*words: str) -> str:
 
 def environment() -> dict[str, str]:
     """With our command on the PATH, and output that is not held back."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONUNBUFFERED": "1"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    # One thread of torch: several wait for each other on a machine that does other work too.
+    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
 
 
 def run(command: str | list[str], folder: Path, timeout_s: float = 400, code: int = 0) -> str:
@@ -102,9 +105,9 @@ def pictures(desk: Path) -> Path:
 
 def test_pictures_are_made_and_inspected(pictures: Path) -> None:
     desk = pictures
-    run(shown("f2p", "inspect"), desk)
+    run(shown("f2p", "inspect", "--engine", "configs/engines/surface-nano"), desk)
 
-    results = [json.loads(line) for line in (desk / "out/results.jsonl").read_text(encoding="utf-8").splitlines()]
+    results = results_in(desk / "out")
     assert len(results) == len(list((desk / "my-data/images").iterdir())) == PICTURES
     assert {result["verdict"] for result in results} == {"OK", "NG"}
     assert len(list((desk / "out").rglob("*.jpg"))) >= sum(result["verdict"] == "NG" for result in results)
@@ -169,32 +172,40 @@ def await_inspection(desk: Path, line: subprocess.Popen[str]) -> None:
     raise AssertionError(f"no verdict within {START_S} s")
 
 
-def test_training_and_export_end_with_an_engine_that_runs(pictures: Path) -> None:
-    desk = pictures
-    told = run(shown("f2p", "train"), desk, timeout_s=600, code=1)  # as the README says of so short a training
-    assert "reject" in told
-    assert (desk / "exp/my-data_nano_fullshot/best.pth").is_file()
-    run(shown("f2p", "export"), desk, timeout_s=300)
-    assert (desk / "my-engine/manifest.json").is_file()
-    assert "all hashes match" in run(shown("f2p", "engine"), desk)
+def results_in(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.timeout(1800)
+def test_training_and_export_end_with_an_engine_that_sees_defects(pictures: Path) -> None:
+    desk, weights = pictures, REPOSITORY / "pretrained"
+    train, export = shown("f2p", "train"), shown("f2p", "export")
+    inspect = shown("f2p", "inspect", "--engine", "my-engine/")
+    if not weights.is_dir():
+        pytest.skip("no pretrained weights here: make priors")
+    (desk / "pretrained").symlink_to(weights)
+    assert "starts from sam" in run(train, desk, timeout_s=1200)
+    run(export, desk, timeout_s=300)
+    run(inspect, desk, timeout_s=300)
+
+    verdicts = {Path(result["image"]).name: result["verdict"] for result in results_in(desk / "found")}
+    records = json.loads((desk / "my-data/test.json").read_text())
+    good, defective = (
+        [verdicts[Path(record["image"]).name] for record in records if record["label"] == label] for label in (0, 1)
+    )
+    assert defective.count("NG") >= 0.75 * len(defective) > 10
+    assert good.count("NG") <= len(good) / 3
 
 
 def test_no_command_of_the_readme_was_left_out() -> None:
-    extras = {command for command in COMMANDS if command.startswith("pip install")}
-    missing = set(COMMANDS) - INSTALLING - extras - run_already
+    missing = set(COMMANDS) - INSTALLING - run_already
     assert not missing or not run_already, missing  # nothing has run when this test is run alone
 
 
-@pytest.mark.parametrize("target", ["demo", "setup", "test"])
+@pytest.mark.parametrize("target", ["demo", "setup", "priors", "test"])
 def test_the_make_targets_are_there(target: str) -> None:
     assert f"make {target}" in README
     run(["make", "-n", target], REPOSITORY)
-
-
-def test_the_extras_that_the_readme_installs_are_there() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for extras in re.findall(r"'\.\[([\w,-]+)\]'", README):
-        assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
 def test_the_pythons_that_the_readme_names_are_the_tested_ones() -> None:

@@ -137,3 +137,27 @@ def test_help_lists_every_command_with_its_words() -> None:
     text = f2p("-h").stdout
     for name, entry in COMMANDS.items():
         assert re.search(rf"│ {name} +{re.escape(entry.help.split()[0])}", text), name
+
+
+def test_help_and_completion_of_no_command_wait_for_torch() -> None:
+    """Whose import takes seconds: a shell asks for the options of a command at each press of the Tab key."""
+    pytest.importorskip("torch")
+    script = (
+        "import importlib, sys\n"
+        "from f2pnet.commands.table import command_table\n"
+        "for group in ('f2pnet.commands', 'f2pnet.benchmarks'):\n"
+        "    for name, command in command_table(group).items():\n"
+        "        importlib.import_module(command.target.partition(':')[0])\n"
+        "        assert 'torch' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_package_that_a_running_command_misses_is_named_with_the_extra(tmp_path: Path) -> None:
+    """As where torch is not installed: `f2p train` finds that out when it runs."""
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    done = f2p("train", PYTHONPATH=str(tmp_path))
+    assert done.returncode == ExitCode.MISSING
+    assert "f2pnet[train]" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

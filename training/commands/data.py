@@ -9,7 +9,6 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-import torch
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -17,12 +16,12 @@ from rich.text import Text
 from f2pnet.commands.output_places import try_file, try_folder, write_file
 from f2pnet.commands.terminal import Fitted, cell, plain_console, say, say_json
 from f2pnet.errors import ConfigError, ExitCode, MissingResource
-from f2pnet.pictures.decode import read_picture
 from f2pnet.pictures.writing import write_picture
 from f2pnet.text import printable
 from training.data.check import Check, check_dataset
+from training.data.examples import read_frame
 from training.data.few_shot import few_shot_lists
-from training.data.records import read_records
+from training.data.records import BIT_DEPTHS, ImageFile, read_records
 from training.layouts.find import find_dataset
 from training.layouts.index import LAYOUTS
 from training.layouts.index import index as write_index
@@ -53,6 +52,8 @@ def check(
     Exit code 1 when there is a leak or an unusable record.
     """
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
     folder = find_dataset(dataset, data_dir)
     if pictures is not None:
@@ -73,13 +74,17 @@ def index(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="folder of a data set in another layout")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="where to write train.json, test.json, few_shot.json")],
     layout: Annotated[str | None, typer.Option(help=f"one of {', '.join(LAYOUTS)}; default: by its files")] = None,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(min=BIT_DEPTHS[0], max=BIT_DEPTHS[-1], help="bits that 16-bit pixels fill, if files don't say"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Write the index files of a data set in another layout, recognised by its files; images stay in place."""
     if not source.is_dir():
         raise MissingResource(f"{source}: no such folder; name the folder that the data set was unpacked into")
     try_folder(out, "--out")
-    done = write_index(source, out, layout)
+    done = write_index(source, out, layout, bit_depth)
     if as_json:
         typer.echo(json.dumps({**vars(done), "folder": str(done.folder)}))
         return
@@ -141,11 +146,11 @@ def _show(folder: Path, found: Check) -> None:
 def _write_pairs(found: Check, folder: Path) -> None:
     """`0001.png` and so on: the training picture on the left, the test picture on the right."""
     for number, (train, test, _) in enumerate(found.pairs, start=1):
-        pair = [cv2.resize(_read(path), (PAIR_PX, PAIR_PX), interpolation=cv2.INTER_AREA) for path in (train, test)]
+        pair = [cv2.resize(_read(file), (PAIR_PX, PAIR_PX), interpolation=cv2.INTER_AREA) for file in (train, test)]
         write_picture(folder / f"{number:04d}.png", np.hstack(pair).astype(np.uint8))
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(file: ImageFile) -> np.ndarray:
     """(H, W, 3) BGR."""
-    image = read_picture(path)
+    image = read_frame(file)
     return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image

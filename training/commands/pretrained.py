@@ -22,10 +22,8 @@ from training.pretrained.catalogue import (
     pretrained_folder,
     published,
 )
-from training.pretrained.convert import convert as convert_graphs
 from training.pretrained.fetch import BASE_VARIABLE
 from training.pretrained.fetch import fetch as fetch_file
-from training.pretrained.reading import check
 
 pretrained = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Published weights that training starts from: list, fetch, check."
@@ -94,6 +92,8 @@ def convert(
     as_json: AsJson = False,
 ) -> None:
     """Turn the ONNX encoder and decoder of a MobileSAM into one file of weights for vit_t."""
+    from training.pretrained.convert import convert as convert_graphs  # torch, which help need not wait for
+
     path = convert_graphs(files, out, pretrained_folder(pretrained_dir), licence)
     facts = {"file": str(path), "sha256": sha256_of(path), "size_mb": round(path.stat().st_size / 1e6, 1)}
     typer.echo(json.dumps(facts) if as_json else f"{path}: {facts['size_mb']} MB, sha256 {facts['sha256']}")
@@ -109,6 +109,8 @@ def verify(names: Names = None, pretrained_dir: Folder = None, as_json: AsJson =
     if (names and absent) or not here:
         cures = "; ".join(entry.command for entry in absent)
         raise MissingResource(f"{folder} lacks {', '.join(entry.file for entry in absent)}: {cures}")
+    from training.pretrained.reading import check  # torch, which help need not wait for
+
     checked = [check(entry, path) for entry, path in here]
     if as_json:
         sheet = [

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
@@ -17,17 +16,12 @@ from f2pnet.engine.blind import blind_on
 from f2pnet.errors import ConfigError, ExitCode
 from training.commands.blind_warning import warn_of
 from training.commands.named_recipes import NAMED, named_recipe
-from training.commands.suited_recipe import has_few_images, starts_pretrained, suited_recipe
-from training.layouts.find import find_datasets
-from training.loop.good_only import train_good_only
-from training.loop.loop import BEST
-from training.loop.processes import joined
-from training.loop.run import complete_run, steps_of_run
-from training.networks.trainable import adopt_start
 from training.pretrained.catalogue import FOLDER, FOLDER_VARIABLE
-from training.pretrained.start import Prior, priors_of
 from training.recipe import DatasetChoice, TrainingRecipe, load_recipe
 from training.report.sheet_tables import figures_table
+
+if TYPE_CHECKING:
+    from training.pretrained.start import Prior
 
 GOOD_ONLY_PX = 256
 
@@ -77,6 +71,8 @@ def train(
 
     Exit code 1 when validation shows that none, or nearly none, of the defective images would be rejected.
     """
+    from training.layouts.find import find_datasets  # torch takes seconds, which help and completion need not wait for
+
     if from_scratch and start_from is not None:
         raise ConfigError(f"--from-scratch and --start-from {start_from} exclude each other: leave one out")
     changes: dict[str, Any] = {"shots": shot_num, "sam_type": sam_type, "start_from": start_from}
@@ -90,6 +86,8 @@ def train(
             raise ConfigError(f"--good-only and {named[0]} exclude each other: leave one out")
         _train_good_only(config, changes, exp_dir, pretrained_dir, false_rejects, as_json=as_json)
         return
+    from training.commands.suited_recipe import has_few_images, starts_pretrained, suited_recipe
+
     if recipe_name is None:
         recipe_name = "default"
         if config is None and folders:
@@ -103,6 +101,18 @@ def train(
         recipe = recipe.model_copy(update={"start_from": None})
         changes |= {"sam_weights": "none", "cnn_weights": "none"}
     recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    _train(recipe, exp_dir, pretrained_dir, resume=resume, as_json=as_json)
+
+
+def _train(recipe: TrainingRecipe, exp_dir: Path, pretrained: Path | None, *, resume: bool, as_json: bool) -> None:
+    import torch
+
+    from training.loop.loop import BEST
+    from training.loop.processes import joined
+    from training.loop.run import complete_run, steps_of_run
+    from training.networks.trainable import adopt_start
+    from training.pretrained.start import priors_of
+
     recipe = adopt_start(recipe)
     if recipe.threads is not None:
         torch.set_num_threads(recipe.threads)
@@ -117,7 +127,7 @@ def train(
                 resume=resume,
                 report=lambda done, line: bar.update(task, completed=done, figures=in_words(line)),
                 processes=processes,
-                pretrained=pretrained_dir,
+                pretrained=pretrained,
                 validated=lambda fold, step, sheet: bar.console.print(validation_line(fold, step, sheet), markup=False),
                 started=lambda priors: (
                     bar.console.print(starts_from(recipe, priors), markup=False) if processes.leads else None
@@ -147,6 +157,11 @@ def _train_good_only(
     as_json: bool,
 ) -> None:
     """Only the data sets, `image_size`, `resize`, `seed`, `threads` and `notes` of a recipe matter here."""
+    import torch
+
+    from training.loop.good_only import train_good_only
+    from training.loop.loop import BEST
+
     recipe = load_recipe(config) if config else TrainingRecipe(image_size=GOOD_ONLY_PX, resize="letterbox")
     recipe = recipe.model_copy(update={key: value for key, value in changes.items() if value is not None})
     if not recipe.datasets:

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from f2pnet.errors import ConfigError
 from f2pnet.pictures.folder import list_folder
 from f2pnet.text import printable
-from training.data.duplicates import matches, structures
 from training.data.examples import MaskForms, UnusableImage, read_example
 from training.data.masks import UnusableMask
-from training.data.records import as_record, load_entries
+from training.data.records import BIT_DEPTHS, ImageFile, as_record, load_entries
 
+Entry = dict[str, Any]
 Gravity = Literal["leak", "error", "note"]
+Pair = tuple[ImageFile, ImageFile, float]
 EXAMPLES = 5
+STATE_FILE = "source-state.txt"
+"""Ours, beside the index of a data set in another layout: what its files were like."""
 FILE_KEYS = ("image", "mask", "mask_class")
 
 
@@ -29,10 +33,11 @@ class Finding:
     count: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def add(self, example: str) -> None:
+    def add(self, example: str, reason: str | None = None) -> None:
+        """Count one more. The first example stands with its reason, which mostly is that of all."""
         self.count += 1
         if len(self.examples) < EXAMPLES:
-            self.examples.append(example)
+            self.examples.append(example if reason is None or self.examples else f"{example} ({reason})")
 
 
 @dataclass(frozen=True)
@@ -41,14 +46,11 @@ class Check:
 
     images: dict[str, int]  # by list
     findings: list[Finding]
-    pairs: list[tuple[Path, Path, float]]
+    pairs: list[Pair]
 
     @property
     def passes(self) -> bool:
         return not any(finding.gravity in ("leak", "error") for finding in self.findings)
-
-
-Entry = dict[str, Any]
 
 
 def check_dataset(folder: Path, train_list: str, test_list: str) -> Check:
@@ -66,7 +68,7 @@ def check_dataset(folder: Path, train_list: str, test_list: str) -> Check:
     for name, entries in lists.items():
         _check_records(folder, name, entries, findings)
     _check_unlisted(folder, lists, findings)
-    pairs: list[tuple[Path, Path, float]] = []
+    pairs: list[Pair] = []
     if test_list in lists:
         _check_ids_and_parts(lists[train_list], lists[test_list], findings)
         pairs = list(_same_pictures(folder, lists[train_list], lists[test_list], findings))
@@ -104,40 +106,47 @@ def _check_records(folder: Path, name: str, entries: Sequence[Entry], findings: 
             _finding(findings, "error", "id stands more than once in a list").add(f"{identity} ({name}, {count} times)")
     forms = MaskForms()
     for entry in entries:
-        for gravity, what in _problems(folder, entry, forms):
-            _finding(findings, gravity, what).add(str(entry.get("id")))
+        for gravity, what, reason in _problems(folder, entry, forms):
+            _finding(findings, gravity, what).add(str(entry.get("id")), reason)
     try:
         forms.check()
     except UnusableMask as error:
         _finding(findings, "error", error.kind).add(str(error))
 
 
-def _problems(folder: Path, entry: Entry, forms: MaskForms) -> Iterator[tuple[Gravity, str]]:
-    """What `f2p train` would refuse about a record, by the same functions, and what is worth knowing about it."""
+def _problems(folder: Path, entry: Entry, forms: MaskForms) -> Iterator[tuple[Gravity, str, str | None]]:
+    """(gravity, what, reason) of what `f2p train` would refuse in a record, by the same functions, and of what is
+    worth knowing."""
     if not isinstance(entry.get("id"), str) or entry.get("label") not in (0, 1):
-        yield "error", "record without an id, or with a label that is not 0 or 1"
+        yield "error", "record without an id, or with a label that is not 0 or 1", None
         return
     if not isinstance(entry.get("image"), str):
-        yield "error", UnusableImage.kind
+        yield "error", UnusableImage.kind, None
         return
     if entry["label"] == 1 and not entry.get("mask"):
-        yield "error", "defective, and no mask"
+        yield "error", "defective, and no mask", None
         return
-    record = as_record(entry, folder)
     try:
+        record = as_record(entry, folder)
         example = read_example(record)
-    except (UnusableImage, UnusableMask) as error:
-        yield "error", error.kind
+    except UnusableImage as error:
+        yield "error", error.kind, error.reason
+        return
+    except UnusableMask as error:
+        yield "error", error.kind, None
+        return
+    except ConfigError as error:
+        yield "error", str(error), None
         return
     forms.add(record, example)
     if example.form == "indices" and example.mask.any():
-        yield "note", "mask holds class indices: every value above 0 counts as defect"
+        yield "note", "mask holds class indices: every value above 0 counts as defect", None
     if example.form == "soft":
-        yield "note", "mask has soft edges: grey from 128 on counts as defect"
+        yield "note", "mask has soft edges: grey from 128 on counts as defect", None
     if example.ignored is not None and example.ignored.any():
-        yield "note", "mask has ignored pixels (255 beside class indices): neither defect nor background"
+        yield "note", "mask has ignored pixels (255 beside class indices): neither defect nor background", None
     if 2 * int(example.mask.sum()) > example.mask.size:
-        yield "note", "defect covers more than half of the image: is the mask inverted?"
+        yield "note", "defect covers more than half of the image: is the mask inverted?", None
 
 
 def _check_unlisted(folder: Path, lists: dict[str, list[Entry]], findings: dict[str, Finding]) -> None:
@@ -148,8 +157,13 @@ def _check_unlisted(folder: Path, lists: dict[str, list[Entry]], findings: dict[
         if path not in named:
             _finding(findings, "note", "picture that none of the lists names").add(_below(path, folder))
     for each in listing.passed_over:
-        if each.path.suffix != ".json":
+        if each.path.suffix != ".json" and each.path.name != STATE_FILE:
             _finding(findings, "note", f"passed over: {each.reason}").add(_below(each.path, folder))
+
+
+def _file(folder: Path, entry: Entry) -> ImageFile:
+    depth = entry.get("bit_depth")
+    return ImageFile(folder / str(entry.get("image")), depth if depth in BIT_DEPTHS else None)
 
 
 def _below(path: Path, folder: Path) -> str:
@@ -173,13 +187,15 @@ def _check_ids_and_parts(train: Sequence[Entry], test: Sequence[Entry], findings
 
 def _same_pictures(
     folder: Path, train: Sequence[Entry], test: Sequence[Entry], findings: dict[str, Finding]
-) -> Iterator[tuple[Path, Path, float]]:
+) -> Iterator[Pair]:
     """Pairs whose pictures show one thing, whatever their part_id says."""
-    paths = [[folder / str(entry.get("image")) for entry in entries] for entries in (train, test)]
-    (first, of_first), (second, of_second) = (structures(each) for each in paths)
+    from training.data.duplicates import matches, structures  # torch takes seconds, which help need not wait for
+
+    files = [[_file(folder, entry) for entry in entries] for entries in (train, test)]
+    (first, of_first), (second, of_second) = (structures(each) for each in files)
     for match in matches(first, second):
         here, there = of_first[match.first], of_second[match.second]
         _finding(findings, "leak", "test picture that shows what a training picture shows").add(
             f"{test[there].get('id')} as {train[here].get('id')} (correlation {match.correlation:.2f})"
         )
-        yield paths[0][here], paths[1][there], match.correlation
+        yield files[0][here], files[1][there], match.correlation

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from f2pnet.pictures.decode import read_picture
-from f2pnet.pictures.header import UnreadablePicture
+from training.data.examples import UnusableImage, read_frame
 from training.data.images import Pixels
+from training.data.records import ImageFile
 
 SIDE = 64
 SAME = 0.6
@@ -52,14 +51,14 @@ def structure(image: Pixels) -> Tensor:
     return torch.from_numpy(even / max(float(np.linalg.norm(even)), 1e-6))
 
 
-def structures(paths: Sequence[Path]) -> tuple[Tensor, list[int]]:
-    """(N, SIDE, SIDE) of the readable images, and the places of these in `paths`."""
+def structures(images: Sequence[ImageFile]) -> tuple[Tensor, list[int]]:
+    """(N, SIDE, SIDE) of the readable images, and the places of these in `images`."""
     found: list[Tensor] = []
     places: list[int] = []
-    for place, path in enumerate(paths):
+    for place, image in enumerate(images):
         try:
-            found.append(structure(read_picture(path)))
-        except UnreadablePicture:
+            found.append(structure(read_frame(image)))
+        except UnusableImage:
             continue  # the check of the records names it
         places.append(place)
     return (torch.stack(found) if found else torch.zeros(0, SIDE, SIDE)), places

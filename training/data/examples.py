@@ -12,7 +12,7 @@ from f2pnet.errors import ConfigError
 from f2pnet.pictures.decode import read_picture
 from f2pnet.pictures.header import UnreadablePicture
 from training.data.masks import Mask, Pixels, UnusableMask, read_mask
-from training.data.records import Record
+from training.data.records import ImageFile, Record
 from training.recipe import MaskRule
 
 UPRIGHT = 1
@@ -27,10 +27,11 @@ MARKED = "good, and its mask is not empty"
 class UnusableImage(ConfigError):
     """An image that training can't use. `kind` names the fault without the file."""
 
-    kind = "image is missing, corrupt or not one picture of 8 bit"
+    kind = "image is missing, damaged, or not one picture of a kind that is read"
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {self.kind}: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Example:
 
 def read_example(record: Record, rule: MaskRule = "foreground") -> Example:
     """Read one record. Raises UnusableImage or UnusableMask for what no training, test or check accepts."""
-    frame = read_frame(record.image)
+    frame = read_frame(record.file)
     if record.mask is None:
         return Example(frame, np.zeros(frame.shape[:2], np.uint8), None, None)
     mask = fitted_mask(record.mask, read_mask(record.mask, rule), record.image, frame.shape[:2])
@@ -56,12 +57,12 @@ def read_example(record: Record, rule: MaskRule = "foreground") -> Example:
     return Example(frame, mask.defect, mask.ignored, mask.form)
 
 
-def read_frame(path: Path) -> Pixels:
+def read_frame(image: ImageFile) -> Pixels:
     """The pixels of an image file, upright, as the line and `f2p inspect` read them."""
     try:
-        return read_picture(path)
+        return read_picture(image.path, bit_depth=image.bit_depth)
     except UnreadablePicture as error:
-        raise UnusableImage(path, str(error)) from error
+        raise UnusableImage(image.path, str(error)) from error
 
 
 def orientation_of(path: Path) -> int:

@@ -8,12 +8,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from f2pnet.errors import ConfigError, MissingResource
 
 SHOWN_PROBLEMS = 10
+BIT_DEPTHS = range(9, 17)
 FEW_SHOT_LISTS = ("few_shot_clean.json", "few_shot.json")
+
+
+class ImageFile(NamedTuple):
+    """An image on disk. `bit_depth`: bits that its 16-bit pixels fill, where the file itself does not say."""
+
+    path: Path
+    bit_depth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,13 @@ class Record:
     """Name of the data set."""
     class_mask: Path | None = None
     """Mask of class indices, where an image may hold several classes."""
+    bit_depth: int | None = None
+    """Bits (9 to 16) that the pixels of a 16-bit image fill, where its file does not say."""
+
+    @property
+    def file(self) -> ImageFile:
+        """The image with what its file may not say."""
+        return ImageFile(self.image, self.bit_depth)
 
 
 def load_entries(path: Path) -> list[dict[str, Any]]:
@@ -84,7 +99,10 @@ def few_shot(records: Sequence[Record], folder: Path, shots: int, list_name: str
     ids_of_shots = _read_json(path)
     if not isinstance(ids_of_shots, dict) or str(shots) not in ids_of_shots:
         known = ", ".join(ids_of_shots) if isinstance(ids_of_shots, dict) else "none"
-        raise ConfigError(f"{path} has no {shots}-shot list; it has: {known}")
+        raise ConfigError(
+            f"{path} has no {shots}-shot list; it has: {known}. Leave --shot-num out to train on all "
+            f"{len(records)} images"
+        )
     wanted = set(ids_of_shots[str(shots)])
     chosen = [record for record in records if record.id in wanted]
     if missing := wanted - {record.id for record in chosen}:
@@ -142,7 +160,16 @@ def as_record(entry: dict[str, Any], folder: Path) -> Record:
         part_id=entry.get("part_id") or entry["id"],
         dataset=folder.name,
         class_mask=folder / entry["mask_class"] if entry.get("mask_class") else None,
+        bit_depth=depth_of(entry),
     )
+
+
+def depth_of(entry: dict[str, Any]) -> int | None:
+    """The bits that 16-bit pixels of the entry's image fill. Raises ConfigError for a number that can't be."""
+    depth = entry.get("bit_depth")
+    if depth is None or (type(depth) is int and depth in BIT_DEPTHS):
+        return depth
+    raise ConfigError(f"'bit_depth' is {depth!r}, wanted a number from {BIT_DEPTHS[0]} to {BIT_DEPTHS[-1]}")
 
 
 def _problems_of(entry: Any, folder: Path) -> Iterable[str]:
@@ -156,6 +183,10 @@ def _problems_of(entry: Any, folder: Path) -> Iterable[str]:
         yield f"'label' is {entry.get('label')!r}, wanted 0 (good) or 1 (defective)"
     elif entry["label"] == 1 and not entry.get("mask"):
         yield f"{entry.get('id')!r} is defective and has no mask"
+    try:
+        depth_of(entry)
+    except ConfigError as error:
+        yield str(error)
     for key in ("image", "mask", "mask_class"):
         if isinstance(entry.get(key), str) and not (folder / entry[key]).is_file():
             yield f"no file {entry[key]}"

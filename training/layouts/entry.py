@@ -23,6 +23,7 @@ class Entry:
     split: str | None = None
     part_id: str | None = None
     class_mask: Path | None = None
+    bit_depth: int | None = None  # of the 16-bit pixels of `image`, where its file does not say
     left_out: str | None = None  # why the image can't be used, where it can't: it is named, and in no list
 
     @property

@@ -11,12 +11,12 @@ from pathlib import Path
 from f2pnet.commands.output_places import OutputRefused
 from f2pnet.commands.terminal import say
 from f2pnet.errors import ConfigError, F2pError, MissingResource
-from training.data.records import read_records
+from training.data.check import STATE_FILE
+from training.data.records import ImageFile, read_records
 from training.layouts.entry import INDEX_FOLDER
 from training.layouts.index import LAYOUTS, index, recognised
 from training.layouts.label_tools.label_studio import is_export
 
-STATE_FILE = "source-state.txt"
 PUBLISHED = ("NEU_Seg", "MT", "KolektorSDD2", "DAGM2007")
 
 
@@ -53,9 +53,9 @@ def find_dataset(name_or_dir: str, data_dir: Path) -> Path:
     return _indexed(folder, layout)
 
 
-def list_images(name_or_dir: str, data_dir: Path, list_name: str) -> list[Path]:
+def list_images(name_or_dir: str, data_dir: Path, list_name: str) -> list[ImageFile]:
     """The image files of one list of a data set."""
-    return [record.image for record in read_records(find_dataset(name_or_dir, data_dir), list_name)]
+    return [record.file for record in read_records(find_dataset(name_or_dir, data_dir), list_name)]
 
 
 def _indexed(folder: Path, layout: str) -> Path:

@@ -15,17 +15,16 @@ from typing import Any
 from f2pnet.commands.output_places import try_folder
 from f2pnet.errors import ConfigError, F2pError
 from f2pnet.pictures.folder import describe, list_folder
-from training.data.duplicates import pairs, structures
+from f2pnet.text import printable
 from training.data.few_shot import few_shot_lists
 from training.data.masks import read_mask
-from training.data.records import Record, split_by_part
+from training.data.records import ImageFile, Record, split_by_part
 from training.layouts import f2pnet_lists, mvtec, plain, published
-from training.layouts.entry import Entry
+from training.layouts.entry import INDEX_FOLDER, Entry, images_below
 from training.layouts.label_tools import coco, cvat, label_studio, labelme, voc, yolo
 
 TEST_SHARE = 0.3
 SPLIT_SEED = 3407
-LABEL_SUFFIXES = (".json", ".txt", ".xml", ".yaml", ".yml", ".csv", ".md")
 LABEL_SUFFIXES = (".json", ".txt", ".xml", ".yaml", ".yml", ".csv", ".md")
 MASKS = "masks"
 NAMED = 5
@@ -33,11 +32,15 @@ NAMED = 5
 
 @dataclass(frozen=True)
 class Layout:
-    """How a layout is recognised by its files, and read. `read` gets the source and a folder for masks it must draw."""
+    """How a layout is recognised by its files, and read. `read` gets the source and a folder for masks it must draw.
+
+    `names_images`: its own files list the images, so that one in the folder which they leave out is worth a remark.
+    """
 
     title: str
     recognise: Callable[[Path], bool]
     read: Callable[[Path, Path], Iterator[Entry]]
+    names_images: bool = False
 
 
 LAYOUTS = {
@@ -51,9 +54,11 @@ LAYOUTS = {
     "f2pnet": Layout(
         "lists of the authors' F2P-Net", f2pnet_lists.is_f2pnet, lambda folder, _: f2pnet_lists.f2pnet(folder)
     ),
-    "coco": Layout("COCO JSON", coco.is_coco, coco.coco),
-    "label-studio": Layout("Label Studio export", label_studio.is_label_studio, label_studio.label_studio),
-    "cvat": Layout("CVAT for images (XML)", cvat.is_cvat, cvat.cvat),
+    "coco": Layout("COCO JSON", coco.is_coco, coco.coco, names_images=True),
+    "label-studio": Layout(
+        "Label Studio export", label_studio.is_label_studio, label_studio.label_studio, names_images=True
+    ),
+    "cvat": Layout("CVAT for images (XML)", cvat.is_cvat, cvat.cvat, names_images=True),
     "voc": Layout("Pascal VOC masks", voc.is_voc, voc.voc),
     "yolo": Layout("YOLO segmentation", yolo.is_yolo, yolo.yolo),
     "labelme": Layout("LabelMe", labelme.is_labelme, labelme.labelme),
@@ -88,11 +93,12 @@ def all_recognised(folder: Path) -> list[str]:
     return [name for name, layout in LAYOUTS.items() if layout.recognise(folder)]
 
 
-def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
+def index(source: Path, out: Path, layout: str | None = None, bit_depth: int | None = None) -> Indexed:
     """Write train.json, test.json and few_shot.json of `source` into `out`, with paths relative to it.
 
     Images that the source doesn't divide are divided here: whole parts, about 30 % to the test, classes alike;
-    pictures that show one thing (`training.data.duplicates`) stay on one side.
+    pictures that show one thing (`training.data.duplicates`) stay on one side. `bit_depth`: bits that 16-bit pixels
+    fill, where the files do not say.
     Raises ConfigError where the folder has no known layout, or a file in it doesn't fit.
     """
     name = layout or recognised(source)
@@ -105,10 +111,11 @@ def index(source: Path, out: Path, layout: str | None = None) -> Indexed:
         entries = list(LAYOUTS[name].read(source, out / MASKS))
         if not entries:
             raise ConfigError(f"{source}: no images in the layout {LAYOUTS[name].title}")
-        entries = [_checked(entry) for entry in _once(entries)]
+        entries = [_checked(replace(entry, bit_depth=bit_depth)) for entry in _once(entries)]
         kept = [entry for entry in entries if entry.left_out is None]
         remarks += _remarks(kept, [entry for entry in entries if entry.left_out])
         remarks += _passed_over(source)
+        remarks += _not_named(source, entries, out) if LAYOUTS[name].names_images else []
         lists = _divided(kept)
         for list_name, chosen in lists.items():
             _write(out / f"{list_name}.json", [_plain(entry, out) for entry in chosen])
@@ -180,6 +187,15 @@ def _passed_over(source: Path) -> list[str]:
     return [describe(others)] if others else []
 
 
+def _not_named(source: Path, entries: Sequence[Entry], out: Path) -> list[str]:
+    """The pictures of the folder that its annotations do not name."""
+    used = {path.resolve() for entry in entries for path in (entry.image, entry.mask, entry.class_mask) if path}
+    ours = {source / INDEX_FOLDER, out}
+    spare = [path for path in images_below(source) if path.resolve() not in used and not ours & {*path.parents}]
+    names = _few([printable(path.relative_to(source)) for path in spare])
+    return [f"{len(spare)} pictures are not named by the annotations, and not used: {names}"] if spare else []
+
+
 def _few(names: Sequence[str]) -> str:
     rest = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
@@ -200,7 +216,9 @@ def _divided(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
 
 def _joined(entries: Sequence[Entry]) -> list[Entry]:
     """The entries, with parts whose pictures show one thing made one: names suggest parts, pictures prove them."""
-    images, places = structures([entry.image for entry in entries])
+    from training.data.duplicates import pairs, structures  # torch takes seconds, which help need not wait for
+
+    images, places = structures([ImageFile(entry.image, entry.bit_depth) for entry in entries])
     joined = {_part(entry): _part(entry) for entry in entries}
 
     def root(part: str) -> str:
@@ -235,6 +253,7 @@ def _plain(entry: Entry, out: Path) -> dict[str, Any]:
         "class_name": entry.class_name,
         "part_id": entry.part_id,
         "mask_class": relative(entry.class_mask),
+        "bit_depth": entry.bit_depth,
     }
     return {key: value for key, value in record.items() if value is not None}
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from training.pretrained.catalogue import Published, locate
-from training.pretrained.reading import require_readable
 
 BASE_VARIABLE = "F2P_PRETRAINED_URL"
 TIMEOUT_S = 30
@@ -50,6 +49,8 @@ def fetch(
     try:
         _require_hash(entry, unfinished, "it was deleted; fetch it again")
         if entry.sha256 is None:
+            from training.pretrained.reading import require_readable  # torch, which help need not wait for
+
             require_readable(entry, unfinished)
     except ConfigError:
         unfinished.unlink()

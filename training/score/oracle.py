@@ -7,7 +7,6 @@ they flatter. Boxes reach from the least to the largest pixel index + 1. A point
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,9 +20,9 @@ from training.data.images import Pixels
 from training.data.records import Record
 from training.metrics.evaluate import Map, Predicted, without_filling, without_ignored
 from training.metrics.thresholds import Validated
+from training.score.names import OraclePrompt
 from training.score.sheet import read_fitted
 
-OraclePrompt = Literal["oracle-box", "oracle-point"]
 SMALLEST_PX = 20
 SMALLEST_SHARE = 0.001  # of the largest defect's area; smaller ones get no prompt in the published evaluation
 

@@ -7,7 +7,6 @@ does well. `otsu` parts the whole image in two greys. `fill-box` and `otsu-box` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -20,10 +19,9 @@ from training.data.images import Pixels, read_pair
 from training.data.records import Record
 from training.metrics.evaluate import Predicted, without_ignored
 from training.metrics.thresholds import Choice, Validated
+from training.score.names import TrivialName
 from training.score.oracle import box_of, prompted_defects
 
-TrivialName = Literal["nothing", "twin", "otsu", "fill-box", "otsu-box"]
-NAMES: tuple[TrivialName, ...] = get_args(TrivialName)
 CHOICE = Choice("mask", Thresholds(pixel=0.5, score=0.5, min_area_px=1))
 """A trivial baseline answers 0 or 1; it rejects an image where it finds anything."""
 THUMBNAIL_PX = 20
@@ -112,7 +110,7 @@ def _twin_finder(training: Sequence[Record]) -> Find:
 
 
 def _read_grey(record: Record) -> Pixels:
-    return _grey(read_frame(record.image))
+    return _grey(read_frame(record.file))
 
 
 def _grey(image: Pixels) -> Pixels:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import structlog
+
 from f2pnet.config.sources import VideoSource
 from f2pnet.errors import MissingResource
 from f2pnet.pictures.video import UnreadableVideo, VideoFile, VideoPicture
@@ -12,6 +14,8 @@ from f2pnet.text import printable
 from pipeline.frames.file_ref import FileRef
 from pipeline.sources.base import BadFrame, BadFrameReason, Frame, Opening, Source, SourceEnded, SourceFault
 from pipeline.sources.pacing import Pacer
+
+_log = structlog.get_logger(__name__)
 
 
 class VideoReader(Source):
@@ -85,7 +89,13 @@ class VideoReader(Source):
         except UnreadableVideo as error:
             raise SourceFault(self._described(error)) from error
         self._position += picture is not None
+        self._tell_note()
         return picture
+
+    def _tell_note(self) -> None:
+        if self.note is None and self._video.note is not None:
+            self.note = self._video.note
+            _log.warning("video", file=self._shown, text=self.note)
 
     def _rewind(self) -> None:
         self._video.close()

@@ -16,6 +16,8 @@ from f2pnet.cli import app
 from f2pnet.engine.bundle import Bundle
 from f2pnet.errors import ExitCode
 from f2pnet.inspection.result import InspectionResult, Verdict
+from tests.f2pnet.pictures.videos import HEIGHT, WIDTH, asks_for_a_quarter_turn
+from tests.f2pnet.pictures.videos import write_video as write_numbered_video
 from tests.toy_engine import SIDE, write_toy_bundle
 
 
@@ -303,3 +305,14 @@ def test_image_is_inspected_as_it_is_shown(toy: Bundle, tmp_path: Path) -> None:
     (line,) = lines(tmp_path / "out")
     mask = cv2.imread(str(tmp_path / "out" / line["mask"]), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (SIDE, SIDE // 2)
+
+
+def test_a_video_that_asks_to_be_turned_is_inspected_as_stored_and_named(toy: Bundle, tmp_path: Path) -> None:
+    video = asks_for_a_quarter_turn(write_numbered_video(tmp_path / "belt.mp4", "libx264", frames=3))
+
+    done = inspect(toy, video, "--out", tmp_path / "out")
+
+    assert done.output.count("shown turned by 90 degrees clockwise") == 1
+    mask = cv2.imread(str(tmp_path / "out/masks/belt/000000.png"), cv2.IMREAD_UNCHANGED)
+    assert mask is not None
+    assert mask.shape == (HEIGHT, WIDTH)

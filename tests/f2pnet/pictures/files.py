@@ -63,7 +63,7 @@ def whole_files() -> dict[str, bytes]:
         "a.jp2": encoded(colour, "JPEG2000"),
         "raw.tif": encoded(colour, "TIFF"),
     }
-    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
         files[f"{compression}.tiff"] = encoded(colour, "TIFF", compression=compression)
     for orientation in range(1, 9):
         files[f"turned-{orientation}.jpg"] = encoded(colour, "JPEG", quality=95, exif=exif(orientation))
@@ -83,6 +83,13 @@ def files_of_several_pictures() -> dict[str, bytes]:
         "moving.webp": encoded(first, "WEBP", **several),
         "moving.png": encoded(first, "PNG", **several),
         "pair.jpg": encoded(first, "MPO", **several),
+        **{
+            f"copied-together.{suffix}": encoded(first, kind) + between + encoded(second, kind)
+            for suffix, kind, between in (("jpg", "JPEG", b""), ("jpeg", "JPEG", b"\r\n"), ("png", "PNG", b"\0" * 9))
+        },
+        "copied-together.ppm": encoded(first, "PPM") * 2,
+        "copied-together.pgm": b"P5\n# grey\n2 2\n1000\n" + bytes(8) + b"P5\n2 2\n1000\n" + bytes(8),
+        "copied-together.pbm": encoded(first.convert("1"), "PPM") * 2,
     }
 
 
@@ -90,9 +97,19 @@ def damaged_files() -> dict[str, bytes]:
     """Files of which something is missing or changed, in the ways in which formats let it be noticed."""
     whole = whole_files()
     damaged = {f"cut-{name}": data[: int(len(data) * 0.8)] for name, data in whole.items() if "turned" not in name}
-    with_checksum = ("a.png", "a.jpg", "progressive.jpe", "tiff_lzw.tiff", "tiff_adobe_deflate.tiff", "packbits.tiff")
+    with_checksum = (
+        "a.png",
+        "a.jpg",
+        "progressive.jpe",
+        "tiff_lzw.tiff",
+        "tiff_adobe_deflate.tiff",
+        "packbits.tiff",
+        "jpeg.tiff",
+    )
     for name in with_checksum:
         damaged[f"hole-{name}"] = with_hole(whole[name])
+    strip = whole["jpeg.tiff"]
+    damaged["hole-jpeg.tiff"] = strip[: len(strip) // 4] + bytes(60) + strip[len(strip) // 4 + 60 :]
     damaged["flipped-a.png"] = _changed(whole["a.png"], len(whole["a.png"]) // 2)
     damaged["flipped-deflate.tif"] = _changed(whole["tiff_adobe_deflate.tiff"], 300)
     damaged["bad-text-chunk.png"] = _png_with_bad_chunk(whole["a.png"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 
 from f2pnet.pictures.video import UnreadableVideo, VideoCutShort, VideoFile, VideoPicture
@@ -15,6 +14,7 @@ from tests.f2pnet.pictures.videos import (
     KEYFRAME_EVERY,
     WIDTH,
     Damage,
+    asks_for_a_quarter_turn,
     cut,
     lost,
     number_of,
@@ -175,18 +175,19 @@ def test_pauses_of_a_triggered_camera_are_no_damage(tmp_path: Path) -> None:
     assert [each.problem for each in _read(path)] == [None] * 30
 
 
-def test_rotation_that_the_container_asks_for_is_not_applied(tmp_path: Path) -> None:
+def test_rotation_that_the_container_asks_for_is_told_and_not_applied(tmp_path: Path) -> None:
     """As on the line: regions of interest and sizes are those of the sensor."""
-    path = write_video(tmp_path / "a.mp4", "libx264", frames=5)
-    data = path.read_bytes()
-    upright = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
-    turned = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
-    at = data.index(upright, data.index(b"tkhd"))
-    path.write_bytes(data[:at] + turned + data[at + len(turned) :])
-    with av.open(str(path)) as container:
-        assert next(container.decode(video=0)).rotation == -90
+    path = asks_for_a_quarter_turn(write_video(tmp_path / "a.mp4", "libx264", frames=5))
 
-    assert {each.pixels.shape for each in _read(path) if each.pixels is not None} == {(HEIGHT, WIDTH, 3)}
+    with VideoFile(path) as video:
+        assert {each.pixels.shape for each in video.pictures() if each.pixels is not None} == {(HEIGHT, WIDTH, 3)}
+        assert "shown turned by 90 degrees clockwise" in str(video.note)
+
+
+def test_a_video_that_is_upright_has_no_note(tmp_path: Path) -> None:
+    with VideoFile(write_video(tmp_path / "a.mp4", "libx264", frames=5)) as video:
+        list(video.pictures())
+        assert video.note is None
 
 
 def test_damage_at_the_end_is_not_taken_for_a_missing_end(tmp_path: Path) -> None:

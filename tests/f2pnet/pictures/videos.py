@@ -64,6 +64,18 @@ def with_damage(source: Path, target: Path, damage: dict[int, Damage]) -> Path:
     return target
 
 
+def asks_for_a_quarter_turn(path: Path) -> Path:
+    """An MP4 whose container now asks players to turn it by 90 degrees clockwise."""
+    data = path.read_bytes()
+    upright = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    turned = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    at = data.index(upright, data.index(b"tkhd"))
+    path.write_bytes(data[:at] + turned + data[at + len(turned) :])
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).rotation == -90
+    return path
+
+
 def lost(data: bytes) -> None:
     """The packet is left out."""
 

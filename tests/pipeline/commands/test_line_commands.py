@@ -118,7 +118,7 @@ def test_check_says_what_a_line_is_made_of(line: LineUnderTest) -> None:
     findings = json.loads(f2p("check", str(line.file), "--probe", "--json").stdout)
     assert [finding["what"] for finding in findings] == [
         *("engine", "recipe", "store", "camera cam1"),
-        *("shared memory", "open files", "disk", "clock"),
+        *("processor", "shared memory", "open files", "disk", "clock"),
     ]
     assert all(finding["ok"] for finding in findings)
     assert findings[3]["detail"].startswith("48x48, grey, ")  # and the rate

@@ -40,7 +40,7 @@ def test_every_kind_of_bad_record_is_told_at_once(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     for told in (
         "mask of another size than its image: 1",
-        "corrupt or not one picture of 8 bit: 2, 5",
+        "damaged, or not one picture of a kind that is read: 2 (",
         "its mask is empty: 3",
         "id stands more than once in a list: 9",
     ):

@@ -15,7 +15,7 @@ from models.configuration import network_config
 from models.f2pnet import build_network
 from models.files.checkpoint import save_checkpoint
 from training.commands.score import test as score
-from training.score.trivial import NAMES
+from training.score.names import TRIVIAL_NAMES
 
 SIDE = 64
 
@@ -53,7 +53,7 @@ def test_the_page_loads_nothing_and_shows_every_sheet(spots: Path, tmp_path: Pat
 
 
 def test_trivial_baselines_are_scored_by_the_same_sheet(spots: Path, tmp_path: Path) -> None:
-    score(dataset=[str(spots)], trivial=list(NAMES), json_file=tmp_path / "sheets.json")
+    score(dataset=[str(spots)], trivial=list(TRIVIAL_NAMES), json_file=tmp_path / "sheets.json")
     values = {
         sheet["model"].split()[1]: sheet["values"] for sheet in json.loads((tmp_path / "sheets.json").read_text())
     }

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from f2pnet.cli import app
 from training.data.check import Check, check_dataset
 from training.data.duplicates import SAME, matches, structure
+from training.data.examples import UnusableImage
 from training.data.images import Pixels
 
 RNG = np.random.default_rng(0)
@@ -91,6 +92,11 @@ def faulty(tmp_path: Path) -> Path:
     return tmp_path
 
 
+NO_IMAGE = (
+    "not an image: it starts with 89 50 4e 47 0d 0a 20 74; wanted PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM"
+)
+
+
 def by_what(check: Check) -> dict[str, tuple[str, int, str]]:
     return {found.what: (found.gravity, found.count, found.examples[0]) for found in check.findings}
 
@@ -99,7 +105,7 @@ def test_every_fault_is_found_once_and_named(faulty: Path) -> None:
     found = by_what(check_dataset(faulty, "train.json", "test.json"))
     assert found == {
         "id stands more than once in a list": ("error", 1, "twice (train.json, 2 times)"),
-        "image is missing, corrupt or not one picture of 8 bit": ("error", 1, "corrupt"),
+        UnusableImage.kind: ("error", 1, f"corrupt ({NO_IMAGE})"),
         "defective, and its mask is empty": ("error", 1, "empty"),
         "good, and its mask is not empty": ("error", 1, "marked"),
         "mask of another size than its image": ("error", 1, "cut"),

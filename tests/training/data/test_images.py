@@ -56,7 +56,12 @@ def test_all_unusable_images_are_told_at_once(spots: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_images(records, 32)
     message = str(caught.value)
-    for told in ("3 of 16", "not one picture of 8 bit", "empty mask, and '1' is labelled defective", "(10, 10)"):
+    for told in (
+        "3 of 16",
+        "not one picture of a kind that is read",
+        "empty mask, and '1' is labelled defective",
+        "(10, 10)",
+    ):
         assert told in message
 
 

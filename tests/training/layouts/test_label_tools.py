@@ -335,3 +335,22 @@ def test_outlines_of_a_turned_photo_lie_where_they_were_drawn(tmp_path: Path) ->
     assert example.image.shape == tools.SIDE[::-1]
     assert np.array_equal(example.image > 100, example.mask > 0)
     assert cv2.imread(str(record.mask), cv2.IMREAD_UNCHANGED).shape == tools.SIDE[::-1]
+
+
+@pytest.mark.parametrize("name", ["coco", "cvat", "label-studio"])
+def test_pictures_that_the_annotations_do_not_name_are_told(name: str, tmp_path: Path) -> None:
+    tools.ALL[name](tmp_path / "source")
+    assert not [remark for remark in index(tmp_path / "source", tmp_path / "a").remarks if "not named" in remark]
+
+    cv2.imwrite(str(tmp_path / "source/images/forgotten.png"), np.zeros((8, 8), np.uint8))
+
+    (remark,) = [remark for remark in index(tmp_path / "source", tmp_path / "b").remarks if "not named" in remark]
+    assert remark == "1 pictures are not named by the annotations, and not used: images/forgotten.png"
+
+
+def test_a_key_that_stands_twice_in_a_yolo_data_set_is_refused(tmp_path: Path) -> None:
+    tools.yolo(tmp_path / "source")
+    with (tmp_path / "source/data.yaml").open("a") as settings:
+        settings.write("names: [scratch, dent]\n")
+    with pytest.raises(ConfigError, match="'names' stands twice, on lines 4 and 5"):
+        index(tmp_path / "source", tmp_path / "out")

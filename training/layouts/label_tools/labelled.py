@@ -20,6 +20,7 @@ from pycocotools import mask as coco_mask
 
 from f2pnet.errors import ConfigError, F2pError, MissingResource
 from training.data.examples import SWAPPING, UPRIGHT, orientation_of, read_frame, turned
+from training.data.records import ImageFile
 from training.layouts.entry import GOOD, Entry
 
 SHOWN = 10
@@ -158,7 +159,7 @@ def size_of(image: Path) -> tuple[tuple[int, int], int]:
         with Image.open(image) as file:
             width, height = file.size
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        height, width = read_frame(image).shape[:2]
+        height, width = read_frame(ImageFile(image)).shape[:2]
         return (width, height), orientation
     return ((height, width) if orientation in SWAPPING else (width, height)), orientation
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from f2pnet.errors import ConfigError
+from f2pnet.yaml_file import read_yaml
 from training.layouts.entry import Entry, good_images, images_below
 from training.layouts.label_tools.labelled import NO_BOX, Labelled, Problems, Shape, drawn, refused, scaled_polygon
 from training.layouts.paths import inside, split_of
@@ -93,10 +92,7 @@ def _settings(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     path = next((folder / name for name in YAML_NAMES if (folder / name).is_file()), None)
     if path is None:
         return None
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    content = read_yaml(path)
     return (path, content) if isinstance(content, dict) else None
 
 

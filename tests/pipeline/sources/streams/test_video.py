@@ -12,6 +12,7 @@ import pytest
 from f2pnet.config.sources import VideoSource
 from f2pnet.errors import MissingResource
 from pipeline.sources import BadFrame, Frame, SourceEnded, SourceFault, open_source
+from tests.f2pnet.pictures.videos import asks_for_a_quarter_turn
 from tests.servers.reading import read_frames, read_until
 
 FRAMES, FPS = 40, 25
@@ -116,6 +117,19 @@ def test_whole_file_is_not_taken_for_a_cut_off_one(tmp_path: Path) -> None:
     for name, codec in (("a.mkv", "libx264"), ("b.avi", "mjpeg"), ("c.ts", "libx264"), ("d.mp4", "libx264")):
         with open_source(VideoSource(path=_write_video(tmp_path / name, codec), fps=1000)) as source:
             assert _numbers(read_until(source, SourceEnded)[0]) == list(range(FRAMES)), name
+
+
+def test_video_that_asks_to_be_turned_is_read_as_stored_with_a_note(video: Path, tmp_path: Path) -> None:
+    turned = tmp_path / "turned.mp4"
+    turned.write_bytes(video.read_bytes())
+    with open_source(VideoSource(path=asks_for_a_quarter_turn(turned), fps=1000)) as source:
+        first = source.read(5)
+        assert isinstance(first, Frame)
+        assert first.image.shape == (120, 160, 3)
+        assert "turned by 90 degrees clockwise" in str(source.note)
+    with open_source(VideoSource(path=video, fps=1000)) as source:
+        source.read(5)
+        assert source.note is None
 
 
 def test_missing_file_is_missing(tmp_path: Path) -> None:
