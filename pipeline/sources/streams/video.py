@@ -89,10 +89,10 @@ class VideoReader(Source):
         except UnreadableVideo as error:
             raise SourceFault(self._described(error)) from error
         self._position += picture is not None
-        self._tell_note()
+        self._report_note()
         return picture
 
-    def _tell_note(self) -> None:
+    def _report_note(self) -> None:
         if self.note is None and self._video.note is not None:
             self.note = self._video.note
             _log.warning("video", file=self._shown, text=self.note)
