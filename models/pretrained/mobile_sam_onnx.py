@@ -15,8 +15,8 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from models.configuration import network_config
-from models.sam import build_sam
 from models.files.weights import CheckpointError, require_fit
+from models.sam import build_sam
 
 Array = NDArray[np.float32]
 

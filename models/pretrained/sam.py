@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from models.configuration import NetworkConfig, network_config
 from models.f2pnet import F2PNet
 from models.files.names import canonical_name
-from models.sam import Sam, build_sam
 from models.files.weights import CheckpointError, fill, fit_tables, read_tensors, require_fit, some
+from models.sam import Sam, build_sam
 
 SAM_PARTS = ("vicnet.vit.", "prompt_encoder.", "decoder.sam.")
 RETRAINED_IN_REFERENCE = ("decoder.sam.mask_tokens.", "decoder.sam.iou_prediction_head.")

@@ -12,8 +12,8 @@ import safetensors.torch
 
 from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
-from models.pretrained.mobile_sam_onnx import sam_from_onnx
 from models.files.weights import CheckpointError
+from models.pretrained.mobile_sam_onnx import sam_from_onnx
 from training.pretrained.catalogue import published
 
 FORMAT = "f2pnet-weights-1"

@@ -11,8 +11,8 @@ from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError
 from models.configuration import network_config
 from models.f2pnet import build_cnn
-from models.pretrained import read_cnn, read_sam
 from models.files.weights import CheckpointError, require_fit
+from models.pretrained import read_cnn, read_sam
 from training.pretrained.catalogue import Published
 
 STANDARD_WIDTH = 64

@@ -14,8 +14,8 @@ from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from models.configuration import NetworkConfig
 from models.f2pnet import F2PNet
-from models.pretrained import read_cnn, read_sam, start_cnn, start_from_sam
 from models.files.weights import CheckpointError
+from models.pretrained import read_cnn, read_sam, start_cnn, start_from_sam
 from training.pretrained.catalogue import CATALOGUE, Part, Published, for_part, locate
 from training.pretrained.convert import described_origin
 

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from f2pnet.engine.bundle import sha256_of
 from f2pnet.cli import app
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from models.pretrained import read_sam
 from training.pretrained.catalogue import CATALOGUE, published

@@ -13,8 +13,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from export.checkpoint import open_checkpoint
-from f2pnet.engine.bundle import sha256_of
 from f2pnet.cli import app
+from f2pnet.engine.bundle import sha256_of
 from f2pnet.errors import ConfigError, MissingResource
 from models import load_checkpoint
 from models.pretrained import read_cnn
