@@ -37,6 +37,8 @@ class BatchRun:
     taken_ns: int
     overdue_ns: int
     """When something is wrong if the batch is not through, monotonic ns."""
+    is_retry: bool = False
+    """A frame of a batch that failed; there is no further try."""
     chunks_left: int = 0
     """How many of its chunks the engine has not answered."""
     ungraded: int = 0

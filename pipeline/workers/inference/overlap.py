@@ -119,8 +119,8 @@ class Overlap:
     def take_done(self) -> list[BatchRun]:
         """The batches that are through, in the order in which they were put in.
 
-        A batch that failed comes back frame by frame, so that the others get their verdict. Raises what stopped the
-        engine for good.
+        A batch that failed is run once more, frame by frame: a fault that passes costs no verdict, and one frame that
+        makes the engine fail costs its own alone. Raises what stopped the engine for good.
         """
         if self._failure is not None:
             raise self._failure
@@ -129,7 +129,7 @@ class Overlap:
             run = self._runs.popleft()
             if run.error is not None and not isinstance(run.error, F2pError):
                 raise run.error
-            if run.error is not None and len(run.frames) > 1:
+            if run.error is not None and not run.is_retry:
                 self._retry_singly(run)
                 continue
             if run.error is None:
@@ -159,7 +159,7 @@ class Overlap:
         now_ns = time.monotonic_ns()
         overdue_ns = _overdue_ns(now_ns, self.ahead_ms(now_ns) + len(failed.frames) * self.times.of(1))
         singles = [
-            BatchRun(failed.judge, [FrameRun(run.frame, run.picture, run.plan)], now_ns, overdue_ns)
+            BatchRun(failed.judge, [FrameRun(run.frame, run.picture, run.plan)], now_ns, overdue_ns, is_retry=True)
             for run in failed.frames
         ]
         self._runs.extendleft(reversed(singles))
