@@ -105,7 +105,7 @@ class InspectionResult(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     timings_ms: Timings = msgspec.field(default_factory=Timings)
     """Where the time of the frame went."""
     evidence: str | None = None
-    """Path of the saved picture."""
+    """Path of the saved picture, below the folder that holds the line's evidence folder (`evidence.dir`)."""
 
     def to_json(self) -> bytes:
         """JSON as docs/contract.md describes it, UTF-8, keys in declaration order."""

@@ -159,7 +159,7 @@ def _train_good_only(
     """Only the data sets, `image_size`, `resize`, `seed`, `threads` and `notes` of a recipe matter here."""
     import torch
 
-    from training.loop.good_only import train_good_only
+    from training.loop.good_only import doubt_of_limit, train_good_only
     from training.loop.loop import BEST
 
     recipe = load_recipe(config) if config else TrainingRecipe(image_size=GOOD_ONLY_PX, resize="letterbox")
@@ -178,6 +178,8 @@ def _train_good_only(
     else:
         held = facts["good_only"]["held_out_images"]
         say(f"{folder / BEST}: rejects {rate:.1%} of {held} held-out good images, wanted {false_rejects:.1%}")
+        if doubt := doubt_of_limit(held, false_rejects):
+            console.print(doubt, style="red")
 
 
 def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
@@ -186,7 +188,8 @@ def starts_from(recipe: TrainingRecipe, priors: list[Prior]) -> str:
     if not priors:
         return (
             f"{network} starts from scratch: all weights are random numbers, none are pretrained. With few images, "
-            "pretrained weights are worth more than anything else: `f2p pretrained list`"
+            "pretrained weights are worth more than anything else: `f2p pretrained list` shows which are found, and "
+            "--pretrained-dir or F2P_PRETRAINED names their folder, in a checkout after `make priors` its pretrained/"
         )
     files = "; ".join(f"{prior.part} {prior.file} (sha256 {prior.sha256[:12]}, {prior.licence})" for prior in priors)
     return f"{network} starts from {files}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def train_good_only(
     network = GoodOnlyNetwork(GoodOnlyConfig(recipe.image_size, MEMORY, FILL_RGB, has_vit=has_vit)).eval()
     priors = _give_weights(network, found)
     if not has_vit:
-        report(f"{weights} has no SAM weights for vit_t: the CNN sees alone, which finds less (make priors)")
+        report(
+            f"{weights.absolute()} has no SAM weights for vit_t: the CNN sees alone, which finds less. "
+            "`make priors` in a checkout brings them; --pretrained-dir or F2P_PRETRAINED names their folder"
+        )
     report(f"{len(kept)} good images to learn from, {len(held)} held out for the limit")
     _remember(network, kept.images, recipe.seed)
     report(f"{len(network.memories)} memories of {MEMORY} places")
@@ -79,7 +83,7 @@ def train_good_only(
         "good_only": {"wanted_false_reject_rate": false_rejects, "held_out_images": len(held)},
         "defect_output": "pixel_map",
         "thresholds": {"pixel": PIXEL_THRESHOLD, "score": 0.5, "min_area_px": 0},
-        "notes": recipe.notes,
+        "notes": " ".join(filter(None, [recipe.notes, doubt_of_limit(len(held), false_rejects)])) or None,
         "metrics": [
             {
                 "dataset": " + ".join(choice.path.name for choice in recipe.datasets),
@@ -94,6 +98,18 @@ def train_good_only(
     save_good_only(folder / BEST, network, facts)
     (folder / METRICS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts
+
+
+def doubt_of_limit(held: int, false_rejects: float) -> str | None:
+    """Why a limit from so many held-out images may be far off; None where they can show the wanted share."""
+    wanted = math.ceil(1 / false_rejects)
+    if held >= wanted:
+        return None
+    return (
+        f"The limit is uncertain: {held} held-out good images can't show a share of {false_rejects:.1%}, which takes "
+        f"{wanted}, and so about {math.ceil(wanted / HELD_SHARE)} good images in all. Judge the engine on labelled "
+        "images before it decides: f2p test --dataset FOLDER --ckpt-path best.pth --page scores.html"
+    )
 
 
 def good_images(recipe: TrainingRecipe) -> tuple[ImageSet, ImageSet]:

@@ -148,7 +148,8 @@ def _print_report(report: Verification) -> None:
 def _show(alert: Alert) -> None:
     moment = datetime.fromtimestamp(alert.captured_at_ns / 1e9, UTC).astimezone().isoformat(timespec="milliseconds")
     part = f"  part {alert.part_id}" if alert.part_id else ""
-    say(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}  {_gist(alert)}")
+    source = f"  {alert.result.source_ref}" if alert.result.source_ref else ""
+    say(f"{alert.id}  {moment}  {alert.verdict:13}  {alert.frame_id}{part}{source}  {_gist(alert)}")
 
 
 def _gist(alert: Alert) -> str:

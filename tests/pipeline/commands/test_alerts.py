@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from f2pnet.config import load_line
 from f2pnet.errors import ConfigError, MissingResource, StoreAway
-from f2pnet.inspection.result import Defect, InspectionResult, Verdict
+from f2pnet.inspection.result import Defect, InspectionResult, SourceRef, Verdict
 from pipeline.commands.records.alerts import alerts
 from pipeline.store.embedded.server import EmbeddedRedis
 from pipeline.store.records import Record
@@ -73,7 +73,13 @@ def fill(url: str, *seqs: int) -> None:
     records = []
     for seq in seqs:
         frame_id = f"cam1/r/{seq:06d}"
-        result = InspectionResult(frame_id=frame_id, camera_id="cam1", verdict=Verdict.NG, defects=[scratch, scratch])
+        result = InspectionResult(
+            frame_id=frame_id,
+            camera_id="cam1",
+            source_ref=SourceRef(file=f"part-{seq}.png"),
+            verdict=Verdict.NG,
+            defects=[scratch, scratch],
+        )
         records.append(
             Record(
                 frame_id=frame_id,
@@ -98,7 +104,7 @@ def test_alerts_of_a_running_line_are_listed(line_file: Path, embedded: Embedded
     assert len(lines) == 2
     assert "NG" in lines[0]
     assert "cam1/r/000000" in lines[0]
-    assert "2 x scratch (major)" in lines[0]
+    assert "  part-0.png  2 x scratch (major)" in lines[0]
     assert "2026-11-23T" in lines[0]
 
 

@@ -20,7 +20,7 @@ from models.files.weights import CheckpointError
 from models.good_only import GoodOnlyConfig, GoodOnlyNetwork, load_good_only, save_good_only
 from models.place_memory import PlaceMemory, coreset
 from training.loop import good_only
-from training.loop.good_only import train_good_only
+from training.loop.good_only import doubt_of_limit, train_good_only
 from training.pretrained.start import Prior
 from training.recipe import DatasetChoice, TrainingRecipe
 
@@ -141,6 +141,19 @@ def test_places_beside_a_letterboxed_picture_are_never_unusual() -> None:
         pixel_map = network(image)[1][0]
     assert pixel_map[2:].amax() < 1e-6
     assert pixel_map[:2].amin() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("held", "share", "wanted"), [(20, 0.05, None), (19, 0.05, "about 80"), (7, 0.02, "about 200")]
+)
+def test_a_limit_from_too_few_images_is_called_uncertain(held: int, share: float, wanted: str | None) -> None:
+    doubt = doubt_of_limit(held, share)
+    assert doubt is None if wanted is None else wanted in str(doubt)
+
+
+def test_the_checkpoint_carries_the_doubt(checkpoint: Path) -> None:
+    facts = json.loads(checkpoint.with_name("metrics.json").read_text())
+    assert "The limit is uncertain: 4 held-out good images" in facts["notes"]
 
 
 def test_the_coreset_takes_the_farthest_point_each_time() -> None:
