@@ -6,6 +6,7 @@ mistaken for a running server.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -49,11 +50,11 @@ def write_endpoint(data_dir: Path, url: str, pid: int) -> None:
 
 
 def endpoint_is(data_dir: Path, url: str, pid: int) -> bool:
-    """Whether the file is there and says just that."""
+    """Whether the file is there and says just that; what can't be looked at for want of descriptors is not gone."""
     try:
         return (data_dir / ENDPOINT_FILE).read_bytes() == _endpoint(url, pid).encode()
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
 
 
 def _endpoint(url: str, pid: int) -> str:

@@ -17,6 +17,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -117,7 +118,8 @@ class EmbeddedRedis:
         if self._process is not None and self._process.poll() is None:
             if self._files.look(self._process.pid) and self._is_locked():
                 if not endpoint_is(self.data_dir, self.url, self._process.pid):
-                    write_endpoint(self.data_dir, self.url, self._process.pid)
+                    with suppress(OSError):  # a full disk, or no descriptor left: at the next look
+                        write_endpoint(self.data_dir, self.url, self._process.pid)
                 if self._files.was_cut:
                     self._write_files_anew()
                     self._files.was_cut = False
