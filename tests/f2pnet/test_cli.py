@@ -65,8 +65,8 @@ MISTAKES = {
     "a duration of zero": (["demo", "--duration", "0"], "0 is not a number above 0"),
     "a duration that is not a number at all": (["demo", "--duration", "nan"], "nan is not a number above 0"),
     "an endless duration": (["bench", "pipeline", "--duration", "inf"], "inf is not a number above 0"),
-    "a share that is none": (["conveyor", "out", "--test-share", "nan"], "nan is not a number from 0 to 1"),
-    "a size that is none": (["bench", "pipeline", "--size", "10"], "wanted WIDTHxHEIGHT"),
+    "a share that is not a number": (["conveyor", "out", "--test-share", "nan"], "nan is not a number from 0 to 1"),
+    "a size without a height": (["bench", "pipeline", "--size", "10"], "wanted WIDTHxHEIGHT"),
     "an address in place of a file": (["run", "rtsp://admin:eim9@host/live"], "no configuration file"),
     "an address as a word too many": (["run", "--source", "x", "a.yaml", "rtsp://admin:eim9@h"], "unexpected extra"),
 }

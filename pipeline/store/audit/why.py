@@ -72,7 +72,7 @@ def why(link: RedisLink, line: LineConfig, frame: FrameId) -> Facts:
 
 
 def _spooled(line: LineConfig, frame: FrameId) -> InspectionResult | None:
-    """The result that waits in the spool; a record that is none is passed over."""
+    """The result that waits in the spool; a record that holds no result is passed over."""
     for record in waiting_in(line.publish.spool.dir):
         if record.frame_id == str(frame):
             try:

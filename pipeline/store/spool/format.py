@@ -26,7 +26,7 @@ _decoder = msgspec.msgpack.Decoder(Record)
 
 @dataclass(frozen=True)
 class Extent:
-    """Bytes `start` to `end` of a file: one record, or (not `whole`) something that is none."""
+    """Bytes `start` to `end` of a file: one record, or bytes that are not a record (not `whole`)."""
 
     start: int
     end: int

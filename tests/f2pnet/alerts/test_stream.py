@@ -1,4 +1,4 @@
-"""Stream entries: the line's own are read back as they were written, anything else is told from them."""
+"""Stream entries: the line's own are read back as they were written, anything else is recognised as foreign."""
 
 from __future__ import annotations
 

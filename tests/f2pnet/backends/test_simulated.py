@@ -1,4 +1,4 @@
-"""A simulated accelerator keeps its rate without the CPU, is one device for all, and fails when it is told to."""
+"""A simulated accelerator keeps its rate without the CPU, is one device for all, and fails on demand."""
 
 from __future__ import annotations
 
