@@ -6,15 +6,11 @@ again, while strangers crowd every port. At the end every picture must be accoun
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
 import random
 import signal
 import statistics
-import sys
-import tempfile
 import threading
 import time
 from datetime import UTC, datetime
@@ -22,7 +18,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import psutil
-import typer
 import yaml
 
 from pipeline.store.embedded.server import EmbeddedRedis
@@ -31,6 +26,7 @@ from tests.chaos.campaign import audited, trend, verified
 from tests.chaos.changes import SLOTS
 from tests.chaos.line import CAMERAS, LIVE, NAME, CampaignLine, free_ports
 from tests.chaos.numbered import write_pictures
+from tests.chaos.soak_command import soak_command
 from tests.chaos.strangers import answers, crowd
 from tests.chaos.watch import AlertReader, ArrivalWatch
 
@@ -177,24 +173,5 @@ def _sample(line: CampaignLine) -> dict[str, float]:
     return figures
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--minutes", type=float, default=60)
-    options.add_argument("--out", type=Path, default=Path("soak"), help="folder for report.json")
-    wanted = options.parse_args()
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="f2p-soak-") as folder:
-        os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
-        try:
-            report = run(wanted.minutes, Path(folder))
-        finally:
-            log = Path(folder) / "line.log"
-            if log.exists():
-                (wanted.out / "line.log").write_bytes(log.read_bytes())
-    (wanted.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    typer.echo(json.dumps({name: value for name, value in report.items() if name != "samples"}, indent=2))
-    sys.exit(0 if holds(report) else 1)
-
-
 if __name__ == "__main__":
-    main()
+    soak_command(__doc__, run, holds)

@@ -6,14 +6,11 @@ threads and shared memory of all processes are sampled; at the end the ledger mu
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
@@ -22,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import typer
 
 from tests.chaos.camera import FailingCamera
 from tests.chaos.line import CampaignLine
+from tests.chaos.soak_command import soak_command
 from tests.servers.gige_camera import GigeCamera
 from tests.servers.rtsp_camera import RtspCamera
 
@@ -147,24 +144,5 @@ def _trend(values: list[float]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--minutes", type=float, default=60)
-    options.add_argument("--out", type=Path, default=Path("soak"), help="folder for report.json")
-    wanted = options.parse_args()
-    wanted.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="f2p-soak-") as folder:
-        os.environ["XDG_RUNTIME_DIR"] = f"{folder}/run"
-        try:
-            report = run(wanted.minutes, Path(folder))
-        finally:
-            log = Path(folder) / "line.log"
-            if log.exists():
-                (wanted.out / "line.log").write_bytes(log.read_bytes())
-    (wanted.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    typer.echo(json.dumps({name: value for name, value in report.items() if name != "samples"}, indent=2))
-    sys.exit(0 if report["ledger_balanced"] and report["f2p_alerts_verify"] else 1)
-
-
 if __name__ == "__main__":
-    main()
+    soak_command(__doc__, run, lambda report: report["ledger_balanced"] and report["f2p_alerts_verify"])
