@@ -18,7 +18,7 @@ import numpy.typing as npt
 SIDE = 64
 CELL = 16
 SQUARE = 10
-WHITE = 200  # the engine of the campaign answers brightness / 200: a brighter picture gives more than a probability can be
+WHITE = 200  # the campaign's engine answers brightness / 200; above 1 the answer is invalid
 SQUARE_GREY = 180
 GREYS = 60
 DARKEST = 20
